@@ -1,0 +1,21 @@
+/* store/base/enc.h: hex and base32 (RFC 4648 alphabet, lower case, no pad). */
+#ifndef PSC_BASE_ENC_H
+#define PSC_BASE_ENC_H
+
+#include "store/base/err.h"
+#include "store/base/slice.h"
+
+#define ENC_HEX_LEN(n) ((n) * 2)
+#define ENC_B32_LEN(n) (((n) * 8 + 4) / 5)
+
+/* out holds ENC_*_LEN(n) + 1 bytes; NUL-terminated. */
+void enc_hex(struct slice in, char *out);
+void enc_b32(struct slice in, char *out);
+/* Exactly out_n bytes must come out; MALFORMED otherwise. */
+enum err dec_hex(struct slice text, uint8_t *out, size_t out_n) PSC_MUST_USE;
+enum err dec_b32(struct slice text, uint8_t *out, size_t out_n) PSC_MUST_USE;
+
+/* CRC-32C (Castagnoli), as iSCSI (RFC 3720) uses it. */
+uint32_t crc32c(uint32_t crc, struct slice in);
+
+#endif
