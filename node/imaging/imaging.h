@@ -1,0 +1,169 @@
+/* node/imaging/imaging.h: the node's side of the confined helper.
+ *
+ * pesscara-imaging touches all foreign image bytes (rulings.md 13, 14).  One
+ * process serves one DICOM association, one import run or one conversion.
+ * It has no socket of its own, no key, no file access; it talks to the node
+ * over a SOCK_SEQPACKET pair: one msgpack map a frame (<= IMG_FRAME_BYTES),
+ * bulk bytes by sealed memfd attached to the frame.
+ *
+ * Every call blocks up to a deadline and belongs to one thread at a time:
+ * the thread that serves this helper.  What the helper sends is untrusted:
+ * bounded, checked, and memfds are mapped only when sealed against write,
+ * shrink and grow. */
+#ifndef PSC_IMAGING_IMAGING_H
+#define PSC_IMAGING_IMAGING_H
+
+#include "store/base/mp.h"
+
+#define IMG_FRAME_BYTES (128 * KIB)
+#define IMG_AE_MAX 16u
+#define IMG_UID_MAX 64u
+#define IMG_TEXT_MAX 256u
+#define IMG_UIDS_MAX 1024u   /* distinct UIDs of one object */
+#define IMG_PIECES_MAX 8192u /* rulings.md 4 */
+#define IMG_FINDINGS_MAX 64u
+
+struct imaging; /* a running helper */
+
+enum imaging_mode {
+	IMAGING_RECEIVE = 1, /* one DICOM association on accepted_fd */
+	IMAGING_IMPORT = 2,  /* files handed over by the node */
+	IMAGING_CONVERT = 3, /* DICOM series -> NIfTI */
+};
+
+struct imaging_opts {
+	const char *program; /* path of pesscara-imaging */
+	enum imaging_mode mode;
+	int accepted_fd; /* RECEIVE: passed by SCM_RIGHTS, caller closes its own */
+	const char *called_ae;
+	uint64_t memory_bytes_max; /* RLIMIT_AS-like cap for the helper */
+	uint32_t idle_ms;	   /* association timeout */
+};
+
+enum img_msg_kind {
+	IMG_ASSOC = 1,	  /* who calls: answer imaging_answer_assoc */
+	IMG_IDENTITY = 2, /* identifiers found: answer imaging_answer_identity */
+	IMG_OBJECT = 3,	  /* one object, parsed or not: imaging_answer_stored */
+	IMG_RESULT = 4,	  /* conversion done */
+	IMG_DONE = 5,	  /* association closed or import item finished */
+};
+
+/* A split plan entry; store/blob checks that the plan tiles [0, n). */
+enum img_piece_kind { IMG_P_HEADER = 1, IMG_P_FRAME = 2, IMG_P_OTHER = 3 };
+struct img_piece {
+	uint64_t off;
+	uint64_t len;
+	uint8_t kind;
+	uint8_t bits; /* allocated bits a sample, 0 unknown */
+	uint16_t w;   /* samples a row, 0 unknown */
+	uint16_t h;
+};
+
+struct img_finding {
+	char kind[32];	   /* e.g. "risky-class", "unsupported-syntax" */
+	char detail[160];  /* no patient data */
+};
+
+struct img_assoc {
+	char calling_ae[IMG_AE_MAX + 1];
+	char called_ae[IMG_AE_MAX + 1];
+	char address[64];
+};
+
+/* What the node needs to pick a pseudonym and map UIDs. Raw, identifying. */
+struct img_identity {
+	char patient_id[IMG_TEXT_MAX + 1]; /* trimmed */
+	char issuer[IMG_TEXT_MAX + 1];
+	char patient_name[IMG_TEXT_MAX + 1];
+	uint32_t n_uids;
+	char (*uids)[IMG_UID_MAX + 1];
+};
+
+/* One object.  Slices point into mapped memfds, valid until the next
+ * imaging_next() or imaging_close(). */
+struct img_object {
+	bool parsed;	    /* false: original only, see findings */
+	bool releasable;    /* deid present and no blocking finding */
+	struct slice original; /* Part 10 file as received */
+	struct slice deid;     /* de-identified Part 10 file, or empty */
+	const struct img_piece *original_plan;
+	uint32_t n_original_plan;
+	const struct img_piece *deid_plan;
+	uint32_t n_deid_plan;
+	char sop_class[IMG_UID_MAX + 1];
+	char transfer_syntax[IMG_UID_MAX + 1];
+	char sop_uid[IMG_UID_MAX + 1];	  /* original */
+	char series_uid[IMG_UID_MAX + 1]; /* original */
+	char study_uid[IMG_UID_MAX + 1];  /* original */
+	char deid_sop_uid[IMG_UID_MAX + 1];
+	char deid_series_uid[IMG_UID_MAX + 1];
+	char deid_study_uid[IMG_UID_MAX + 1];
+	char modality[IMG_AE_MAX + 1];
+	/* De-identified catalog fields: msgpack map {"subject": {KEYWORD:
+	 * string | number | array}, "exam": .., "series": .., "image": ..}. */
+	struct slice fields;
+	const struct img_finding *findings;
+	uint32_t n_findings;
+};
+
+struct img_out_file {
+	char name[64];	     /* e.g. "image.nii.gz", "image.json" */
+	struct slice bytes;  /* valid until imaging_close() */
+};
+
+struct img_result {
+	bool ok;
+	char reason[160]; /* why not; no patient data */
+	uint32_t n_files;
+	struct img_out_file files[8];
+	struct slice fields; /* msgpack map KEYWORD -> value for the new asset */
+};
+
+struct img_msg {
+	enum img_msg_kind kind;
+	struct img_assoc assoc;
+	struct img_identity identity;
+	struct img_object object;
+	struct img_result result;
+};
+
+/* The node's answer to IMG_IDENTITY (rulings.md 14: no key goes there). */
+struct img_context {
+	const char *profile; /* "basic" or "trial-imaging" */
+	const char *subject; /* pseudonym for PatientID and PatientName */
+	int32_t shift_days;  /* 0: dates are removed (basic profile) */
+	/* new_uids[i] replaces identity.uids[i]; NULL keeps it. */
+	const char *const *new_uids;
+	uint32_t n_uids;
+	bool no_deid; /* identified data allowed and asked for */
+};
+
+/* DICOM C-STORE statuses we answer with (PS3.4 B.2.3). */
+#define IMG_STATUS_OK 0x0000u
+#define IMG_STATUS_OUT_OF_RESOURCES 0xA700u
+#define IMG_STATUS_MISMATCH 0xA900u
+#define IMG_STATUS_REFUSED 0x0122u
+
+enum err imaging_spawn(const struct imaging_opts *opts, struct imaging **out,
+    struct errmsg *em) PSC_MUST_USE;
+/* Next frame.  ERR_TIMEOUT; ERR_FOREIGN: the helper died (what it held is
+ * lost, nothing else); ERR_MALFORMED: it lied, and was killed. */
+enum err imaging_next(struct imaging *im, uint32_t timeout_ms,
+    struct img_msg *out) PSC_MUST_USE;
+/* reason: DUL reject: true = permanent "calling AE not recognised". */
+enum err imaging_answer_assoc(struct imaging *im, bool accept) PSC_MUST_USE;
+enum err imaging_answer_identity(struct imaging *im,
+    const struct img_context *ctx) PSC_MUST_USE;
+enum err imaging_answer_stored(struct imaging *im, uint16_t status)
+    PSC_MUST_USE;
+/* IMPORT: hand over one file (open for reading, any seekable fd); the helper
+ * answers with IDENTITY and OBJECT frames, then DONE.  The caller keeps fd. */
+enum err imaging_send_file(struct imaging *im, int fd, uint64_t bytes)
+    PSC_MUST_USE;
+/* CONVERT: files[i] are whole Part 10 files of one series; RESULT follows. */
+enum err imaging_send_series(struct imaging *im, const struct slice *files,
+    uint32_t n_files) PSC_MUST_USE;
+/* Ends the helper: closes the pair, waits up to a second, kills, reaps. */
+void imaging_close(struct imaging *im); /* NULL ok */
+
+#endif
