@@ -1,0 +1,103 @@
+/* store/blob/blob.h: content: files split into pieces, pieces stored as
+ * content-addressed encrypted chunks, and the manifests that list them.
+ *
+ *   piece P -> Z = codec(P) -> ck = BLAKE2b(key = convergence, codec | Z)
+ *   -> C = ChaCha20-Poly1305(ck, nonce 0, pad Z) -> cid = BLAKE2b-256(C)
+ *
+ * protocol.md section 7; rulings.md 4, 23.  Codecs: none, zstd, shuffle and
+ * predictor + zstd (store.md). */
+#ifndef PSC_BLOB_BLOB_H
+#define PSC_BLOB_BLOB_H
+
+#include "store/blob/store.h"
+
+enum blob_codec {
+	BLOB_RAW = 0,
+	BLOB_ZSTD = 1,
+	BLOB_SHUFFLE2_ZSTD = 2, /* bytes of 16-bit samples apart, then zstd */
+	BLOB_SHUFFLE4_ZSTD = 3,
+	BLOB_PRED16_ZSTD = 4, /* mean(left, up), zig-zag, shuffle, zstd */
+};
+
+/* Manifest entry: fixed 140-byte layout in docs/store-format.md. */
+struct blob_entry {
+	struct cry_id cid;
+	struct cry_key ck;
+	struct cry_id hp; /* BLAKE2b-256(P) */
+	uint32_t z_len;
+	uint32_t raw_len;
+	uint32_t c_len; /* ciphertext, padding and tag included */
+	uint8_t codec;
+	uint16_t row; /* samples a row for BLOB_PRED16_ZSTD */
+};
+
+/* How a piece is to be cut out of a file and coded. */
+struct blob_piece {
+	uint64_t off;
+	uint64_t len;
+	uint8_t bits; /* 8, 16, 32 or 0: unknown */
+	uint16_t w;   /* samples a row, 0 unknown */
+};
+
+/* --- writing content --- */
+/* A batch of pieces prepared off the writer thread (hash, look up, compress,
+ * encrypt), then put by a job.  Chunks already in the store carry no bytes. */
+struct blob_batch;
+struct blob_batch *blob_batch_new(struct store *s); /* NULL: no memory */
+void blob_batch_free(struct blob_batch *b);	     /* NULL ok */
+/* Add one file.  The plan must tile [0, file.n) exactly (ERR_MALFORMED);
+ * pieces above LIM_PIECE_BYTES are cut; n_plan 0: split by content (FastCDC,
+ * below 64 KiB whole).  The batch re-joins and compares before it answers.
+ * entries are appended to *out as an encoded manifest (blob_manifest_*). */
+enum err blob_batch_add(struct blob_batch *b, struct slice file,
+    const struct blob_piece *plan, uint32_t n_plan, struct buf *manifest_out)
+    PSC_MUST_USE;
+/* In a job: write the new chunks and index them; those that came in since
+ * are skipped. */
+enum err blob_batch_put(struct store_txn *t, struct blob_batch *b)
+    PSC_MUST_USE;
+uint64_t blob_batch_new_bytes(const struct blob_batch *b); /* ciphertext */
+
+/* --- manifests: an ordered list of entries that joins to one file --- */
+struct blob_manifest {
+	struct blob_entry *e;
+	uint32_t n;
+	uint64_t raw_len;
+};
+enum err blob_manifest_encode(const struct blob_manifest *m, struct buf *out)
+    PSC_MUST_USE;
+/* Bounded: LIM_MANIFEST_ENTRIES.  Free with blob_manifest_fini. */
+enum err blob_manifest_decode(struct slice in, struct blob_manifest *out)
+    PSC_MUST_USE;
+void blob_manifest_fini(struct blob_manifest *m);
+
+/* --- reading --- */
+/* Decrypted, decoded and checked against hp; appended to out.
+ * ERR_NOTFOUND: chunk not here; ERR_CORRUPT: bytes on disk are wrong;
+ * ERR_AUTH: the chunk is right but the entry lies. */
+enum err blob_read(struct store *s, struct db_txn *txn,
+    const struct blob_entry *e, struct buf *out) PSC_MUST_USE;
+/* The whole file of a manifest, appended to out (out->max bounds it). */
+enum err blob_join(struct store *s, const struct blob_manifest *m,
+    struct buf *out) PSC_MUST_USE;
+/* Calls fn with consecutive parts: bounded memory for files of any size. */
+typedef enum err (*blob_part_fn)(void *ctx, struct slice part);
+enum err blob_stream(struct store *s, const struct blob_manifest *m,
+    blob_part_fn fn, void *ctx) PSC_MUST_USE;
+
+/* --- chunks as replication sees them: ciphertext by cid --- */
+enum err blob_chunk_have(struct db_txn *txn, const struct cry_id *cid)
+    PSC_MUST_USE; /* ERR_OK or ERR_NOTFOUND */
+/* Ciphertext, checked against cid before it is given out. ERR_CORRUPT. */
+enum err blob_chunk_get(struct store *s, struct db_txn *txn,
+    const struct cry_id *cid, struct buf *out) PSC_MUST_USE;
+/* In a job: store a received chunk.  cid is checked: ERR_AUTH. ERR_EXISTS
+ * is not an error: the chunk is simply there. */
+enum err blob_chunk_put(struct store_txn *t, const struct cry_id *cid,
+    struct slice ciphertext) PSC_MUST_USE;
+/* Learn plaintext hash -> chunk for content that came from elsewhere, so
+ * that the same bytes received here dedup against it. */
+enum err blob_entry_learn(struct store_txn *t, const struct blob_entry *e)
+    PSC_MUST_USE;
+
+#endif

@@ -1,0 +1,120 @@
+/* store/blob/store.h: an open store: index + append-only segments + the
+ * writer thread that owns every write.
+ *
+ * Acknowledged means durable: a job's done callback runs only after the
+ * segment was synced and the index transaction committed (in this order).
+ * Group commit without a timer: a batch is what arrived while the last
+ * commit ran.  An I/O error after a commit began stops the process.
+ *
+ * Threads: store_submit and all reads from any thread; jobs and done
+ * callbacks run on the writer thread.  docs/store-format.md says every byte
+ * that reaches the disk. */
+#ifndef PSC_BLOB_STORE_H
+#define PSC_BLOB_STORE_H
+
+#include "crypto/crypto.h"
+#include "store/base/rd.h"
+#include "store/db/db.h"
+
+struct store;
+struct store_txn; /* what a job writes through */
+
+struct store_opts {
+	const char *dir;	   /* created if absent: db/ and segments/ */
+	struct cry_key local;	   /* seals local rows; keys the P index */
+	struct cry_key convergence; /* chunk keys (protocol.md section 7) */
+	size_t segment_bytes;	   /* 0: 1 GiB; tests use small ones */
+	size_t map_bytes;	   /* 0: 64 GiB */
+	uint32_t queue_max;	   /* jobs waiting; 0: 4096 */
+};
+
+/* Takes an exclusive lock on dir (ERR_BUSY: another process holds it).
+ * Truncates the open segment at its last indexed record. */
+enum err store_open(const struct store_opts *o, struct store **out,
+    struct errmsg *em) PSC_MUST_USE;
+/* Runs what is queued, then closes. NULL ok. */
+void store_close(struct store *s);
+
+/* A job changes the store through t.  It runs in a child transaction: when
+ * it returns an error, nothing it did remains and its done gets that error.
+ * It must not block on anything but the disk. */
+typedef enum err (*store_job_fn)(struct store_txn *t, void *ctx);
+typedef void (*store_done_fn)(enum err e, void *ctx);
+
+/* done may be NULL.  ERR_BUSY: queue full; ERR_FULL: no space, admission
+ * refused (store keeps serving reads); ERR_CANCELLED: closing. */
+enum err store_submit(struct store *s, store_job_fn job, store_done_fn done,
+    void *ctx) PSC_MUST_USE;
+/* Submit and wait until durable.  Not from the loop or a done callback. */
+enum err store_write(struct store *s, store_job_fn job, void *ctx)
+    PSC_MUST_USE;
+
+struct db_txn *store_txn_db(struct store_txn *t);
+struct store *store_txn_store(struct store_txn *t);
+enum err store_read(struct store *s, struct db_txn **out) PSC_MUST_USE;
+/* End of a read: db_abort(). */
+
+/* --- records: what cannot be derived goes into the segment --- */
+enum rec_kind {
+	REC_CHUNK = 1,	/* id = cid, body = ciphertext */
+	REC_OP = 2,	/* id = op id, body = header, payload, packing list */
+	REC_HEAD = 3,	/* signed head of a feed */
+	REC_MEMBER = 4, /* membership record of a share */
+	REC_ROW = 5,	/* local row, sealed under the local key */
+};
+struct store_loc {
+	uint32_t seg;
+	uint64_t off;
+	uint32_t len;
+};
+#define STORE_LOC_BYTES 16u
+void store_loc_put(struct buf *b, const struct store_loc *l);
+struct store_loc store_loc_read(struct rd *r); /* sticky error in r */
+
+/* Append one record to the open segment. */
+enum err store_rec_put(struct store_txn *t, enum rec_kind kind,
+    const struct cry_id *id, struct slice body, struct store_loc *out)
+    PSC_MUST_USE;
+/* Read a record's body; checks header, crc and kind. ERR_CORRUPT. */
+enum err store_rec_get(struct store *s, const struct store_loc *l,
+    enum rec_kind kind, struct buf *body) PSC_MUST_USE;
+
+/* --- local rows (vault, keys, tasks, map ...): sealed, rebuildable --- */
+/* tag names the row type ("vault", "ekey", ...), 1..8 characters; tag and key
+ * together fit DB_KEY_MAX - 2.  The sealed value is kept in the segment and
+ * the index holds it too when it is small. */
+enum err store_row_put(struct store_txn *t, const char *tag, struct slice key,
+    struct slice value) PSC_MUST_USE;
+enum err store_row_del(struct store_txn *t, const char *tag, struct slice key)
+    PSC_MUST_USE;
+/* value is appended to out. txn may be a job's (store_txn_db) or a read. */
+enum err store_row_get(struct store *s, struct db_txn *txn, const char *tag,
+    struct slice key, struct buf *out) PSC_MUST_USE;
+/* Calls fn for each row of tag whose key starts with prefix, in key order,
+ * until it returns non-zero; that value is returned. */
+typedef int (*store_row_fn)(void *ctx, struct slice key, struct slice value);
+enum err store_row_each(struct store *s, struct db_txn *txn, const char *tag,
+    struct slice prefix, store_row_fn fn, void *ctx) PSC_MUST_USE;
+
+/* --- figures and checks --- */
+struct store_stats {
+	uint64_t chunks;
+	uint64_t stored_bytes; /* segments up to their end + index */
+	uint64_t segment_bytes;
+	uint64_t index_bytes;
+	uint64_t commits;
+};
+enum err store_stats(struct store *s, struct store_stats *out) PSC_MUST_USE;
+
+struct store_bad {
+	char what[16];	/* "chunk", "op", "row", "segment", "index" */
+	char where[96];
+	bool repairable;
+};
+typedef void (*store_bad_fn)(void *ctx, const struct store_bad *bad);
+/* deep: reads and checks every byte of every record; else bounds and the
+ * record headers.  checked counts records.  progress may be NULL. */
+enum err store_verify(struct store *s, bool deep, store_bad_fn fn, void *ctx,
+    uint64_t *checked) PSC_MUST_USE;
+
+#endif
