@@ -36,8 +36,9 @@ struct imaging_opts {
 	enum imaging_mode mode;
 	int accepted_fd; /* RECEIVE: passed by SCM_RIGHTS, caller closes its own */
 	const char *called_ae;
-	uint64_t memory_bytes_max; /* RLIMIT_AS-like cap for the helper */
-	uint32_t idle_ms;	   /* association timeout */
+	uint64_t memory_bytes_max; /* RLIMIT_AS of the helper; 0: none */
+	uint64_t object_bytes_max; /* bigger: A700; 0: LIM_OBJECT_BYTES */
+	uint32_t idle_ms;	   /* association timeout; 0: 30 s */
 };
 
 enum img_msg_kind {
@@ -119,12 +120,22 @@ struct img_result {
 	struct slice fields; /* msgpack map KEYWORD -> value for the new asset */
 };
 
+/* End of an association or of one import item.  Objects refused by the
+ * helper itself (too large A700, mismatch A900) never reach the node as
+ * IMG_OBJECT: they are counted here. */
+struct img_done {
+	uint32_t stored;  /* objects the node answered OK for */
+	uint32_t refused; /* answered otherwise */
+	char reason[64];  /* "release", "abort", "idle", "refused", "file" .. */
+};
+
 struct img_msg {
 	enum img_msg_kind kind;
 	struct img_assoc assoc;
 	struct img_identity identity;
 	struct img_object object;
 	struct img_result result;
+	struct img_done done;
 };
 
 /* The node's answer to IMG_IDENTITY (rulings.md 14: no key goes there). */
@@ -144,6 +155,7 @@ struct img_context {
 #define IMG_STATUS_MISMATCH 0xA900u
 #define IMG_STATUS_REFUSED 0x0122u
 
+/* The helper dies with the calling thread (PR_SET_PDEATHSIG). */
 enum err imaging_spawn(const struct imaging_opts *opts, struct imaging **out,
     struct errmsg *em) PSC_MUST_USE;
 /* Next frame.  ERR_TIMEOUT; ERR_FOREIGN: the helper died (what it held is
@@ -152,6 +164,7 @@ enum err imaging_next(struct imaging *im, uint32_t timeout_ms,
     struct img_msg *out) PSC_MUST_USE;
 /* reason: DUL reject: true = permanent "calling AE not recognised". */
 enum err imaging_answer_assoc(struct imaging *im, bool accept) PSC_MUST_USE;
+/* ctx NULL: do not de-identify; the object comes parsed, original only. */
 enum err imaging_answer_identity(struct imaging *im,
     const struct img_context *ctx) PSC_MUST_USE;
 enum err imaging_answer_stored(struct imaging *im, uint16_t status)
