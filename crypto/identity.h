@@ -18,26 +18,28 @@ struct cry_device_pub {
  * serial u64 LE, caps u32 LE} + Ed25519 by the site root.  No name in it
  * (rulings.md 19). */
 #define CRY_CERT_BYTES (2u + 96u + 8u + 4u + 64u)
-struct cry_cert { uint8_t b[CRY_CERT_BYTES]; };
+struct cry_cert {
+	uint8_t b[CRY_CERT_BYTES];
+};
 
 void cry_cert_issue(const struct cry_sign_sk *site_sk,
     const struct cry_device_pub *dev, uint64_t serial, struct cry_cert *out);
 /* Checks form and signature. ERR_MALFORMED or ERR_AUTH. */
-enum err cry_cert_check(struct slice in, struct cry_device_pub *out)
-    PSC_MUST_USE;
+enum err cry_cert_check(
+    struct slice in, struct cry_device_pub *out) PSC_MUST_USE;
 
 /* "psk1" + base32(site, sign, box, first 4 bytes of their BLAKE2b). */
 #define CRY_KEY_TEXT_LEN (4u + 160u)
-void cry_key_text(const struct cry_device_pub *dev,
-    char out[CRY_KEY_TEXT_LEN + 1]);
+void cry_key_text(
+    const struct cry_device_pub *dev, char out[CRY_KEY_TEXT_LEN + 1]);
 /* ERR_MALFORMED for a wrong length, alphabet or check value. */
-enum err cry_key_parse(struct slice text, struct cry_device_pub *out)
-    PSC_MUST_USE;
+enum err cry_key_parse(
+    struct slice text, struct cry_device_pub *out) PSC_MUST_USE;
 /* Fingerprint for people to compare: 8 groups of 4 base32 characters of
  * BLAKE2b(site root key), joined by '-'. */
 #define CRY_FINGERPRINT_LEN (8u * 4u + 7u)
-void cry_fingerprint(const struct cry_sign_pk *site,
-    char out[CRY_FINGERPRINT_LEN + 1]);
+void cry_fingerprint(
+    const struct cry_sign_pk *site, char out[CRY_FINGERPRINT_LEN + 1]);
 
 /* --- keystore --- */
 struct cry_identity {
@@ -53,8 +55,7 @@ struct cry_identity {
 
 /* Fresh keys.  The recovery secret goes to *recovery_sk for the caller to
  * hand to a person; it is not kept. */
-void cry_identity_new(struct cry_identity *out,
-    struct cry_box_sk *recovery_sk);
+void cry_identity_new(struct cry_identity *out, struct cry_box_sk *recovery_sk);
 void cry_identity_wipe(struct cry_identity *id);
 
 /* Write the keystore file: Argon2id(passphrase) + secretbox, or, when

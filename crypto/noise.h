@@ -28,30 +28,35 @@ struct noise_cipher {
 	uint64_t n;
 };
 
-enum err noise_new(const struct noise_params *p, struct noise **out)
-    PSC_MUST_USE;
+enum err noise_new(
+    const struct noise_params *p, struct noise **out) PSC_MUST_USE;
 void noise_free(struct noise *hs); /* wipes; NULL ok */
 /* Whose turn it is: true while we must write the next message. */
 bool noise_my_turn(const struct noise *hs);
 bool noise_done(const struct noise *hs);
-/* Append the next handshake message to out.  Only when noise_my_turn(). */
-enum err noise_write(struct noise *hs, struct slice payload, struct buf *out)
-    PSC_MUST_USE;
+/* Append the next handshake message to out.  Only when noise_my_turn().
+ * ERR_LIMIT: the payload does not fit one message; ERR_AUTH: the handshake is
+ * dead, or the peer's key is of low order. */
+enum err noise_write(
+    struct noise *hs, struct slice payload, struct buf *out) PSC_MUST_USE;
 /* Read the peer's next message; its payload is appended to payload.
- * ERR_AUTH, ERR_SHORT; the handshake is dead after a failure. */
-enum err noise_read(struct noise *hs, struct slice msg, struct buf *payload)
-    PSC_MUST_USE;
+ * ERR_AUTH (also for a message out of turn), ERR_SHORT, ERR_LIMIT; the
+ * handshake is dead after a failure. */
+enum err noise_read(
+    struct noise *hs, struct slice msg, struct buf *payload) PSC_MUST_USE;
 /* The responder learns the initiator's static key after message 3. */
 const struct cry_box_pk *noise_remote_static(const struct noise *hs);
 /* After noise_done(): ciphers and handshake hash (64 bytes for BLAKE2b). */
 void noise_split(struct noise *hs, struct noise_cipher *tx,
     struct noise_cipher *rx, uint8_t hash[64]);
 
-/* One transport message: in.n + 16 bytes are appended. */
+/* One transport message: in.n + 16 bytes are appended, at most
+ * LIM_NOISE_MSG_BYTES.  After ERR_AUTH nothing is appended and the nonce
+ * stands still. */
 enum err noise_encrypt(struct noise_cipher *c, struct slice in,
-    struct buf *out) PSC_MUST_USE; /* ERR_LIMIT: nonce used up */
+    struct buf *out) PSC_MUST_USE; /* ERR_LIMIT: too long, nonce used up */
 enum err noise_decrypt(struct noise_cipher *c, struct slice in,
-    struct buf *out) PSC_MUST_USE; /* ERR_AUTH */
+    struct buf *out) PSC_MUST_USE;        /* ERR_AUTH, ERR_LIMIT */
 void noise_rekey(struct noise_cipher *c); /* Noise section 11.3 */
 
 #endif

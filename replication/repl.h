@@ -1,0 +1,149 @@
+/* replication/repl.h: the replication core: event in, effects out.
+ *
+ * No socket, clock, thread or database: the host (node/net, or the simulator)
+ * feeds events and carries out effects.  One core per node, used from one
+ * thread.  Memory is bounded by the members, feeds and wants it is told of.
+ *
+ * Walk: CONN_UP -> both sides send OPEN per share {tag, membership head,
+ * per compartment: root, op count}.  Equal: done, one round trip.  The side
+ * whose membership chain is behind asks for it first.  Roots differ: feed
+ * frontiers are exchanged, each side asks (OPS_REQ) for what it lacks, in
+ * feed order; ops are verified (chain, head signature, right to write) and
+ * persisted before the frontier moves.  New ops, local or received, are
+ * pushed to connected members.  Chunks are pulled: GET from a connected
+ * member of the compartment, NOT_HAVE remembers the asker, HAVE tells it
+ * later.  Bulk flows under byte credits returned after persisting. */
+#ifndef PSC_REPLICATION_REPL_H
+#define PSC_REPLICATION_REPL_H
+
+#include "replication/member.h"
+#include "replication/session.h"
+
+struct repl;
+typedef uint32_t repl_conn; /* host's number for a connection, never 0 */
+
+struct repl_opts {
+	struct cry_device_pub me;
+	uint64_t seed;		      /* all randomness of the core */
+	uint32_t chunk_window;	      /* chunks asked and not yet here, a peer */
+	uint64_t now_ms;
+};
+
+struct repl_ops { /* a run of one feed's ops that ends at a signed head */
+	struct op_feed feed;
+	const struct slice *ops;
+	uint32_t n_ops;
+	struct op_head head;
+};
+
+enum repl_ev_kind {
+	RE_TICK = 1,
+	RE_SHARE,     /* member chain known at start, or just joined: records */
+	RE_FEED,      /* feed known at start: feed + head */
+	RE_JOIN,      /* we want to join: share, registrar, claim */
+	RE_MEMBER,    /* a membership record we signed is durable: share, record */
+	RE_LOCAL,     /* ops we wrote are durable: ops */
+	RE_WANT,      /* share, compartment, cid, c_len, urgent */
+	RE_CONN_UP,   /* conn, initiator, peer, hash */
+	RE_CONN_DOWN, /* conn */
+	RE_MSG,	      /* conn, type, bytes */
+	RE_SENT,      /* conn's backlog fell below the low mark */
+	RE_FETCHED,   /* token, err, ops | bytes */
+	RE_PERSISTED, /* token, err */
+};
+
+struct repl_event {
+	enum repl_ev_kind kind;
+	uint64_t now_ms;
+	uint64_t token;
+	enum err err;
+	repl_conn conn;
+	bool initiator;
+	bool urgent;
+	uint8_t type;
+	struct cry_device_pub peer;
+	const uint8_t *hash; /* 64 bytes */
+	struct share_id share;
+	uint16_t compartment;
+	struct cry_sign_pk registrar;
+	const struct slice *records;
+	uint32_t n_records;
+	struct slice bytes; /* message body, claim, record, chunk */
+	struct cry_id cid;
+	uint32_t c_len;
+	struct repl_ops ops;
+};
+
+enum repl_fx_kind {
+	RX_SEND = 1,	   /* conn, cls, type, bytes */
+	RX_CLOSE,	   /* conn, err, why */
+	RX_FETCH_OPS,	   /* token, feed, from_seq, bytes_max: answer ops up to a
+			      signed head, at least one head's run */
+	RX_FETCH_CHUNK,	   /* token, share, compartment, cid: only if a live op
+			      of the compartment names it, else ERR_NOTFOUND */
+	RX_PERSIST_OPS,	   /* token, ops */
+	RX_PERSIST_CHUNK,  /* token, cid, bytes */
+	RX_PERSIST_MEMBER, /* token, share, seq, bytes; seq 0: a share joined */
+	RX_CLAIM,	   /* share, bytes: decide, and send RE_MEMBER if so */
+};
+
+/* Valid until the next repl_step; slices borrow the core's memory, which is
+ * kept until then (PERSIST_*: until the matching RE_PERSISTED). */
+struct repl_effect {
+	enum repl_fx_kind kind;
+	uint64_t token;
+	repl_conn conn;
+	enum sess_class cls;
+	uint8_t type;
+	enum err err;
+	const char *why;
+	struct share_id share;
+	uint16_t compartment;
+	uint64_t seq;
+	struct feed_id feed;
+	uint64_t from_seq;
+	size_t bytes_max;
+	struct cry_id cid;
+	struct slice bytes;
+	struct repl_ops ops;
+};
+
+struct repl_effects {
+	const struct repl_effect *fx;
+	uint32_t n;
+};
+
+enum err repl_new(const struct repl_opts *o, struct repl **out) PSC_MUST_USE;
+void repl_free(struct repl *r); /* NULL ok */
+/* ERR_NOMEM is the only failure; the core is unusable after it. */
+enum err repl_step(struct repl *r, const struct repl_event *ev,
+    struct repl_effects *out) PSC_MUST_USE;
+/* When the next RE_TICK is due; UINT64_MAX: no deadline. */
+uint64_t repl_deadline_ms(const struct repl *r);
+
+/* --- questions --- */
+const struct member *repl_member(const struct repl *r,
+    const struct share_id *share); /* NULL: not ours */
+/* Frontier root and op count of a compartment (protocol.md section 6). */
+void repl_root(const struct repl *r, const struct share_id *share,
+    uint16_t compartment, struct cry_id *root, uint64_t *ops);
+/* Heads of a compartment's feeds: the deps and lamport of a new op. */
+uint64_t repl_lamport(const struct repl *r, const struct share_id *share,
+    uint16_t compartment);
+
+struct repl_peer_status {
+	repl_conn conn;
+	struct cry_device_pub peer;
+	uint64_t lag_ops;   /* they have and we lack, as far as known */
+	bool in_sync;	    /* roots of all common compartments equal */
+	uint64_t bytes_rx, bytes_tx; /* message bodies */
+	uint64_t chunks_rx, chunks_tx;
+};
+uint32_t repl_n_peers(const struct repl *r);
+void repl_peer(const struct repl *r, uint32_t i, struct repl_peer_status *out);
+uint64_t repl_wanted(const struct repl *r, uint64_t *bytes); /* chunks */
+/* sync wait (rulings.md 27): roots equal to those of every connected peer,
+ * nothing wanted, nothing on its way to disk. */
+bool repl_in_sync(const struct repl *r);
+
+#endif
