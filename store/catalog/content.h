@@ -1,0 +1,66 @@
+/* store/catalog/content.h: what a version's content is made of.
+ *
+ * A version = an ordered table of members (the files of a series, or one
+ * derived file).  Headers of a DICOM series lie together in one bundle, so
+ * that small files cost what their bytes cost; a member is header bytes from
+ * the bundle followed by the pieces of its body.  The table itself is stored
+ * as content; the op carries the table's manifest.  rulings.md 7. */
+#ifndef PSC_CATALOG_CONTENT_H
+#define PSC_CATALOG_CONTENT_H
+
+#include "store/base/limits.h"
+#include "store/blob/blob.h"
+
+struct content_writer;
+/* Pieces are prepared into batch; put it in the job that appends the op. */
+struct content_writer *content_writer_new(struct blob_batch *batch);
+void content_writer_free(struct content_writer *w); /* NULL ok */
+/* name: file name in an export ("IM0001.dcm"), no '/'.  header may be empty;
+ * body: an encoded manifest (may be empty); hash: BLAKE2b-256 of the whole
+ * file; fields: msgpack map of image-level fields, or empty. */
+struct content_add {
+	const char *name;
+	struct slice header;
+	struct slice body;
+	uint64_t len; /* whole file */
+	struct cry_id hash;
+	struct slice fields;
+};
+enum err content_writer_add(struct content_writer *w,
+    const struct content_add *m) PSC_MUST_USE;
+/* Builds bundle and table.  manifest: of the table (goes into the op);
+ * packing: every chunk, {cid 32, c_len u32 LE} sorted and unique; hash:
+ * BLAKE2b-256 over the members' hashes in order. */
+struct content_done {
+	struct buf manifest;
+	struct buf packing;
+	struct cry_id hash;
+	uint64_t bytes; /* sum of member lengths */
+	uint32_t members;
+};
+enum err content_writer_end(struct content_writer *w,
+    struct content_done *out) PSC_MUST_USE;
+void content_done_fini(struct content_done *d);
+
+struct content; /* an opened table */
+/* manifest: as the op carries it.  ERR_NOTFOUND while chunks are missing. */
+enum err content_open(struct store *s, struct slice manifest,
+    struct content **out) PSC_MUST_USE;
+void content_close(struct content *c); /* NULL ok */
+uint32_t content_n(const struct content *c);
+struct content_member {
+	const char *name;
+	uint64_t len;
+	struct cry_id hash;
+	struct slice fields; /* msgpack map or empty */
+};
+void content_member(const struct content *c, uint32_t i,
+    struct content_member *out);
+/* Member i's bytes, in parts; the whole is checked against its hash before
+ * the last part is given out.  ERR_CORRUPT, ERR_NOTFOUND. */
+enum err content_stream(struct content *c, uint32_t i, blob_part_fn fn,
+    void *ctx) PSC_MUST_USE;
+enum err content_read(struct content *c, uint32_t i, struct buf *out)
+    PSC_MUST_USE;
+
+#endif

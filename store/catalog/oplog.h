@@ -1,0 +1,106 @@
+/* store/catalog/oplog.h: ops, heads and membership records at rest.
+ *
+ * Bytes are kept verbatim in segments; tables SHARE, MLOG, FEED, FEEDX, OP,
+ * OPX, OPID, HEAD, CREF and WANT index them.  This room does not verify
+ * signatures or decrypt: the replication core and node/share did.  Functions
+ * taking a store_txn run in a job; those taking a db_txn read. */
+#ifndef PSC_CATALOG_OPLOG_H
+#define PSC_CATALOG_OPLOG_H
+
+#include "store/blob/blob.h"
+
+/* Shares get a dense local number at first sight; all keys use it. */
+enum err oplog_share_no(struct db_txn *t, const struct cry_id *share,
+    uint32_t *no) PSC_MUST_USE; /* ERR_NOTFOUND */
+enum err oplog_share_add(struct store_txn *t, const struct cry_id *share,
+    uint32_t *no) PSC_MUST_USE; /* finds or adds */
+typedef int (*oplog_share_fn)(void *ctx, uint32_t no,
+    const struct cry_id *share);
+enum err oplog_shares_each(struct db_txn *t, oplog_share_fn fn, void *ctx)
+    PSC_MUST_USE;
+
+/* Membership records, seq 0 = genesis, dense. */
+enum err oplog_member_put(struct store_txn *t, uint32_t share, uint64_t seq,
+    struct slice record) PSC_MUST_USE; /* ERR_EXISTS: same seq there */
+enum err oplog_member_get(struct store *s, struct db_txn *t, uint32_t share,
+    uint64_t seq, struct buf *out) PSC_MUST_USE; /* ERR_NOTFOUND: past end */
+
+struct oplog_feed {
+	uint32_t no; /* local, dense */
+	uint32_t share;
+	uint16_t compartment;
+	uint8_t device[32];
+	uint64_t incarnation;
+	uint8_t id[16];
+};
+struct oplog_head { /* the signed head, verbatim, and what it says */
+	uint64_t seq;
+	struct cry_id op_id;
+	uint64_t lamport;
+	uint8_t bytes[128];
+};
+/* Finds or adds by id; f->no is set. */
+enum err oplog_feed_add(struct store_txn *t, struct oplog_feed *f)
+    PSC_MUST_USE;
+enum err oplog_feed_find(struct db_txn *t, const uint8_t id[16],
+    struct oplog_feed *out) PSC_MUST_USE;
+/* The highest head of a feed. ERR_NOTFOUND: empty feed. */
+enum err oplog_feed_head(struct db_txn *t, uint32_t feed,
+    struct oplog_head *out) PSC_MUST_USE;
+/* The first head at or above seq. */
+enum err oplog_head_at(struct db_txn *t, uint32_t feed, uint64_t seq,
+    struct oplog_head *out) PSC_MUST_USE;
+typedef int (*oplog_feed_fn)(void *ctx, const struct oplog_feed *f,
+    const struct oplog_head *head);
+enum err oplog_feeds_each(struct db_txn *t, oplog_feed_fn fn, void *ctx)
+    PSC_MUST_USE;
+
+/* One op to keep.  packing: n chunks of {cid 32, c_len u32 LE}, sorted. */
+struct oplog_op {
+	uint32_t share;
+	uint16_t compartment;
+	uint32_t feed;
+	uint64_t seq;
+	uint64_t lamport;
+	struct cry_id id;
+	struct slice bytes;   /* header | payload | packing, verbatim */
+	struct slice packing; /* borrowed part of bytes */
+	bool want_content;    /* chunks not here go to WANT */
+};
+/* Stores the op, its chunk references and wants.  *lseq: local number.
+ * *missing: chunks of its packing list not here.  ERR_EXISTS. */
+enum err oplog_op_put(struct store_txn *t, const struct oplog_op *op,
+    uint64_t *lseq, uint32_t *missing) PSC_MUST_USE;
+enum err oplog_head_put(struct store_txn *t, uint32_t feed,
+    const struct oplog_head *h) PSC_MUST_USE;
+/* Op bytes by feed and seq, or by lseq; appended to out. */
+enum err oplog_op_get(struct store *s, struct db_txn *t, uint32_t feed,
+    uint64_t seq, struct buf *out) PSC_MUST_USE;
+enum err oplog_op_get_lseq(struct store *s, struct db_txn *t, uint64_t lseq,
+    struct buf *out) PSC_MUST_USE;
+/* Chunks of this op's packing list that are not here yet. */
+enum err oplog_op_missing(struct db_txn *t, uint64_t lseq, uint32_t *missing)
+    PSC_MUST_USE;
+
+/* --- content references and wants --- */
+/* May a member of this compartment be given this chunk?  ERR_OK/NOTFOUND. */
+enum err oplog_cref_check(struct db_txn *t, uint32_t share,
+    uint16_t compartment, const struct cry_id *cid) PSC_MUST_USE;
+/* A received chunk: stores it (blob_chunk_put), drops its want, and calls
+ * complete for each op whose last missing chunk it was. */
+typedef void (*oplog_complete_fn)(void *ctx, uint64_t lseq);
+enum err oplog_chunk_put(struct store_txn *t, const struct cry_id *cid,
+    struct slice ciphertext, oplog_complete_fn complete, void *ctx)
+    PSC_MUST_USE;
+struct oplog_want {
+	uint32_t share;
+	uint16_t compartment;
+	struct cry_id cid;
+	uint32_t c_len;
+};
+typedef int (*oplog_want_fn)(void *ctx, const struct oplog_want *w);
+enum err oplog_wants_each(struct db_txn *t, oplog_want_fn fn, void *ctx)
+    PSC_MUST_USE;
+enum err oplog_wants_count(struct db_txn *t, uint64_t *n) PSC_MUST_USE;
+
+#endif
