@@ -7,7 +7,7 @@
 
 /* Write n bytes as path, mode 0600: temp file beside it, fsync, rename,
  * fsync of the folder.  On failure path is what it was before.
- * ERR_IO, ERR_FULL. */
+ * ERR_NOTFOUND: no such folder; ERR_DENIED, ERR_IO, ERR_FULL. */
 enum err keyfile_write(
     const char *path, struct slice in, struct errmsg *em) PSC_MUST_USE;
 

@@ -338,8 +338,10 @@ load_secrets(const struct ks_header *h, const struct cry_key *key,
 		    h->kind == KS_PASSPHRASE
 			? "wrong passphrase"
 			: "the credential file is not this keystore's");
-	else if (e == ERR_OK)
-		e = secrets_decode(buf_slice(&secrets), out);
+	else if (e == ERR_OK &&
+		 (e = secrets_decode(buf_slice(&secrets), out)) != ERR_OK)
+		e = errmsg_set(em, e, "restore the file from a backup",
+		    "the keys in the keystore do not belong together");
 	buf_wipe(&secrets);
 	return e;
 }

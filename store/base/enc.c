@@ -68,8 +68,6 @@ b32_value(uint8_t c)
 {
 	if (c >= 'a' && c <= 'z')
 		return c - 'a';
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
 	if (c >= '2' && c <= '7')
 		return c - '2' + 26;
 	return -1;

@@ -5,13 +5,15 @@
 #include "store/base/err.h"
 #include "store/base/slice.h"
 
-#define ENC_HEX_LEN(n) ((n) * 2)
-#define ENC_B32_LEN(n) (((n) * 8 + 4) / 5)
+#define ENC_HEX_LEN(n) ((n)*2)
+#define ENC_B32_LEN(n) (((n)*8 + 4) / 5)
 
 /* out holds ENC_*_LEN(n) + 1 bytes; NUL-terminated. */
 void enc_hex(struct slice in, char *out);
 void enc_b32(struct slice in, char *out);
-/* Exactly out_n bytes must come out; MALFORMED otherwise. */
+/* Exactly out_n bytes must come out; MALFORMED otherwise.  Hex may be of
+ * either case; base32 has one spelling only, so that equal values are equal
+ * texts. */
 enum err dec_hex(struct slice text, uint8_t *out, size_t out_n) PSC_MUST_USE;
 enum err dec_b32(struct slice text, uint8_t *out, size_t out_n) PSC_MUST_USE;
 
