@@ -97,8 +97,8 @@ frame_wait(int sock, short events, uint32_t timeout_ms)
 }
 
 static void
-frame_attach(struct msghdr *m, union frame_control *c, const int *fds,
-    uint32_t n_fds)
+frame_attach(
+    struct msghdr *m, union frame_control *c, const int *fds, uint32_t n_fds)
 {
 	struct cmsghdr *h;
 

@@ -18,7 +18,7 @@ struct frame {
 };
 
 enum err frame_init(struct frame *f) PSC_MUST_USE; /* ERR_NOMEM */
-void frame_fini(struct frame *f);		   /* closes fds left */
+void frame_fini(struct frame *f);                  /* closes fds left */
 void frame_drop_fds(struct frame *f);
 /* Take ownership of the i-th descriptor; -1 if there is none. */
 int frame_take_fd(struct frame *f, uint32_t i);
@@ -30,7 +30,7 @@ enum err frame_send(int sock, const struct buf *b, const int *fds,
 /* Wait for the next frame; descriptors of the frame before are closed.
  * ERR_TIMEOUT, ERR_FOREIGN (the other end is gone), ERR_MALFORMED (cut off,
  * empty, or too many descriptors).  timeout_ms UINT32_MAX: no deadline. */
-enum err frame_recv(int sock, uint32_t timeout_ms, struct frame *f)
-    PSC_MUST_USE;
+enum err frame_recv(
+    int sock, uint32_t timeout_ms, struct frame *f) PSC_MUST_USE;
 
 #endif

@@ -13,6 +13,7 @@
 #ifndef PSC_IMAGING_IMAGING_H
 #define PSC_IMAGING_IMAGING_H
 
+#include "store/base/limits.h"
 #include "store/base/mp.h"
 
 #define IMG_FRAME_BYTES (128 * KIB)

@@ -109,8 +109,8 @@ enum err
 msg_get_assoc(struct mp_doc *d, struct img_assoc *out)
 {
 	*out = (struct img_assoc){ 0 };
-	mp_text(d, msg_at(d, "calling"), out->calling_ae,
-	    sizeof(out->calling_ae));
+	mp_text(
+	    d, msg_at(d, "calling"), out->calling_ae, sizeof(out->calling_ae));
 	mp_text(d, msg_at(d, "called"), out->called_ae, sizeof(out->called_ae));
 	mp_text(d, msg_at(d, "addr"), out->address, sizeof(out->address));
 	if (!msg_printable(out->calling_ae) || !msg_printable(out->called_ae) ||
@@ -285,8 +285,8 @@ msg_get_identity(struct mp_doc *d, struct img_identity *out)
 	}
 	mp_text(d, msg_at(d, "pid"), out->patient_id, sizeof(out->patient_id));
 	mp_text(d, msg_at(d, "issuer"), out->issuer, sizeof(out->issuer));
-	mp_text(d, msg_at(d, "name"), out->patient_name,
-	    sizeof(out->patient_name));
+	mp_text(
+	    d, msg_at(d, "name"), out->patient_name, sizeof(out->patient_name));
 	for (i = 0; i < n; i++)
 		mp_text(d, mp_at(uids, i), out->uids[i], sizeof(out->uids[i]));
 	out->n_uids = n;

@@ -63,7 +63,7 @@ struct msg_context {
  * when it rode in the frame (then it borrows the doc's input). */
 struct msg_object {
 	struct img_object object;
-	struct img_piece *plans; /* owned; both plans, original first */
+	struct img_piece *plans;      /* owned; both plans, original first */
 	struct img_finding *findings; /* owned */
 	uint64_t detail_n;
 	uint32_t fields_n;
@@ -71,8 +71,8 @@ struct msg_object {
 };
 
 /* Parse a frame and say its kind. */
-enum err msg_open(struct slice frame, struct mp_doc *doc, uint32_t *kind)
-    PSC_MUST_USE;
+enum err msg_open(
+    struct slice frame, struct mp_doc *doc, uint32_t *kind) PSC_MUST_USE;
 
 void msg_put_config(struct buf *b, const struct msg_config *c);
 enum err msg_get_config(struct mp_doc *d, struct msg_config *out) PSC_MUST_USE;
@@ -82,12 +82,12 @@ void msg_put_admit(struct buf *b, bool accept);
 enum err msg_get_admit(struct mp_doc *d, bool *accept) PSC_MUST_USE;
 void msg_put_identity(struct buf *b, const struct img_identity *id);
 /* out->uids is allocated; msg_identity_fini frees it. */
-enum err msg_get_identity(struct mp_doc *d, struct img_identity *out)
-    PSC_MUST_USE;
+enum err msg_get_identity(
+    struct mp_doc *d, struct img_identity *out) PSC_MUST_USE;
 void msg_identity_fini(struct img_identity *id);
 void msg_put_context(struct buf *b, const struct img_context *ctx);
-enum err msg_get_context(struct mp_doc *d, struct msg_context *out)
-    PSC_MUST_USE;
+enum err msg_get_context(
+    struct mp_doc *d, struct msg_context *out) PSC_MUST_USE;
 void msg_context_fini(struct msg_context *c);
 
 /* detail: both plans and the fields, one after the other. */
@@ -95,11 +95,9 @@ void msg_put_detail(struct buf *b, const struct img_object *o);
 /* The frame itself; detail is put in it if small enough (*by_memfd false). */
 void msg_put_object(struct buf *b, const struct img_object *o,
     struct slice detail, bool *by_memfd);
-enum err msg_get_object(struct mp_doc *d, struct msg_object *out)
-    PSC_MUST_USE;
+enum err msg_get_object(struct mp_doc *d, struct msg_object *out) PSC_MUST_USE;
 /* Split the detail bytes into plans and fields and check them. */
-enum err msg_get_detail(struct slice detail, struct msg_object *m)
-    PSC_MUST_USE;
+enum err msg_get_detail(struct slice detail, struct msg_object *m) PSC_MUST_USE;
 void msg_object_fini(struct msg_object *m);
 
 void msg_put_stored(struct buf *b, uint16_t status);
@@ -111,8 +109,7 @@ enum err msg_get_series(struct mp_doc *d, uint64_t *bytes) PSC_MUST_USE;
 /* files[i].bytes.n is the claimed size; bytes follow by memfd. */
 void msg_put_result(struct buf *b, const struct img_result *r);
 /* out->fields borrows the doc's input. */
-enum err msg_get_result(struct mp_doc *d, struct img_result *out)
-    PSC_MUST_USE;
+enum err msg_get_result(struct mp_doc *d, struct img_result *out) PSC_MUST_USE;
 void msg_put_done(struct buf *b, const struct img_done *done);
 enum err msg_get_done(struct mp_doc *d, struct img_done *out) PSC_MUST_USE;
 

@@ -98,8 +98,8 @@ msg_get_uids(struct mp_doc *d, struct img_object *o)
 	msg_get_text(d, "series", o->series_uid, sizeof(o->series_uid));
 	msg_get_text(d, "study", o->study_uid, sizeof(o->study_uid));
 	msg_get_text(d, "dsop", o->deid_sop_uid, sizeof(o->deid_sop_uid));
-	msg_get_text(d, "dseries", o->deid_series_uid,
-	    sizeof(o->deid_series_uid));
+	msg_get_text(
+	    d, "dseries", o->deid_series_uid, sizeof(o->deid_series_uid));
 	msg_get_text(d, "dstudy", o->deid_study_uid, sizeof(o->deid_study_uid));
 	msg_get_text(d, "mod", o->modality, sizeof(o->modality));
 	for (p = o->modality; *p != '\0'; p++) {
@@ -108,8 +108,7 @@ msg_get_uids(struct mp_doc *d, struct img_object *o)
 	}
 	if (!msg_uid_or_empty(o->sop_class) ||
 	    !msg_uid_or_empty(o->transfer_syntax) ||
-	    !msg_uid_or_empty(o->sop_uid) ||
-	    !msg_uid_or_empty(o->series_uid) ||
+	    !msg_uid_or_empty(o->sop_uid) || !msg_uid_or_empty(o->series_uid) ||
 	    !msg_uid_or_empty(o->study_uid) ||
 	    !msg_uid_or_empty(o->deid_sop_uid) ||
 	    !msg_uid_or_empty(o->deid_series_uid) ||
@@ -135,8 +134,8 @@ msg_get_findings(struct mp_doc *d, struct msg_object *out)
 	for (i = 0; i < n; i++) {
 		f = &out->findings[i];
 		mp_text(d, mp_at(mp_at(list, i), 0), f->kind, sizeof(f->kind));
-		mp_text(d, mp_at(mp_at(list, i), 1), f->detail,
-		    sizeof(f->detail));
+		mp_text(
+		    d, mp_at(mp_at(list, i), 1), f->detail, sizeof(f->detail));
 	}
 	out->object.findings = out->findings;
 	out->object.n_findings = n;
@@ -164,8 +163,7 @@ msg_get_sizes(struct mp_doc *d, struct msg_object *out)
 	if (d->err != ERR_OK)
 		return d->err;
 	if (out->detail_n !=
-	    (uint64_t)MSG_PIECE_BYTES *
-		    (o->n_original_plan + o->n_deid_plan) +
+	    (uint64_t)MSG_PIECE_BYTES * (o->n_original_plan + o->n_deid_plan) +
 		out->fields_n)
 		return ERR_MALFORMED;
 	if (mp_has(root, "d") && out->detail.n != out->detail_n)
@@ -186,7 +184,7 @@ msg_object_consistent(const struct img_object *o)
 	if (o->deid.n == 0)
 		return !o->releasable;
 	return msg_uid_ok(o->deid_sop_uid) && msg_uid_ok(o->deid_series_uid) &&
-	    msg_uid_ok(o->deid_study_uid);
+	       msg_uid_ok(o->deid_study_uid);
 }
 
 enum err
@@ -236,9 +234,9 @@ msg_get_plan(struct rd *r, struct img_piece *out, uint32_t n, uint64_t bytes)
 static enum err
 msg_check_fields(struct slice s)
 {
-	static const struct mp_limits lim = { .bytes_max = MSG_FIELDS_MAX,
-		.count_max = 4096,
-		.depth_max = 6 };
+	static const struct mp_limits lim = {
+		.bytes_max = MSG_FIELDS_MAX, .count_max = 4096, .depth_max = 6
+	};
 	struct mp_doc d;
 	enum err e;
 
@@ -267,8 +265,8 @@ msg_get_detail(struct slice detail, struct msg_object *m)
 			return ERR_NOMEM;
 		o->original_plan = m->plans;
 		o->deid_plan = m->plans + o->n_original_plan;
-		e = msg_get_plan(&r, m->plans, o->n_original_plan,
-		    o->original.n);
+		e = msg_get_plan(
+		    &r, m->plans, o->n_original_plan, o->original.n);
 	}
 	if (e == ERR_OK && o->n_deid_plan > 0)
 		e = msg_get_plan(&r, m->plans + o->n_original_plan,

@@ -33,8 +33,8 @@ sealed_write(int fd, struct slice s)
 			continue;
 		else
 			return n < 0 && (errno == ENOMEM || errno == ENOSPC)
-			    ? ERR_NOMEM
-			    : ERR_IO;
+				   ? ERR_NOMEM
+				   : ERR_IO;
 	}
 	return ERR_OK;
 }
