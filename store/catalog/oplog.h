@@ -92,6 +92,12 @@ typedef void (*oplog_complete_fn)(void *ctx, uint64_t lseq);
 enum err oplog_chunk_put(struct store_txn *t, const struct cry_id *cid,
     struct slice ciphertext, oplog_complete_fn complete, void *ctx)
     PSC_MUST_USE;
+/* Add wants for every chunk that ops of a compartment name and we lack
+ * (subscribing later); or drop them (unsubscribing). */
+enum err oplog_want_all(struct store_txn *t, uint32_t share,
+    uint16_t compartment) PSC_MUST_USE;
+enum err oplog_want_none(struct store_txn *t, uint32_t share,
+    uint16_t compartment) PSC_MUST_USE;
 struct oplog_want {
 	uint32_t share;
 	uint16_t compartment;

@@ -72,8 +72,8 @@ def main():
     for tag in sorted(table):
         vr, act, flags = table[tag]
         assert vr in VRS, (hex(tag), vr)
-        f = "|".join(sorted(flags)) or "0"
-        cells.append("{0x%08X,%s,%s,%s}," % (tag, vr, act, f))
+        f = "|".join("DICT_" + x for x in sorted(flags)) or "0"
+        cells.append("R(%08X,%s,%s,%s)" % (tag, vr, act, f))
     for i in range(0, len(cells), 3):
         print("".join(cells[i:i + 3]))
     print("/* clang-format on */")

@@ -1,0 +1,50 @@
+/* node/conf/conf.h: pesscara.yaml, parsed, checked and frozen.
+ *
+ * One list (conf.def) gives parser, --check, `config show`, help and
+ * docs/config.md.  Unknown keys are errors that name the nearest known key. */
+#ifndef PSC_CONF_CONF_H
+#define PSC_CONF_CONF_H
+
+#include "node/conf/json.h"
+#include "store/base/limits.h"
+
+struct conf_inbox {
+	char calling_ae[17]; /* "*": any */
+	char share[LIM_NAME_BYTES + 1];
+	char compartment[LIM_NAME_BYTES + 1];
+	char profile[32];
+	char tags[4][64];
+	uint32_t n_tags;
+};
+
+struct conf {
+	char site[LIM_NAME_BYTES + 1];
+	char dicom_listen[80]; /* HOST:PORT or "off" */
+	char dicom_ae_title[17];
+	struct conf_inbox inboxes[32];
+	uint32_t n_inboxes;
+	char peers_listen[80];
+	char rest_listen[80];
+	char release_policy[512]; /* "manual" or a query */
+	char pseudonym_pattern[64]; /* "{site}-{n:04}" */
+	uint64_t limits_associations;
+	uint64_t limits_helper_memory; /* bytes */
+	uint64_t store_segment_bytes;
+	uint64_t store_map_bytes;
+};
+
+void conf_defaults(struct conf *c);
+/* Reads HOME/pesscara.yaml. em: file:line and the nearest key. */
+enum err conf_load(const char *home, struct conf *out, struct errmsg *em)
+    PSC_MUST_USE;
+/* key=value on top of the file (init --set, config set): rewrites the file
+ * atomically, keeping what it does not touch.  `dicom.inboxes` takes JSON. */
+enum err conf_set(const char *home, const char *assignment,
+    struct errmsg *em) PSC_MUST_USE;
+/* The whole config as YAML text, defaults included. */
+enum err conf_show(const struct conf *c, struct buf *out) PSC_MUST_USE;
+/* "HOST:PORT" apart; port 0 allowed. */
+enum err conf_address(const char *text, char *host, size_t cap,
+    uint16_t *port) PSC_MUST_USE;
+
+#endif

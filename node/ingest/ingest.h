@@ -1,0 +1,78 @@
+/* node/ingest/ingest.h: intake: associations and imports -> vault and
+ * quarantine -> release into a share.
+ *
+ * A thread accepts DICOM connections (bounded), one thread and one helper
+ * process serve each association: its object is split, prepared and committed
+ * together with its vault row before the sender gets success.  The vault is
+ * local: sealed rows, no feed, no share.  rulings.md 10-13; domain.md. */
+#ifndef PSC_INGEST_INGEST_H
+#define PSC_INGEST_INGEST_H
+
+#include "node/conf/conf.h"
+#include "node/imaging/imaging.h"
+#include "node/share/share.h"
+
+struct ingest;
+struct ingest_opts {
+	struct store *store;
+	struct shares *shares;
+	const struct conf *conf;
+	const char *helper; /* path of pesscara-imaging */
+	const char *home;
+	const struct cry_identity *me;
+};
+/* Binds dicom.listen (ERR_BUSY: port taken) and starts accepting. */
+enum err ingest_start(const struct ingest_opts *o, struct ingest **out,
+    struct errmsg *em) PSC_MUST_USE;
+void ingest_stop(struct ingest *g); /* finishes running associations; NULL ok */
+void ingest_listen_text(struct ingest *g, char *out, size_t cap);
+
+struct ingest_item { /* a quarantine item */
+	char id[40];
+	char state[16]; /* held, released, rejected */
+	uint64_t received_ms;
+	char calling_ae[IMG_AE_MAX + 1];
+	char modality[IMG_AE_MAX + 1];
+	char subject[128];
+	char share[LIM_NAME_BYTES + 1];
+	char compartment[LIM_NAME_BYTES + 1];
+	uint64_t instances, bytes;
+	uint32_t n_findings;
+	struct img_finding findings[8];
+	char asset[ASSET_ID_TEXT + 1]; /* after release */
+};
+/* Newest last.  state NULL: held ones only; "all". */
+typedef int (*ingest_item_fn)(void *ctx, const struct ingest_item *it);
+enum err ingest_quarantine_each(struct ingest *g, const char *state,
+    ingest_item_fn fn, void *ctx) PSC_MUST_USE;
+uint64_t ingest_quarantine_held(struct ingest *g);
+/* id: whole or unique prefix. Blocks until durable. *out: the item after. */
+enum err ingest_release(struct ingest *g, const char *id, const char *actor,
+    const char *reason, struct ingest_item *out, struct errmsg *em)
+    PSC_MUST_USE;
+enum err ingest_reject(struct ingest *g, const char *id, const char *actor,
+    const char *reason, struct ingest_item *out, struct errmsg *em)
+    PSC_MUST_USE;
+
+/* Import files and folders (recursive).  fn is called once a file. */
+struct ingest_import_opts {
+	const char *share, *compartment, *profile;
+	bool no_deid;
+	const char *actor, *reason;
+};
+struct ingest_imported {
+	const char *path;
+	const char *state; /* stored duplicate quarantined refused */
+	const char *item;  /* quarantine item or "" */
+	const char *reason;
+	uint64_t bytes;
+};
+typedef int (*ingest_imported_fn)(void *ctx, const struct ingest_imported *f);
+enum err ingest_import(struct ingest *g, const char *const *paths, uint32_t n,
+    const struct ingest_import_opts *o, ingest_imported_fn fn, void *ctx,
+    struct errmsg *em) PSC_MUST_USE;
+/* Map of pseudonyms: "PatientID,pseudonym" lines; kept sealed. Audited. */
+enum err ingest_lookup_import(struct ingest *g, const char *path,
+    const char *actor, uint64_t *added, struct errmsg *em) PSC_MUST_USE;
+
+#endif

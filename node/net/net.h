@@ -1,0 +1,73 @@
+/* node/net/net.h: binds the replication core to sockets and the store.
+ *
+ * One loop thread owns the core, the connections and the timers.  It listens
+ * on peers.listen, dials every known peer that has an address (again after
+ * 0.2 s doubling to 30 s), carries out the core's effects: SEND and CLOSE on
+ * connections, FETCH from the store, PERSIST as store jobs.  Functions here
+ * may be called from any other thread; they post to the loop and wait, or
+ * read a snapshot. */
+#ifndef PSC_NET_NET_H
+#define PSC_NET_NET_H
+
+#include "node/share/share.h"
+
+struct net;
+struct net_opts {
+	struct store *store;
+	struct shares *shares;
+	const struct cry_identity *me;
+	const char *listen; /* "HOST:PORT", port 0 = any free, or "off" */
+};
+/* Binds (ERR_BUSY: port taken), then starts the loop thread. */
+enum err net_start(const struct net_opts *o, struct net **out,
+    struct errmsg *em) PSC_MUST_USE;
+void net_stop(struct net *n); /* drains up to 2 s; NULL ok */
+/* "127.0.0.1:7433", or "off". */
+void net_listen_text(struct net *n, char *out, size_t cap);
+
+/* Peers (local rows "peer").  key: full device key, or only its box key
+ * known from an invite. */
+struct net_peer {
+	char host[128];
+	uint16_t port; /* 0: it dials us */
+	struct cry_device_pub device; /* zero parts: not known yet */
+	bool connected;
+	uint64_t last_contact_ms; /* wall */
+	uint64_t lag_ops, lag_bytes;
+	bool in_sync;
+	uint64_t bytes_rx, bytes_tx; /* on the wire, this run */
+	uint64_t chunks_rx, chunks_tx;
+	char error[120]; /* why the last dial failed, "" if it did not */
+};
+/* device->box must be set.  ERR_EXISTS. */
+enum err net_peer_add(struct net *n, const char *host, uint16_t port,
+    const struct cry_device_pub *device, struct errmsg *em) PSC_MUST_USE;
+enum err net_peer_remove(struct net *n, const char *address_or_key,
+    struct errmsg *em) PSC_MUST_USE;
+enum err net_peers(struct net *n, struct net_peer **list, uint32_t *count)
+    PSC_MUST_USE;
+void net_peers_free(struct net_peer *list);
+
+struct net_root {
+	struct share_id share;
+	uint16_t compartment;
+	uint64_t ops;
+	struct cry_id root;
+};
+enum err net_roots(struct net *n, struct net_root **list, uint32_t *count)
+    PSC_MUST_USE;
+void net_roots_free(struct net_root *list);
+
+struct net_sync {
+	bool in_sync;	     /* rulings.md 27 */
+	uint32_t connected;
+	uint64_t wanted_chunks, wanted_bytes;
+};
+void net_sync_status(struct net *n, struct net_sync *out);
+/* Waits until in sync with at least one peer connected. ERR_TIMEOUT. */
+enum err net_sync_wait(struct net *n, uint64_t timeout_ms,
+    struct net_sync *out) PSC_MUST_USE;
+/* Redial at once every peer that is not connected. */
+void net_sync_now(struct net *n);
+
+#endif

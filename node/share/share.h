@@ -1,0 +1,130 @@
+/* node/share/share.h: the shares this node takes part in: their keys, their
+ * membership, writing ops into them and applying ops that arrived.
+ *
+ * The pure rules are in replication/; the bytes at rest in store/catalog.
+ * This room joins the two.  Thread-safe: state is guarded by one mutex and
+ * refreshed after commits.  Functions with a store_txn run in a job on the
+ * writer thread; functions with an errmsg block until durable and must not be
+ * called from the loop or the writer thread. */
+#ifndef PSC_SHARE_SHARE_H
+#define PSC_SHARE_SHARE_H
+
+#include "replication/repl.h"
+#include "store/catalog/catalog.h"
+
+struct shares;
+
+struct shares_opts {
+	struct store *store;
+	const struct cry_identity *me; /* outlives it */
+	const char *site;	       /* name, sealed into grants */
+};
+/* Loads chains, keys (local rows, tag "ekey"), subscriptions, pending joins.
+ * Opens a new incarnation for this start (rulings.md 24). */
+enum err shares_open(const struct shares_opts *o, struct shares **out,
+    struct errmsg *em) PSC_MUST_USE;
+void shares_close(struct shares *sh); /* NULL ok */
+
+/* --- asking --- */
+struct share_compartment {
+	uint16_t no;
+	char name[LIM_NAME_BYTES + 1]; /* "" at a hub */
+	bool may_read, may_write, may_write_original;
+	bool content; /* subscribed: content is fetched */
+};
+struct share_info {
+	struct share_id id;
+	uint32_t no;
+	char name[LIM_NAME_BYTES + 1]; /* at a hub: "share-" + 8 of the id */
+	bool pending;		       /* joined, but not granted yet */
+	bool registrar;
+	bool hub;
+	bool allow_identified;
+	char role[16]; /* our widest role */
+	uint32_t n_compartments;
+	struct share_compartment *c; /* freed by share_info_fini */
+};
+void share_info_fini(struct share_info *i);
+/* Snapshot of all shares. *list is freed by shares_list_free. */
+enum err shares_list(struct shares *sh, struct share_info **list, uint32_t *n)
+    PSC_MUST_USE;
+void shares_list_free(struct share_info *list, uint32_t n);
+/* By name or id prefix (>= 8 base32 characters). ERR_NOTFOUND with text. */
+enum err shares_find(struct shares *sh, const char *name,
+    struct share_info *out, struct errmsg *em) PSC_MUST_USE;
+/* Compartment number by name; NULL name: the only one we may write. */
+enum err share_compartment_find(const struct share_info *i, const char *name,
+    uint16_t *no, struct errmsg *em) PSC_MUST_USE;
+
+struct share_member_info {
+	struct cry_device_pub device;
+	char site[LIM_NAME_BYTES + 1];
+	char role[16];
+	char compartment[LIM_NAME_BYTES + 1]; /* "*" for all */
+};
+enum err shares_members(struct shares *sh, const struct share_id *id,
+    struct share_member_info **list, uint32_t *n) PSC_MUST_USE;
+void shares_members_free(struct share_member_info *list);
+
+/* --- changing membership --- */
+enum err shares_create(struct shares *sh, const char *name,
+    const char *const *compartments, uint32_t n, bool allow_identified,
+    struct errmsg *em) PSC_MUST_USE;
+struct share_invite_opts {
+	enum role role;
+	const char *compartment; /* NULL: needed unless role is hub */
+	uint64_t expires_in_s;
+	const struct invite_addr *addrs; /* where the share can be met */
+	uint32_t n_addrs;
+};
+/* Text is appended to out; the invite is kept (local row "invite"). */
+enum err shares_invite(struct shares *sh, const char *share,
+    const struct share_invite_opts *o, struct buf *out, struct errmsg *em)
+    PSC_MUST_USE;
+/* Keeps the join (row "join") and hands its addresses to the caller (the
+ * node adds them as peers). ERR_EXISTS: already a member. */
+enum err shares_join(struct shares *sh, const char *invite_text,
+    struct invite *out, struct errmsg *em) PSC_MUST_USE;
+enum err shares_grant(struct shares *sh, const char *share,
+    const struct cry_device_pub *device, enum role role,
+    const char *compartment, struct errmsg *em) PSC_MUST_USE;
+/* Content of a compartment (NULL: every one we may read): fetch it or not. */
+enum err shares_subscribe(struct shares *sh, const char *share,
+    const char *compartment, bool content, struct errmsg *em) PSC_MUST_USE;
+
+/* --- jobs --- */
+/* A claim came from the network (RX_CLAIM): check the invite (known, unused,
+ * not expired), write the grant record.  ERR_DENIED, ERR_EXISTS, ERR_AUTH. */
+enum err shares_claim(struct store_txn *t, struct shares *sh,
+    const struct share_id *share, struct slice claim) PSC_MUST_USE;
+/* Membership records from peers, in order; seq 0 completes a join. */
+enum err shares_put_member(struct store_txn *t, struct shares *sh,
+    const struct share_id *share, uint64_t seq, struct slice record)
+    PSC_MUST_USE;
+/* Our own new version: writes the op to our feed, signs its head, applies it
+ * to the catalog.  The content's batch was put by the same job before. */
+enum err shares_append_put(struct store_txn *t, struct shares *sh,
+    uint32_t share_no, uint16_t compartment, const struct cat_put *put,
+    struct slice packing, struct asset_id *asset) PSC_MUST_USE;
+/* Ops from a peer, verified by the core. */
+enum err shares_put_ops(struct store_txn *t, struct shares *sh,
+    const struct repl_ops *ops) PSC_MUST_USE;
+/* A chunk from a peer, checked against its cid. */
+enum err shares_put_chunk(struct store_txn *t, struct shares *sh,
+    const struct cry_id *cid, struct slice bytes) PSC_MUST_USE;
+/* Decrypt an op we may read (provenance, show).  Appended to out. */
+enum err shares_open_op(struct shares *sh, struct db_txn *t, uint64_t lseq,
+    struct buf *out) PSC_MUST_USE;
+
+/* --- for the network --- */
+/* Called on the writer thread after a commit that changed something that
+ * replication must know (new heads, records, joins, wants). */
+typedef void (*shares_notice_fn)(void *ctx);
+void shares_set_notice(struct shares *sh, shares_notice_fn fn, void *ctx);
+/* Pending joins, for RE_JOIN after start. */
+typedef int (*shares_join_fn)(void *ctx, const struct share_id *share,
+    const struct cry_sign_pk *registrar, struct slice claim);
+enum err shares_joins_each(struct shares *sh, shares_join_fn fn, void *ctx)
+    PSC_MUST_USE;
+
+#endif
