@@ -27,15 +27,21 @@ bool json_is_map(const struct json *j);
 bool json_is_array(const struct json *j);
 size_t json_len(const struct json *j);			  /* map or array */
 const struct json *json_at(const struct json *j, size_t i); /* array */
-/* The i-th member of a map, in source order. */
+/* A number that is not an integer, too. */
+double json_get_f64(const struct json *j, const char *key, double def);
+/* The i-th member of a map, in source order; NULL past the end. */
 const struct json *json_member(const struct json *j, size_t i,
     const char **key);
 
-/* Writing: an append-only writer over a buf; commas are its business. */
+/* Writing: an append-only writer over a buf; commas are its business.  What
+ * is not UTF-8 is written as U+FFFD, a number that is not finite as null.
+ * Errors are the buf's: ask buf_err() once. */
+#define JW_DEPTH_MAX 40u
 struct jw {
 	struct buf *b;
 	uint32_t depth;
-	bool comma[16];
+	bool comma[JW_DEPTH_MAX];
+	bool array[JW_DEPTH_MAX];
 };
 void jw_init(struct jw *w, struct buf *b);
 void jw_obj(struct jw *w, const char *key); /* key NULL: in array or root */
@@ -48,7 +54,9 @@ void jw_i64(struct jw *w, const char *key, int64_t v);
 void jw_f64(struct jw *w, const char *key, double v);
 void jw_bool(struct jw *w, const char *key, bool v);
 void jw_null(struct jw *w, const char *key);
-/* A msgpack value as JSON (bins as hex). */
+/* A msgpack value as JSON (bins as hex); malformed: null. */
 void jw_mp(struct jw *w, const char *key, struct slice mp);
+/* A tree as JSON. */
+void jw_json(struct jw *w, const char *key, const struct json *j);
 
 #endif
