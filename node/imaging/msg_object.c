@@ -176,7 +176,7 @@ static bool
 msg_object_consistent(const struct img_object *o)
 {
 	if (!o->parsed)
-		return !o->releasable && o->deid.n == 0 && o->original.n > 0;
+		return !o->releasable && o->deid.n == 0;
 	if (!msg_uid_ok(o->sop_uid) || !msg_uid_ok(o->sop_class) ||
 	    !msg_uid_ok(o->series_uid) || !msg_uid_ok(o->study_uid) ||
 	    o->original.n == 0)

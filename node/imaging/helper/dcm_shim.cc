@@ -1,0 +1,288 @@
+/* node/imaging/helper/dcm_shim.cc: dcmtk behind C.
+ *
+ * Happy path: shim_assoc_receive (A-ASSOCIATE-RQ) -> accept -> PDVs one by
+ * one straight out of the P-DATA PDU -> release.  Every entry catches
+ * everything; a dcmtk condition becomes an enum err in shim_err() and
+ * nowhere else. */
+#include "dcmtk/config/osconfig.h"
+#include "dcmtk/dcmnet/assoc.h"
+#include "dcmtk/dcmnet/cond.h"
+#include "dcmtk/dcmnet/dcmtrans.h"
+#include "dcmtk/dcmnet/diutil.h"
+#include "dcmtk/dcmdata/dcuid.h"
+#include "dcmtk/oflog/oflog.h"
+
+#include <cstring>
+#include <new>
+
+#include "node/imaging/helper/dcm_shim.h"
+
+struct shim_assoc {
+	T_ASC_Network *net;
+	T_ASC_Association *assoc;
+	int timeout_s;
+};
+
+/* Stored as they come; which of them we decode is another matter. */
+static const char *const shim_syntaxes[] = {
+	"1.2.840.10008.1.2",       /* implicit little endian */
+	"1.2.840.10008.1.2.1",     /* explicit little endian */
+	"1.2.840.10008.1.2.1.99",  /* deflated */
+	"1.2.840.10008.1.2.2",     /* explicit big endian */
+	"1.2.840.10008.1.2.4.50",  /* JPEG baseline */
+	"1.2.840.10008.1.2.4.51",  /* JPEG extended */
+	"1.2.840.10008.1.2.4.57",  /* JPEG lossless */
+	"1.2.840.10008.1.2.4.70",  /* JPEG lossless SV1 */
+	"1.2.840.10008.1.2.4.80",  /* JPEG-LS lossless */
+	"1.2.840.10008.1.2.4.81",  /* JPEG-LS near lossless */
+	"1.2.840.10008.1.2.4.90",  /* JPEG 2000 lossless */
+	"1.2.840.10008.1.2.4.91",  /* JPEG 2000 */
+	"1.2.840.10008.1.2.4.92",  /* JPEG 2000 part 2 lossless */
+	"1.2.840.10008.1.2.4.93",  /* JPEG 2000 part 2 */
+	"1.2.840.10008.1.2.4.100", /* MPEG-2 main */
+	"1.2.840.10008.1.2.4.101", /* MPEG-2 high */
+	"1.2.840.10008.1.2.4.102", /* MPEG-4 */
+	"1.2.840.10008.1.2.4.103", /* MPEG-4 BD */
+	"1.2.840.10008.1.2.4.104", /* MPEG-4 4.2 2D */
+	"1.2.840.10008.1.2.4.105", /* MPEG-4 4.2 3D */
+	"1.2.840.10008.1.2.4.106", /* MPEG-4 4.2 stereo */
+	"1.2.840.10008.1.2.4.107", /* HEVC main */
+	"1.2.840.10008.1.2.4.108", /* HEVC main 10 */
+	"1.2.840.10008.1.2.4.201", /* HTJ2K lossless */
+	"1.2.840.10008.1.2.4.202", /* HTJ2K lossless RPCL */
+	"1.2.840.10008.1.2.4.203", /* HTJ2K */
+	"1.2.840.10008.1.2.5",     /* RLE */
+};
+
+/* All storage SOP classes of the standard share this root (PS3.4 B.5),
+ * newer ones than dcmtk knows included. */
+static const char shim_storage_root[] = "1.2.840.10008.5.1.4.1.1.";
+
+static enum err
+shim_err(const OFCondition &c)
+{
+	if (c.good())
+		return ERR_OK;
+	if (c == DUL_PEERREQUESTEDRELEASE)
+		return ERR_NOTFOUND;
+	if (c == DUL_READTIMEOUT || c == DUL_NOASSOCIATIONREQUEST)
+		return ERR_TIMEOUT;
+	if (c == DUL_PEERABORTEDASSOCIATION || c == DUL_NETWORKCLOSED)
+		return ERR_IO;
+	if (c == DUL_ILLEGALPDU || c == DUL_ILLEGALPDULENGTH ||
+	    c == DUL_UNEXPECTEDPDU || c == NET_EC_AssociatePDUTooLarge ||
+	    c == DUL_UNSUPPORTEDPEERPROTOCOL)
+		return ERR_MALFORMED;
+	if (c == EC_MemoryExhausted)
+		return ERR_NOMEM;
+	return ERR_FOREIGN;
+}
+
+static void
+shim_copy(char *out, size_t cap, const char *in)
+{
+	size_t n = in != nullptr ? std::strlen(in) : 0;
+
+	if (n >= cap)
+		n = cap - 1;
+	if (n > 0)
+		std::memcpy(out, in, n);
+	out[n] = '\0';
+}
+
+extern "C" bool
+shim_syntax_known(const char *uid)
+{
+	for (const char *known : shim_syntaxes) {
+		if (std::strcmp(known, uid) == 0)
+			return true;
+	}
+	return false;
+}
+
+extern "C" enum err
+shim_init(void)
+try {
+	OFLog::configure(OFLogger::OFF_LOG_LEVEL);
+	dcmDisableGethostbyaddr.set(OFTrue);
+	return ERR_OK;
+} catch (...) {
+	return ERR_FOREIGN;
+}
+
+extern "C" enum err
+shim_assoc_receive(
+    int fd, uint32_t idle_s, struct shim_assoc **out, struct shim_peer *peer)
+try {
+	struct shim_assoc *a = new (std::nothrow) shim_assoc();
+	OFCondition c;
+
+	if (a == nullptr)
+		return ERR_NOMEM;
+	a->timeout_s = static_cast<int>(idle_s);
+	dcmSocketReceiveTimeout.set(static_cast<Sint32>(idle_s));
+	dcmSocketSendTimeout.set(static_cast<Sint32>(idle_s));
+	dcmExternalSocketHandle.set(fd);
+	c = ASC_initializeNetwork(NET_ACCEPTOR, 0, a->timeout_s, &a->net);
+	if (c.good())
+		c = ASC_receiveAssociation(a->net, &a->assoc, SHIM_PDU_MAX,
+		    nullptr, nullptr, OFFalse, DUL_NOBLOCK, a->timeout_s);
+	if (c.bad()) {
+		shim_assoc_close(a);
+		return shim_err(c);
+	}
+	shim_copy(peer->calling_ae, sizeof(peer->calling_ae),
+	    a->assoc->params->DULparams.callingAPTitle);
+	shim_copy(peer->called_ae, sizeof(peer->called_ae),
+	    a->assoc->params->DULparams.calledAPTitle);
+	*out = a;
+	return ERR_OK;
+} catch (...) {
+	return ERR_FOREIGN;
+}
+
+static bool
+shim_class_wanted(const char *uid)
+{
+	return std::strcmp(uid, UID_VerificationSOPClass) == 0 ||
+	       std::strncmp(uid, shim_storage_root,
+		   sizeof(shim_storage_root) - 1) == 0 ||
+	       dcmIsaStorageSOPClassUID(uid, ESSC_All);
+}
+
+static void
+shim_negotiate(T_ASC_Parameters *p, const T_ASC_PresentationContext &pc)
+{
+	if (!shim_class_wanted(pc.abstractSyntax)) {
+		(void)ASC_refusePresentationContext(p, pc.presentationContextID,
+		    ASC_P_ABSTRACTSYNTAXNOTSUPPORTED);
+		return;
+	}
+	for (int i = 0; i < pc.transferSyntaxCount; i++) {
+		if (!shim_syntax_known(pc.proposedTransferSyntaxes[i]))
+			continue;
+		(void)ASC_acceptPresentationContext(p, pc.presentationContextID,
+		    pc.proposedTransferSyntaxes[i]);
+		return;
+	}
+	(void)ASC_refusePresentationContext(
+	    p, pc.presentationContextID, ASC_P_TRANSFERSYNTAXESNOTSUPPORTED);
+}
+
+extern "C" enum err
+shim_assoc_accept(
+    struct shim_assoc *a, const char *class_uid, const char *version)
+try {
+	T_ASC_Parameters *p = a->assoc->params;
+	T_ASC_PresentationContext pc;
+	int n = ASC_countPresentationContexts(p);
+
+	shim_copy(p->ourImplementationClassUID,
+	    sizeof(p->ourImplementationClassUID), class_uid);
+	shim_copy(p->ourImplementationVersionName,
+	    sizeof(p->ourImplementationVersionName), version);
+	shim_copy(p->DULparams.calledImplementationClassUID,
+	    sizeof(p->DULparams.calledImplementationClassUID), class_uid);
+	shim_copy(p->DULparams.calledImplementationVersionName,
+	    sizeof(p->DULparams.calledImplementationVersionName), version);
+	for (int i = 0; i < n; i++) {
+		if (ASC_getPresentationContext(p, i, &pc).good())
+			shim_negotiate(p, pc);
+	}
+	/* With no context left we still accept: the sender reads the reason
+	 * for each in the answer and ends by itself (PS3.8 7.1.1.13). */
+	return shim_err(ASC_acknowledgeAssociation(a->assoc));
+} catch (...) {
+	return ERR_FOREIGN;
+}
+
+extern "C" void
+shim_assoc_reject(struct shim_assoc *a)
+try {
+	static const T_ASC_RejectParameters why = {
+		ASC_RESULT_REJECTEDPERMANENT, ASC_SOURCE_SERVICEUSER,
+		ASC_REASON_SU_CALLINGAETITLENOTRECOGNIZED
+	};
+
+	(void)ASC_rejectAssociation(a->assoc, &why);
+} catch (...) {
+}
+
+/* The next PDV of the PDU at hand, or of the next PDU. */
+static OFCondition
+shim_pdv(struct shim_assoc *a, DUL_PDV *pdv)
+{
+	OFCondition c = DUL_NextPDV(&a->assoc->DULassociation, pdv);
+
+	if (c.good())
+		return c;
+	c = DUL_ReadPDVs(
+	    &a->assoc->DULassociation, nullptr, DUL_NOBLOCK, a->timeout_s);
+	if (c != DUL_PDATAPDUARRIVED)
+		return c.good() ? OFCondition(DUL_UNEXPECTEDPDU) : c;
+	return DUL_NextPDV(&a->assoc->DULassociation, pdv);
+}
+
+extern "C" enum err
+shim_next_pdv(struct shim_assoc *a, struct shim_pdv *out)
+try {
+	DUL_PDV pdv;
+	OFCondition c = shim_pdv(a, &pdv);
+
+	if (c.bad())
+		return shim_err(c);
+	out->p = static_cast<const uint8_t *>(pdv.data);
+	out->n = pdv.fragmentLength;
+	out->context_id = pdv.presentationContextID;
+	out->command = pdv.pdvType == DUL_COMMANDPDV;
+	out->last = pdv.lastPDV != OFFalse;
+	return ERR_OK;
+} catch (...) {
+	return ERR_FOREIGN;
+}
+
+extern "C" enum err
+shim_context(struct shim_assoc *a, uint8_t id, struct shim_context *out)
+try {
+	T_ASC_PresentationContext pc;
+
+	if (ASC_findAcceptedPresentationContext(a->assoc->params, id, &pc)
+		.bad())
+		return ERR_NOTFOUND;
+	shim_copy(out->abstract_syntax, sizeof(out->abstract_syntax),
+	    pc.abstractSyntax);
+	shim_copy(out->transfer_syntax, sizeof(out->transfer_syntax),
+	    pc.acceptedTransferSyntax);
+	return ERR_OK;
+} catch (...) {
+	return ERR_FOREIGN;
+}
+
+extern "C" void
+shim_assoc_release(struct shim_assoc *a)
+try {
+	(void)ASC_acknowledgeRelease(a->assoc);
+} catch (...) {
+}
+
+extern "C" void
+shim_assoc_abort(struct shim_assoc *a)
+try {
+	(void)ASC_abortAssociation(a->assoc);
+} catch (...) {
+}
+
+extern "C" void
+shim_assoc_close(struct shim_assoc *a)
+try {
+	if (a == nullptr)
+		return;
+	if (a->assoc != nullptr) {
+		(void)ASC_dropAssociation(a->assoc);
+		(void)ASC_destroyAssociation(&a->assoc);
+	}
+	if (a->net != nullptr)
+		(void)ASC_dropNetwork(&a->net);
+	delete a;
+} catch (...) {
+}

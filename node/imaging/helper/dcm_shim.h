@@ -1,0 +1,71 @@
+/* node/imaging/helper/dcm_shim.h: all that we use of dcmtk, as plain C.
+ *
+ * POD in and out; no exception and no dcmtk type crosses.  dcmtk's logging
+ * is off.  One association a process (its socket handle is global). */
+#ifndef PSC_HELPER_DCM_SHIM_H
+#define PSC_HELPER_DCM_SHIM_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#include "store/base/err.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define SHIM_UID_MAX 64u
+#define SHIM_AE_MAX 16u
+#define SHIM_PDU_MAX 131072
+
+struct shim_assoc;
+
+struct shim_peer {
+	char calling_ae[SHIM_AE_MAX + 1];
+	char called_ae[SHIM_AE_MAX + 1];
+};
+
+struct shim_pdv {
+	const uint8_t *p; /* until the next shim_next_pdv() */
+	size_t n;
+	uint8_t context_id;
+	bool command;
+	bool last;
+};
+
+struct shim_context {
+	char abstract_syntax[SHIM_UID_MAX + 1];
+	char transfer_syntax[SHIM_UID_MAX + 1];
+};
+
+/* Once a process, before the sandbox: quiet the logger, register codecs. */
+enum err shim_init(void) PSC_MUST_USE;
+
+/* Read an A-ASSOCIATE-RQ from fd (taken over on success).  ERR_TIMEOUT,
+ * ERR_MALFORMED, ERR_IO, ERR_FOREIGN. */
+enum err shim_assoc_receive(int fd, uint32_t idle_s, struct shim_assoc **out,
+    struct shim_peer *peer) PSC_MUST_USE;
+/* Accept every storage class and Verification in the sender's first transfer
+ * syntax that we store; ERR_UNSUPPORTED (and rejected) if nothing is left. */
+enum err shim_assoc_accept(struct shim_assoc *a, const char *class_uid,
+    const char *version) PSC_MUST_USE;
+/* Permanent: calling AE title not recognised. */
+void shim_assoc_reject(struct shim_assoc *a);
+/* ERR_NOTFOUND: the peer asked for release; ERR_TIMEOUT; ERR_IO: aborted
+ * or gone; ERR_MALFORMED. */
+enum err shim_next_pdv(struct shim_assoc *a, struct shim_pdv *out) PSC_MUST_USE;
+/* ERR_NOTFOUND: no such accepted context. */
+enum err shim_context(
+    struct shim_assoc *a, uint8_t id, struct shim_context *out) PSC_MUST_USE;
+void shim_assoc_release(struct shim_assoc *a); /* answer a release */
+void shim_assoc_abort(struct shim_assoc *a);
+void shim_assoc_close(struct shim_assoc *a); /* NULL ok */
+
+/* Is this a transfer syntax we store?  (docs: the list in dcm_shim.cc) */
+bool shim_syntax_known(const char *uid);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

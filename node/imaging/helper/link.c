@@ -1,0 +1,59 @@
+/* node/imaging/helper/link.c: frames from and to the node.
+ *
+ * The node is trusted; a frame out of order means that one of us is broken,
+ * so the helper ends.  There is no deadline towards the node: it may take
+ * its time to store, and its death closes the pair. */
+#include "node/imaging/helper/link.h"
+
+#include <unistd.h>
+
+enum err
+link_wait(struct link *l, uint32_t kind)
+{
+	uint32_t got;
+	enum err e;
+
+	mp_doc_fini(&l->doc);
+	e = frame_recv(l->sock, UINT32_MAX, &l->in);
+	if (e == ERR_OK)
+		e = msg_open(slice_of(l->in.bytes, l->in.n), &l->doc, &got);
+	if (e == ERR_OK && got != kind)
+		e = ERR_MALFORMED;
+	return e;
+}
+
+enum err
+link_open(struct link *l, int sock)
+{
+	enum err e;
+
+	*l = (struct link){ .sock = sock, .accepted = -1 };
+	e = frame_init(&l->in);
+	if (e == ERR_OK)
+		e = link_wait(l, MSG_CONFIG);
+	if (e == ERR_OK)
+		e = msg_get_config(&l->doc, &l->config);
+	l->accepted = frame_take_fd(&l->in, 0);
+	if (e == ERR_OK && l->config.mode == IMAGING_RECEIVE && l->accepted < 0)
+		e = ERR_MALFORMED;
+	return e;
+}
+
+void
+link_close(struct link *l)
+{
+	mp_doc_fini(&l->doc);
+	frame_fini(&l->in);
+	if (l->accepted >= 0)
+		(void)close(l->accepted);
+	l->accepted = -1;
+}
+
+enum err
+link_send(struct link *l, struct buf *b, const int *fds, uint32_t n_fds)
+{
+	enum err e = frame_send(l->sock, b, fds, n_fds, UINT32_MAX);
+
+	buf_fini(b);
+	return e;
+}
