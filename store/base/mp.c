@@ -377,6 +377,17 @@ mp_doc_fini(struct mp_doc *d)
 	*d = (struct mp_doc){ 0 };
 }
 
+void
+mp_w_node(struct buf *b, const struct mp_node *v)
+{
+	msgpack_packer pk = mp_packer(b);
+
+	if (v == NULL)
+		(void)msgpack_pack_nil(&pk);
+	else
+		(void)msgpack_pack_object(&pk, *mp_obj(v));
+}
+
 enum mp_type
 mp_type(const struct mp_node *v)
 {

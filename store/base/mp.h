@@ -24,6 +24,10 @@ void mp_w_bin(struct buf *b, struct slice s);
 void mp_w_array(struct buf *b, size_t n);
 void mp_w_map(struct buf *b, size_t n);
 
+struct mp_node;
+/* A value that was read, written again (NULL: nil). */
+void mp_w_node(struct buf *b, const struct mp_node *v);
+
 /* Map member in one line: key, then value. */
 void mp_kv_bool(struct buf *b, const char *key, bool v);
 void mp_kv_u64(struct buf *b, const char *key, uint64_t v);

@@ -1,0 +1,313 @@
+/* node/ingest/admit.c: one received object into the vault.
+ *
+ * The original and the de-identified file are split, hashed, compressed and
+ * sealed on the association's thread; one job then writes the chunks, the
+ * vault row and the quarantine item, and returns when that is durable.  Their
+ * pixel pieces are the same bytes, so they are stored once.  The same bytes
+ * again change nothing; other bytes under a known SOP Instance UID are kept
+ * beside the first and marked (domain.md 15). */
+#include "node/ingest/ingest_internal.h"
+#include "store/base/clock.h"
+#include "store/base/mem.h"
+
+struct admit {
+	struct ingest *g;
+	const struct sink *k;
+	const struct img_object *o;
+	const char *subject;
+	struct blob_batch *batch;
+	struct buf original;
+	struct buf deid;
+	struct buf row;
+	struct v_image v;
+	struct key16 sop;
+	struct key16 series;
+	bool conflict;
+	struct admitted *out;
+};
+
+static bool
+finding_is(const struct img_finding *f, const char *kind)
+{
+	return strcmp(f->kind, kind) == 0;
+}
+
+/* Findings that no person's reason can overrule. */
+static bool
+finding_blocks(const struct img_finding *f)
+{
+	return finding_is(f, "identifier-survived") ||
+	       finding_is(f, "unsupported-syntax") ||
+	       finding_is(f, "unparsable") || finding_is(f, "not-dicom");
+}
+
+static void
+q_add_finding(struct q_item *q, const struct img_finding *f)
+{
+	uint32_t i;
+
+	q->review = true;
+	if (finding_blocks(f))
+		q->blocked = true;
+	for (i = 0; i < q->n_findings; i++) {
+		if (finding_is(&q->findings[i], f->kind))
+			return;
+	}
+	if (q->n_findings < Q_FINDINGS)
+		q->findings[q->n_findings++] = *f;
+}
+
+static enum err
+plan_add(struct admit *a, struct slice file, const struct img_piece *plan,
+    uint32_t n, struct buf *manifest)
+{
+	struct blob_piece *p = NULL;
+	uint32_t i;
+	enum err e;
+
+	if (n > 0) {
+		p = mem_array(n, sizeof(*p));
+		if (p == NULL)
+			return ERR_NOMEM;
+	}
+	for (i = 0; i < n; i++) {
+		p[i] = (struct blob_piece){
+			.off = plan[i].off,
+			.len = plan[i].len,
+			.bits = plan[i].kind == IMG_P_FRAME ? plan[i].bits : 0,
+			.w = plan[i].w,
+		};
+	}
+	e = blob_batch_add(a->batch, file, p, n, manifest);
+	mem_free(p);
+	return e;
+}
+
+static uint64_t
+plan_header_len(const struct img_object *o)
+{
+	uint64_t n = 0;
+	uint32_t i;
+
+	for (i = 0; i < o->n_deid_plan; i++) {
+		if (o->deid_plan[i].kind != IMG_P_HEADER)
+			break;
+		n += o->deid_plan[i].len;
+	}
+	return n;
+}
+
+/* Content work, off the writer thread. */
+static enum err
+admit_prepare(struct admit *a)
+{
+	const struct img_object *o = a->o;
+	enum err e;
+
+	a->batch = blob_batch_new(a->g->o.store);
+	if (a->batch == NULL)
+		return ERR_NOMEM;
+	e = plan_add(
+	    a, o->original, o->original_plan, o->n_original_plan, &a->original);
+	if (e == ERR_OK && o->deid.n > 0)
+		e = plan_add(
+		    a, o->deid, o->deid_plan, o->n_deid_plan, &a->deid);
+	if (e != ERR_OK)
+		return e;
+	if (o->deid.n > 0)
+		cry_hash(o->deid, &a->v.deid_hash);
+	a->v.original = buf_slice(&a->original);
+	a->v.deid = buf_slice(&a->deid);
+	a->v.deid_len = o->deid.n;
+	a->v.header_len = plan_header_len(o);
+	a->v.sop_uid = slice_str(o->deid_sop_uid);
+	a->v.series_uid = slice_str(o->deid_series_uid);
+	a->v.study_uid = slice_str(o->deid_study_uid);
+	a->v.fields = o->fields;
+	return vi_encode(&a->v, &a->row);
+}
+
+static void
+q_begin(struct admit *a, uint64_t no, struct q_item *q)
+{
+	const struct sink *k = a->k;
+
+	memset(q, 0, sizeof(*q));
+	q->no = no;
+	(void)snprintf(q->state, sizeof(q->state), "held");
+	q->received_ms = clock_wall_ms();
+	q->share = k->share;
+	q->compartment = k->compartment;
+	q->series = a->series;
+	memcpy(q->share_name, k->share_name, sizeof(q->share_name));
+	memcpy(q->compartment_name, k->compartment_name,
+	    sizeof(q->compartment_name));
+	memcpy(q->calling_ae, k->calling_ae, sizeof(q->calling_ae));
+	memcpy(q->modality, a->o->modality, sizeof(q->modality));
+	(void)snprintf(q->subject, sizeof(q->subject), "%s", a->subject);
+}
+
+static enum err
+q_open_row(struct store_txn *t, struct admit *a, struct q_item *q)
+{
+	uint8_t key[24], no[8];
+	uint64_t n;
+	enum err e;
+
+	e = seq_next(t, "qseq", SLICE_LIT("n"), &n);
+	if (e != ERR_OK)
+		return e;
+	q_begin(a, n, q);
+	q_key(n, no);
+	memcpy(key, a->series.b, 16);
+	memcpy(key + 16, no, 8);
+	e = store_row_put(t, "qopen", slice_of(key, 16), slice_of(no, 8));
+	if (e == ERR_OK)
+		e = store_row_put(t, "qser", slice_of(key, 24), SLICE_LIT("1"));
+	return e;
+}
+
+/* The item held for this series, or a new one (rulings.md 11). */
+static enum err
+q_of_series(struct store_txn *t, struct admit *a, struct q_item *q)
+{
+	struct store *s = store_txn_store(t);
+	struct buf b = BUF_MAX(8);
+	uint64_t no = 0;
+	enum err e;
+	size_t i;
+
+	e = store_row_get(
+	    s, store_txn_db(t), "qopen", slice_of(a->series.b, 16), &b);
+	for (i = 0; e == ERR_OK && i < b.n; i++)
+		no = no << 8 | b.p[i];
+	buf_fini(&b);
+	if (e == ERR_OK)
+		return q_get(s, store_txn_db(t), no, q);
+	return e == ERR_NOTFOUND ? q_open_row(t, a, q) : e;
+}
+
+static void
+q_count_in(struct admit *a, struct q_item *q)
+{
+	static const struct img_finding conflict = { "same-uid-other-bytes",
+		"an image with this SOP Instance UID but other bytes is held" };
+	uint32_t i;
+
+	q->instances++;
+	q->bytes += a->o->original.n;
+	for (i = 0; i < a->o->n_findings; i++)
+		q_add_finding(q, &a->o->findings[i]);
+	if (!a->o->releasable)
+		q->review = true;
+	if (a->o->deid.n == 0)
+		q->blocked = true;
+	if (a->conflict)
+		q_add_finding(q, &conflict);
+}
+
+static enum err
+admit_job(struct store_txn *t, void *ctx)
+{
+	struct admit *a = ctx;
+	uint8_t key[12];
+	struct q_item q;
+	enum err e;
+
+	if ((e = blob_batch_put(t, a->batch)) != ERR_OK)
+		return e;
+	if ((e = q_of_series(t, a, &q)) != ERR_OK)
+		return e;
+	q_key(q.no, key);
+	key[8] = (uint8_t)(q.instances >> 24);
+	key[9] = (uint8_t)(q.instances >> 16);
+	key[10] = (uint8_t)(q.instances >> 8);
+	key[11] = (uint8_t)q.instances;
+	e = store_row_put(t, "vi", slice_of(key, 12), buf_slice(&a->row));
+	if (e == ERR_OK)
+		e = store_row_put(t, "sop", slice_of(a->sop.b, 16),
+		    slice_of(a->v.original_hash.b, 32));
+	q_count_in(a, &q);
+	if (e == ERR_OK)
+		e = q_put(t, &q);
+	if (e == ERR_OK) {
+		a->out->item = q.no;
+		a->out->state = q.blocked || q.n_findings > 0
+				    ? ADMIT_QUARANTINED
+				    : ADMIT_STORED;
+	}
+	return e;
+}
+
+/* ERR_EXISTS: these very bytes are in the vault for this target. */
+static enum err
+admit_known(struct admit *a)
+{
+	struct buf b = BUF_MAX(32);
+	struct db_txn *t;
+	enum err e = store_read(a->g->o.store, &t);
+
+	if (e != ERR_OK)
+		return e;
+	e = store_row_get(a->g->o.store, t, "sop", slice_of(a->sop.b, 16), &b);
+	db_abort(t);
+	if (e == ERR_OK && b.n == 32) {
+		if (memcmp(b.p, a->v.original_hash.b, 32) == 0)
+			e = ERR_EXISTS;
+		else
+			a->conflict = true;
+	} else if (e == ERR_NOTFOUND) {
+		e = ERR_OK;
+	}
+	buf_fini(&b);
+	return e;
+}
+
+static void
+admit_keys(struct admit *a)
+{
+	uint8_t comp[2] = { (uint8_t)(a->k->compartment >> 8),
+		(uint8_t)a->k->compartment };
+	struct slice parts[4] = { slice_of(a->k->share.b, 32),
+		slice_of(comp, 2), slice_str(a->o->series_uid),
+		slice_str(a->k->calling_ae) };
+
+	key16_of(a->g, "psc.qser.1", parts, 4, &a->series);
+	/* What cannot be parsed has no UID: its bytes stand for it. */
+	parts[2] = a->o->parsed && a->o->sop_uid[0] != '\0'
+		       ? slice_str(a->o->sop_uid)
+		       : slice_of(a->v.original_hash.b, 32);
+	key16_of(a->g, "psc.sop.1", parts, 3, &a->sop);
+}
+
+enum err
+admit_object(struct ingest *g, const struct sink *k, const struct img_object *o,
+    const char *subject, struct admitted *out)
+{
+	struct admit a = { .g = g, .k = k, .o = o, .subject = subject };
+	enum err e;
+
+	a.out = out;
+	a.original = BUF_MAX(2 * MIB);
+	a.deid = BUF_MAX(2 * MIB);
+	a.row = BUF_MAX(8 * MIB);
+	cry_hash(o->original, &a.v.original_hash);
+	admit_keys(&a);
+	e = admit_known(&a);
+	if (e == ERR_EXISTS) {
+		out->state = ADMIT_DUPLICATE;
+		out->item = 0;
+		e = ERR_OK;
+		goto out;
+	}
+	if (e == ERR_OK)
+		e = admit_prepare(&a);
+	if (e == ERR_OK)
+		e = store_write(g->o.store, admit_job, &a);
+out:
+	blob_batch_free(a.batch);
+	buf_fini(&a.original);
+	buf_fini(&a.deid);
+	buf_fini(&a.row);
+	return e;
+}

@@ -1,0 +1,270 @@
+/* node/ingest/assoc.c: one association = one thread and one helper process.
+ *
+ *   ASSOC    -> which inbox?           unknown calling AE: refused
+ *   IDENTITY -> pseudonym, UID map
+ *   OBJECT   -> admit, then answer     success only when durable
+ *   DONE     -> end
+ *
+ * The helper may die or lie at any point: the association ends, what was
+ * acknowledged is durable, nothing else of it remains. */
+#include <unistd.h>
+
+#include "node/ingest/ingest_internal.h"
+#include "node/ops/log.h"
+#include "store/base/mem.h"
+
+#define ASSOC_IDLE_MS 60000u
+
+struct assoc {
+	struct ingest *g;
+	int fd;
+	struct sink sink;
+	bool admitted; /* an inbox was found */
+	char subject[CAT_KEY_MAX + 1];
+	uint64_t stored, duplicates, refused;
+};
+
+static enum err
+sink_fill(struct ingest *g, const char *share, const char *compartment,
+    struct sink *out, struct errmsg *em)
+{
+	struct share_info info;
+	enum err e;
+	uint32_t i;
+
+	e = shares_find(g->o.shares, share, &info, em);
+	if (e != ERR_OK)
+		return e;
+	e = share_compartment_find(
+	    &info, compartment[0] ? compartment : NULL, &out->compartment, em);
+	for (i = 0; e == ERR_OK && i < info.n_compartments; i++) {
+		if (info.c[i].no != out->compartment)
+			continue;
+		(void)snprintf(out->compartment_name,
+		    sizeof(out->compartment_name), "%s", info.c[i].name);
+		if (!info.c[i].may_write_original)
+			e = errmsg_set(em, ERR_DENIED,
+			    "ask the share's registrar for the writer role",
+			    "this site may not write into %s/%s", info.name,
+			    info.c[i].name);
+	}
+	out->share = info.id;
+	out->share_no = info.no;
+	memcpy(out->share_name, info.name, sizeof(out->share_name));
+	share_info_fini(&info);
+	return e;
+}
+
+enum err
+sink_for_share(struct ingest *g, const char *share, const char *compartment,
+    struct sink *out, struct errmsg *em)
+{
+	memset(out, 0, sizeof(*out));
+	(void)snprintf(out->profile, sizeof(out->profile), "basic");
+	(void)snprintf(out->calling_ae, sizeof(out->calling_ae), "IMPORT");
+	return sink_fill(
+	    g, share, compartment == NULL ? "" : compartment, out, em);
+}
+
+enum err
+sink_for_ae(struct ingest *g, const char *calling_ae, struct sink *out,
+    struct errmsg *em)
+{
+	const struct conf *c = g->o.conf;
+	const struct conf_inbox *hit = NULL;
+	uint32_t i;
+
+	for (i = 0; i < c->n_inboxes; i++) {
+		if (strcmp(c->inboxes[i].calling_ae, calling_ae) == 0) {
+			hit = &c->inboxes[i];
+			break;
+		}
+		if (strcmp(c->inboxes[i].calling_ae, "*") == 0 && hit == NULL)
+			hit = &c->inboxes[i];
+	}
+	if (hit == NULL)
+		return errmsg_set(em, ERR_DENIED,
+		    "add it to dicom.inboxes in pesscara.yaml",
+		    "calling AE title is in no inbox");
+	memset(out, 0, sizeof(*out));
+	(void)snprintf(out->profile, sizeof(out->profile), "%s", hit->profile);
+	(void)snprintf(
+	    out->calling_ae, sizeof(out->calling_ae), "%s", calling_ae);
+	return sink_fill(g, hit->share, hit->compartment, out, em);
+}
+
+static enum err
+assoc_open(struct assoc *a, struct imaging *im, const struct img_assoc *who)
+{
+	struct errmsg em = { 0 };
+	enum err e = sink_for_ae(a->g, who->calling_ae, &a->sink, &em);
+
+	a->admitted = e == ERR_OK;
+	if (a->admitted)
+		log_info("ingest", "association opened",
+		    "ae=\"%s\" from=%s share=\"%s\" compartment=\"%s\"",
+		    who->calling_ae, who->address, a->sink.share_name,
+		    a->sink.compartment_name);
+	else
+		log_warn("ingest", "association refused",
+		    "ae=\"%s\" from=%s cause=\"%s\" next=\"%s\"",
+		    who->calling_ae, who->address, em.cause, em.next);
+	return imaging_answer_assoc(im, a->admitted);
+}
+
+static enum err
+assoc_identity(
+    struct assoc *a, struct imaging *im, const struct img_identity *id)
+{
+	struct id_answer ans;
+	enum err e = id_answer_make(a->g, &a->sink, id, &ans);
+
+	if (e != ERR_OK)
+		return e;
+	memcpy(a->subject, ans.subject, sizeof(a->subject));
+	e = imaging_answer_identity(im, &ans.ctx);
+	id_answer_fini(&ans);
+	return e;
+}
+
+static uint16_t
+assoc_status(enum err e)
+{
+	switch ((int)e) {
+	case ERR_OK: return IMG_STATUS_OK;
+	case ERR_FULL:
+	case ERR_BUSY:
+	case ERR_NOMEM:
+	case ERR_CANCELLED:
+	case ERR_LIMIT: return IMG_STATUS_OUT_OF_RESOURCES;
+	default: return 0xC000u; /* cannot understand (PS3.4 B.2.3) */
+	}
+}
+
+static enum err
+assoc_object(struct assoc *a, struct imaging *im, const struct img_object *o)
+{
+	struct admitted in = { 0 };
+	enum err e = admit_object(a->g, &a->sink, o, a->subject, &in);
+
+	if (e != ERR_OK) {
+		a->refused++;
+		log_error("ingest", "object refused", "ae=\"%s\" cause=\"%s\"",
+		    a->sink.calling_ae, err_text(e));
+	} else if (in.state == ADMIT_DUPLICATE) {
+		a->duplicates++;
+	} else {
+		a->stored++;
+	}
+	return imaging_answer_stored(im, assoc_status(e));
+}
+
+static enum err
+assoc_serve(struct assoc *a, struct imaging *im)
+{
+	struct img_msg m;
+	enum err e;
+
+	for (;;) {
+		e = imaging_next(im, ASSOC_IDLE_MS, &m);
+		if (e != ERR_OK)
+			return e;
+		switch (m.kind) {
+		case IMG_ASSOC: e = assoc_open(a, im, &m.assoc); break;
+		case IMG_IDENTITY:
+			e = a->admitted ? assoc_identity(a, im, &m.identity)
+					: ERR_MALFORMED;
+			break;
+		case IMG_OBJECT:
+			e = a->admitted ? assoc_object(a, im, &m.object)
+					: ERR_MALFORMED;
+			break;
+		case IMG_DONE: return ERR_OK;
+		case IMG_RESULT:
+		default: e = ERR_MALFORMED; break;
+		}
+		if (e != ERR_OK)
+			return e;
+	}
+}
+
+static void
+assoc_run(struct assoc *a)
+{
+	const struct conf *c = a->g->o.conf;
+	struct imaging_opts o = {
+		.program = a->g->o.helper,
+		.mode = IMAGING_RECEIVE,
+		.accepted_fd = a->fd,
+		.called_ae = c->dicom_ae_title,
+		.memory_bytes_max = c->limits_helper_memory,
+		.idle_ms = ASSOC_IDLE_MS,
+	};
+	struct imaging *im = NULL;
+	struct errmsg em = { 0 };
+	enum err e;
+
+	e = imaging_spawn(&o, &im, &em);
+	if (e != ERR_OK) {
+		log_error(
+		    "ingest", "helper did not start", "cause=\"%s\"", em.cause);
+		return;
+	}
+	(void)close(a->fd); /* the helper has it now */
+	a->fd = -1;
+	e = assoc_serve(a, im);
+	imaging_close(im);
+	if (e != ERR_OK)
+		log_warn("ingest", "association broken off",
+		    "ae=\"%s\" cause=\"%s\"", a->sink.calling_ae, err_text(e));
+	if (a->admitted)
+		log_info("ingest", "association ended",
+		    "ae=\"%s\" stored=%llu duplicates=%llu refused=%llu",
+		    a->sink.calling_ae, (unsigned long long)a->stored,
+		    (unsigned long long)a->duplicates,
+		    (unsigned long long)a->refused);
+}
+
+static void *
+assoc_main(void *arg)
+{
+	struct assoc *a = arg;
+	struct ingest *g = a->g;
+
+	assoc_run(a);
+	if (a->fd >= 0)
+		(void)close(a->fd);
+	mem_free(a);
+	pthread_mutex_lock(&g->mu);
+	g->running--;
+	pthread_cond_broadcast(&g->slot_free);
+	pthread_mutex_unlock(&g->mu);
+	return NULL;
+}
+
+/* The caller counted it in g->running already. */
+void
+assoc_start(struct ingest *g, int fd)
+{
+	struct assoc *a = mem_new(sizeof(*a));
+	pthread_attr_t attr;
+	pthread_t th;
+	int rc = -1;
+
+	if (a != NULL && pthread_attr_init(&attr) == 0) {
+		a->g = g;
+		a->fd = fd;
+		(void)pthread_attr_setdetachstate(
+		    &attr, PTHREAD_CREATE_DETACHED);
+		rc = pthread_create(&th, &attr, assoc_main, a);
+		(void)pthread_attr_destroy(&attr);
+	}
+	if (rc == 0)
+		return;
+	log_error("ingest", "association dropped: no thread", "code=%d", rc);
+	mem_free(a);
+	(void)close(fd);
+	pthread_mutex_lock(&g->mu);
+	g->running--;
+	pthread_mutex_unlock(&g->mu);
+}

@@ -1,0 +1,309 @@
+/* node/ingest/identity.c: which pseudonym a patient gets, and new UIDs.
+ *
+ * Order: the map (what this patient was called before), the imported lookup
+ * list, the next number of the site's pattern.  The map's row is durable
+ * before the name is used.  UIDs are 2.25.<UUID> with 122 keyed bits, so that
+ * every object of a site maps the same UID alike, for years, and references
+ * resolve even if the target arrives later.  domain.md 4, 6; rulings.md 12. */
+#include <ctype.h>
+
+#include "node/ingest/ingest_internal.h"
+#include "store/base/mem.h"
+
+struct name_job {
+	struct ingest *g;
+	const struct sink *k;
+	const struct img_identity *id;
+	struct key16 map_key;
+	struct key16 list_key;
+	char *out; /* CAT_KEY_MAX + 1 */
+};
+
+/* Upper case, no spaces at the ends or doubled inside: PatientIDs differ by
+ * typing only. */
+static void
+id_normalise(const char *in, char *out, size_t cap)
+{
+	size_t n = 0;
+	bool space = false;
+
+	for (; *in != '\0' && n + 2 < cap; in++) {
+		if (isspace((unsigned char)*in)) {
+			space = n > 0;
+			continue;
+		}
+		if (space)
+			out[n++] = ' ';
+		space = false;
+		out[n++] = (char)toupper((unsigned char)*in);
+	}
+	out[n] = '\0';
+}
+
+static enum err
+row_text(struct store_txn *t, const char *tag, const struct key16 *key,
+    char *out, size_t cap)
+{
+	struct buf b = BUF_MAX(4 * KIB);
+	enum err e = store_row_get(
+	    store_txn_store(t), store_txn_db(t), tag, slice_of(key->b, 16), &b);
+	struct mp_limits lim = { 4 * KIB, 16, 4 };
+	struct mp_doc d = { 0 };
+
+	if (e == ERR_OK && mp_parse(buf_slice(&b), &lim, &d) != ERR_OK)
+		e = ERR_CORRUPT;
+	if (e == ERR_OK) {
+		mp_text(&d, mp_get(d.root, "subject"), out, cap);
+		e = d.err == ERR_OK ? ERR_OK : ERR_CORRUPT;
+	}
+	mp_doc_fini(&d);
+	buf_fini(&b);
+	return e;
+}
+
+/* "{site}-{n:04}" with the share's next number. */
+static enum err
+name_from_pattern(struct store_txn *t, struct name_job *j)
+{
+	const char *p = j->g->o.conf->pseudonym_pattern;
+	struct buf b = BUF_MAX(CAT_KEY_MAX);
+	uint64_t n;
+	int width;
+	enum err e;
+
+	e = seq_next(t, "pseq", slice_of(j->k->share.b, 32), &n);
+	if (e != ERR_OK)
+		return e;
+	while (*p != '\0' && buf_err(&b) == ERR_OK) {
+		if (strncmp(p, "{site}", 6) == 0) {
+			buf_put_str(&b, j->g->o.conf->site);
+			p += 6;
+		} else if (strncmp(p, "{n:0", 4) == 0 &&
+			   isdigit((unsigned char)p[4]) && p[5] == '}') {
+			width = p[4] - '0';
+			buf_printf(&b, "%0*llu", width, (unsigned long long)n);
+			p += 6;
+		} else if (strncmp(p, "{n}", 3) == 0) {
+			buf_printf(&b, "%llu", (unsigned long long)n);
+			p += 3;
+		} else {
+			buf_u8(&b, (uint8_t)*p++);
+		}
+	}
+	e = buf_err(&b);
+	if (e == ERR_OK) {
+		memcpy(j->out, b.p, b.n);
+		j->out[b.n] = '\0';
+	}
+	buf_fini(&b);
+	return e;
+}
+
+static enum err
+name_keep(struct store_txn *t, const struct name_job *j)
+{
+	struct buf b = BUF_MAX(4 * KIB);
+	enum err e;
+
+	mp_w_map(&b, 4);
+	mp_kv_cstr(&b, "subject", j->out);
+	mp_kv_cstr(&b, "patient_id", j->id->patient_id);
+	mp_kv_cstr(&b, "issuer", j->id->issuer);
+	mp_kv_cstr(&b, "patient_name", j->id->patient_name);
+	e = buf_err(&b);
+	if (e == ERR_OK)
+		e = store_row_put(
+		    t, "pmap", slice_of(j->map_key.b, 16), buf_slice(&b));
+	buf_wipe(&b);
+	if (e == ERR_OK)
+		e = cat_audit_append(t, "node", "pseudonym.new", j->out, "");
+	return e;
+}
+
+static enum err
+name_job(struct store_txn *t, void *ctx)
+{
+	struct name_job *j = ctx;
+	enum err e;
+
+	e = row_text(t, "pmap", &j->map_key, j->out, CAT_KEY_MAX + 1);
+	if (e != ERR_NOTFOUND)
+		return e;
+	e = row_text(t, "plist", &j->list_key, j->out, CAT_KEY_MAX + 1);
+	if (e == ERR_NOTFOUND)
+		e = name_from_pattern(t, j);
+	if (e == ERR_OK)
+		e = name_keep(t, j);
+	return e;
+}
+
+/* The map is read first: a write is needed once a patient. */
+static enum err
+name_known(struct name_job *j)
+{
+	struct buf b = BUF_MAX(4 * KIB);
+	struct mp_limits lim = { 4 * KIB, 16, 4 };
+	struct mp_doc d = { 0 };
+	struct db_txn *t;
+	enum err e = store_read(j->g->o.store, &t);
+
+	if (e != ERR_OK)
+		return e;
+	e = store_row_get(
+	    j->g->o.store, t, "pmap", slice_of(j->map_key.b, 16), &b);
+	db_abort(t);
+	if (e == ERR_OK && mp_parse(buf_slice(&b), &lim, &d) != ERR_OK)
+		e = ERR_CORRUPT;
+	if (e == ERR_OK) {
+		mp_text(&d, mp_get(d.root, "subject"), j->out, CAT_KEY_MAX + 1);
+		e = d.err == ERR_OK ? ERR_OK : ERR_CORRUPT;
+	}
+	mp_doc_fini(&d);
+	buf_wipe(&b);
+	return e;
+}
+
+static enum err
+id_subject(struct ingest *g, const struct sink *k,
+    const struct img_identity *id, char out[CAT_KEY_MAX + 1])
+{
+	struct name_job j = { .g = g, .k = k, .id = id, .out = out };
+	char norm[IMG_TEXT_MAX + 2], issuer[IMG_TEXT_MAX + 2];
+	struct slice parts[4];
+	enum err e;
+
+	id_normalise(id->patient_id, norm, sizeof(norm));
+	id_normalise(id->issuer, issuer, sizeof(issuer));
+	parts[0] = slice_of(k->share.b, 32);
+	parts[1] = slice_str(norm);
+	parts[2] = slice_str(issuer);
+	/* Without a PatientID the name is all that tells patients apart. */
+	parts[3] =
+	    norm[0] == '\0' ? slice_str(id->patient_name) : (struct slice){ 0 };
+	key16_of(g, "psc.pmap.1", parts, 4, &j.map_key);
+	key16_of(g, "psc.plist.1", &parts[1], 1, &j.list_key);
+	e = name_known(&j);
+	if (e == ERR_NOTFOUND)
+		e = store_write(g->o.store, name_job, &j);
+	return e;
+}
+
+struct key_job {
+	const struct share_id *share;
+	struct cry_key *out;
+};
+
+static enum err
+key_job(struct store_txn *t, void *ctx)
+{
+	struct key_job *j = ctx;
+	struct buf b = BUF_MAX(32);
+	struct slice key = slice_of(j->share->b, 32);
+	enum err e =
+	    store_row_get(store_txn_store(t), store_txn_db(t), "pkey", key, &b);
+
+	if (e == ERR_OK && b.n == 32) {
+		memcpy(j->out->b, b.p, 32);
+	} else if (e == ERR_NOTFOUND) {
+		cry_random(j->out->b, 32);
+		e = store_row_put(t, "pkey", key, slice_of(j->out->b, 32));
+	} else if (e == ERR_OK) {
+		e = ERR_CORRUPT;
+	}
+	buf_wipe(&b);
+	return e;
+}
+
+enum err
+id_project_key(
+    struct ingest *g, const struct share_id *share, struct cry_key *out)
+{
+	struct key_job j = { share, out };
+	struct buf b = BUF_MAX(32);
+	struct db_txn *t;
+	enum err e = store_read(g->o.store, &t);
+
+	if (e != ERR_OK)
+		return e;
+	e = store_row_get(g->o.store, t, "pkey", slice_of(share->b, 32), &b);
+	db_abort(t);
+	if (e == ERR_OK && b.n == 32)
+		memcpy(out->b, b.p, 32);
+	else if (e == ERR_NOTFOUND)
+		e = store_write(g->o.store, key_job, &j);
+	else if (e == ERR_OK)
+		e = ERR_CORRUPT;
+	buf_wipe(&b);
+	return e;
+}
+
+/* "2.25." and the decimal value of a version 8 UUID (RFC 9562) with 122
+ * keyed bits; PS3.5 section B.2 allows any UUID there. */
+static void
+uid_new(const struct cry_key *key, const char *old, char out[IMG_UID_MAX + 1])
+{
+	struct slice part = slice_str(old);
+	unsigned __int128 v = 0;
+	uint8_t u[16];
+	char digits[40];
+	int i, n = 0;
+
+	cry_hash_parts(key, "psc.uid.1", &part, 1, u, sizeof(u));
+	u[6] = (uint8_t)((u[6] & 0x0f) | 0x80);
+	u[8] = (uint8_t)((u[8] & 0x3f) | 0x80);
+	for (i = 0; i < 16; i++)
+		v = v << 8 | u[i];
+	do {
+		digits[n++] = (char)('0' + (int)(v % 10));
+		v /= 10;
+	} while (v != 0);
+	memcpy(out, "2.25.", 5);
+	for (i = 0; i < n; i++)
+		out[5 + i] = digits[n - 1 - i];
+	out[5 + n] = '\0';
+}
+
+enum err
+id_answer_make(struct ingest *g, const struct sink *k,
+    const struct img_identity *id, struct id_answer *out)
+{
+	struct cry_key key;
+	uint32_t i;
+	enum err e;
+
+	memset(out, 0, sizeof(*out));
+	e = id_subject(g, k, id, out->subject);
+	if (e == ERR_OK)
+		e = id_project_key(g, &k->share, &key);
+	if (e != ERR_OK)
+		return e;
+	out->uids = mem_array(id->n_uids + 1, sizeof(*out->uids));
+	out->uid_ptrs = mem_array(id->n_uids + 1, sizeof(*out->uid_ptrs));
+	if (out->uids == NULL || out->uid_ptrs == NULL) {
+		id_answer_fini(out);
+		cry_wipe(&key, sizeof(key));
+		return ERR_NOMEM;
+	}
+	for (i = 0; i < id->n_uids; i++) {
+		uid_new(&key, id->uids[i], out->uids[i]);
+		out->uid_ptrs[i] = out->uids[i];
+	}
+	cry_wipe(&key, sizeof(key));
+	out->ctx = (struct img_context){
+		.profile = k->profile,
+		.subject = out->subject,
+		.new_uids = out->uid_ptrs,
+		.n_uids = id->n_uids,
+		.no_deid = k->no_deid,
+	};
+	return ERR_OK;
+}
+
+void
+id_answer_fini(struct id_answer *a)
+{
+	mem_free(a->uids);
+	mem_free(a->uid_ptrs);
+	a->uids = NULL;
+	a->uid_ptrs = NULL;
+}

@@ -1,0 +1,201 @@
+/* node/ingest/ingest.c: listen, accept, bound the associations.
+ *
+ * When all slots are taken the accept thread waits; the kernel's backlog
+ * holds further callers, who see a slow answer and not a permanent refusal.
+ * Stop: no new connections, running associations end by themselves (10 s),
+ * then their helpers are gone with their threads. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "node/ingest/ingest_internal.h"
+#include "node/ops/log.h"
+#include "store/base/clock.h"
+#include "store/base/mem.h"
+
+#define STOP_WAIT_S 10
+
+static enum err
+listen_text_set(struct ingest *g, const char *host)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = sizeof(sa);
+	uint16_t port = 0;
+
+	if (getsockname(g->listen_fd, (struct sockaddr *)&sa, &len) != 0)
+		return ERR_IO;
+	if (sa.ss_family == AF_INET)
+		port = ((struct sockaddr_in *)(void *)&sa)->sin_port;
+	else
+		port = ((struct sockaddr_in6 *)(void *)&sa)->sin6_port;
+	(void)snprintf(
+	    g->listen_text, sizeof(g->listen_text), "%s:%u", host, ntohs(port));
+	return ERR_OK;
+}
+
+static int
+listen_socket(const struct addrinfo *ai)
+{
+	int one = 1;
+	int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -1;
+	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (bind(fd, ai->ai_addr, ai->ai_addrlen) == 0 && listen(fd, 64) == 0)
+		return fd;
+	(void)close(fd);
+	return -1;
+}
+
+static enum err
+ingest_listen(struct ingest *g, struct errmsg *em)
+{
+	const char *text = g->o.conf->dicom_listen;
+	struct addrinfo hint = { .ai_socktype = SOCK_STREAM,
+		.ai_flags = AI_PASSIVE | AI_NUMERICSERV };
+	struct addrinfo *ai = NULL;
+	char host[128], port_text[8];
+	uint16_t port;
+	enum err e;
+
+	if (strcmp(text, "off") == 0)
+		return ERR_OK;
+	e = conf_address(text, host, sizeof(host), &port);
+	if (e != ERR_OK)
+		return errmsg_set(em, e, "write HOST:PORT or off",
+		    "dicom.listen is not an address");
+	(void)snprintf(port_text, sizeof(port_text), "%u", port);
+	if (getaddrinfo(host, port_text, &hint, &ai) != 0)
+		return errmsg_set(em, ERR_NOTFOUND,
+		    "use an address of this machine in dicom.listen",
+		    "dicom.listen: host %s is not known", host);
+	g->listen_fd = listen_socket(ai);
+	freeaddrinfo(ai);
+	if (g->listen_fd >= 0)
+		return listen_text_set(g, host);
+	return errmsg_set(em, errno == EADDRINUSE ? ERR_BUSY : ERR_IO,
+	    "stop the program that uses it, or set dicom.listen to a free "
+	    "port",
+	    "cannot listen for DICOM on %s: %s", text,
+	    errno == EADDRINUSE ? "the port is taken" : "bind failed");
+}
+
+/* Wait for a slot; false when stopping. */
+static bool
+slot_take(struct ingest *g)
+{
+	bool ok;
+
+	pthread_mutex_lock(&g->mu);
+	while (!g->stopping && g->running >= g->o.conf->limits_associations)
+		pthread_cond_wait(&g->slot_free, &g->mu);
+	ok = !g->stopping;
+	if (ok)
+		g->running++;
+	pthread_mutex_unlock(&g->mu);
+	return ok;
+}
+
+static void
+slot_give(struct ingest *g)
+{
+	pthread_mutex_lock(&g->mu);
+	g->running--;
+	pthread_cond_broadcast(&g->slot_free);
+	pthread_mutex_unlock(&g->mu);
+}
+
+static void *
+accept_main(void *arg)
+{
+	struct ingest *g = arg;
+	struct pollfd p = { .fd = g->listen_fd, .events = POLLIN };
+	int fd;
+
+	while (slot_take(g)) {
+		if (poll(&p, 1, 200) <= 0) { /* look at stopping again */
+			slot_give(g);
+			continue;
+		}
+		fd = accept4(g->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+		if (fd < 0)
+			slot_give(g);
+		else
+			assoc_start(g, fd);
+	}
+	return NULL;
+}
+
+enum err
+ingest_start(
+    const struct ingest_opts *o, struct ingest **out, struct errmsg *em)
+{
+	struct ingest *g = mem_new(sizeof(*g));
+	enum err e;
+
+	if (g == NULL)
+		return errmsg_set(em, ERR_NOMEM, "", "out of memory");
+	g->o = *o;
+	g->listen_fd = -1;
+	(void)snprintf(g->listen_text, sizeof(g->listen_text), "off");
+	(void)pthread_mutex_init(&g->mu, NULL);
+	(void)pthread_cond_init(&g->slot_free, NULL);
+	e = ingest_listen(g, em);
+	if (e == ERR_OK && g->listen_fd >= 0) {
+		if (pthread_create(&g->accept_thread, NULL, accept_main, g) ==
+		    0)
+			g->accepting = true;
+		else
+			e = errmsg_set(em, ERR_NOMEM, "", "no thread left");
+	}
+	if (e != ERR_OK) {
+		ingest_stop(g);
+		return e;
+	}
+	*out = g;
+	return ERR_OK;
+}
+
+void
+ingest_stop(struct ingest *g)
+{
+	struct timespec until;
+
+	if (g == NULL)
+		return;
+	pthread_mutex_lock(&g->mu);
+	g->stopping = true;
+	pthread_cond_broadcast(&g->slot_free);
+	pthread_mutex_unlock(&g->mu);
+	if (g->accepting)
+		(void)pthread_join(g->accept_thread, NULL);
+	if (g->listen_fd >= 0)
+		(void)close(g->listen_fd);
+	(void)clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += STOP_WAIT_S;
+	pthread_mutex_lock(&g->mu);
+	while (g->running > 0 &&
+	       pthread_cond_timedwait(&g->slot_free, &g->mu, &until) == 0)
+		;
+	if (g->running > 0) {
+		/* Their threads still use g: leave it to the exiting process.
+		 */
+		pthread_mutex_unlock(&g->mu);
+		log_warn("ingest", "associations cut off", "n=%u", g->running);
+		return;
+	}
+	pthread_mutex_unlock(&g->mu);
+	(void)pthread_mutex_destroy(&g->mu);
+	(void)pthread_cond_destroy(&g->slot_free);
+	mem_free(g);
+}
+
+void
+ingest_listen_text(struct ingest *g, char *out, size_t cap)
+{
+	(void)snprintf(out, cap, "%s", g->listen_text);
+}

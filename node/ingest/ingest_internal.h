@@ -1,0 +1,144 @@
+/* node/ingest/ingest_internal.h: the vault's rows and the pieces of intake.
+ *
+ * Local rows (sealed, store_row_*), by tag:
+ *   "q"     be64 item number          -> struct q_item
+ *   "qseq"  ""                        -> last item number
+ *   "qopen" hash16(target, series)    -> be64 item held for that series
+ *   "qser"  hash16(target, series) + be64 item -> ""  (all items)
+ *   "vi"    be64 item + be32 index    -> struct v_image
+ *   "sop"   hash16(target, SOP UID)   -> BLAKE2b of the original's bytes
+ *   "pkey"  share id                  -> 32-byte pseudonym key
+ *   "pmap"  hash16(share, patient)    -> pseudonym and what it stands for
+ *   "plist" hash16(PatientID)         -> pseudonym from the lookup list
+ *   "pseq"  share id                  -> last sequential pseudonym */
+#ifndef PSC_INGEST_INTERNAL_H
+#define PSC_INGEST_INTERNAL_H
+
+#include <pthread.h>
+
+#include "node/ingest/ingest.h"
+
+#define Q_FINDINGS 8u
+
+struct key16 {
+	uint8_t b[16];
+};
+
+/* Where an association's or an import's objects go. */
+struct sink {
+	struct share_id share;
+	uint32_t share_no;
+	uint16_t compartment;
+	char share_name[LIM_NAME_BYTES + 1];
+	char compartment_name[LIM_NAME_BYTES + 1];
+	char profile[32];
+	char calling_ae[IMG_AE_MAX + 1];
+	bool no_deid;
+};
+
+struct q_item {
+	uint64_t no;
+	char state[16];
+	uint64_t received_ms;
+	struct share_id share;
+	uint16_t compartment;
+	char share_name[LIM_NAME_BYTES + 1];
+	char compartment_name[LIM_NAME_BYTES + 1];
+	char calling_ae[IMG_AE_MAX + 1];
+	char modality[IMG_AE_MAX + 1];
+	char subject[CAT_KEY_MAX + 1];
+	struct key16 series; /* of "qopen" and "qser" */
+	uint64_t instances;
+	uint64_t bytes;
+	bool review;  /* a person must give a reason */
+	bool blocked; /* cannot be released at all */
+	uint32_t n_findings;
+	struct img_finding findings[Q_FINDINGS];
+	struct asset_id asset; /* zero until released */
+	char reason[200];
+};
+
+/* One vault image.  Slices borrow the decoded row or the caller's bytes. */
+struct v_image {
+	struct slice original;	  /* manifest */
+	struct slice deid;	  /* manifest, empty if there is none */
+	uint64_t deid_len;
+	uint64_t header_len; /* bytes of deid before the first frame */
+	struct cry_id original_hash;
+	struct cry_id deid_hash;
+	struct slice sop_uid;	 /* of the de-identified image */
+	struct slice series_uid; /* likewise */
+	struct slice study_uid;
+	struct slice fields; /* msgpack, see struct img_object */
+};
+
+struct assoc; /* one served association, assoc.c */
+
+struct ingest {
+	struct ingest_opts o;
+	int listen_fd; /* -1: off */
+	char listen_text[80];
+	pthread_t accept_thread;
+	bool accepting;
+	pthread_mutex_t mu;
+	pthread_cond_t slot_free;
+	uint32_t running; /* associations, guarded by mu */
+	bool stopping;	  /* guarded by mu */
+};
+
+/* rows.c */
+void q_key(uint64_t no, uint8_t key[8]);
+enum err q_put(struct store_txn *t, const struct q_item *q) PSC_MUST_USE;
+enum err q_get(struct store *s, struct db_txn *t, uint64_t no,
+    struct q_item *out) PSC_MUST_USE;
+enum err q_decode(struct slice value, struct q_item *out) PSC_MUST_USE;
+enum err vi_encode(const struct v_image *v, struct buf *out) PSC_MUST_USE;
+/* doc keeps the borrowed slices alive; free it with mp_doc_fini. */
+enum err vi_decode(struct slice value, struct v_image *out,
+    struct mp_doc *doc) PSC_MUST_USE;
+/* "q000012" <-> 12. */
+void q_text(uint64_t no, char out[40]);
+enum err q_parse(const char *text, uint64_t *no) PSC_MUST_USE;
+/* A counter row: adds one and returns it. */
+enum err seq_next(struct store_txn *t, const char *tag, struct slice key,
+    uint64_t *out) PSC_MUST_USE;
+void key16_of(const struct ingest *g, const char *domain,
+    const struct slice *parts, size_t n, struct key16 *out);
+
+/* identity.c: pseudonyms and UIDs. */
+struct id_answer {
+	struct img_context ctx;
+	char subject[CAT_KEY_MAX + 1];
+	char (*uids)[IMG_UID_MAX + 1];
+	const char **uid_ptrs;
+};
+enum err id_answer_make(struct ingest *g, const struct sink *k,
+    const struct img_identity *id, struct id_answer *out) PSC_MUST_USE;
+void id_answer_fini(struct id_answer *a);
+/* The (site, project) key; made on first use. */
+enum err id_project_key(struct ingest *g, const struct share_id *share,
+    struct cry_key *out) PSC_MUST_USE;
+
+/* admit.c: one object into the vault, durable when it returns. */
+enum admit_state { ADMIT_STORED, ADMIT_DUPLICATE, ADMIT_QUARANTINED };
+struct admitted {
+	enum admit_state state;
+	uint64_t item;
+};
+enum err admit_object(struct ingest *g, const struct sink *k,
+    const struct img_object *o, const char *subject, struct admitted *out)
+    PSC_MUST_USE;
+
+/* assoc.c: one thread, one helper, one association. */
+void assoc_start(struct ingest *g, int fd);
+/* The config's inbox for a calling AE, resolved to a share. */
+enum err sink_for_ae(struct ingest *g, const char *calling_ae,
+    struct sink *out, struct errmsg *em) PSC_MUST_USE;
+enum err sink_for_share(struct ingest *g, const char *share,
+    const char *compartment, struct sink *out, struct errmsg *em)
+    PSC_MUST_USE;
+
+/* quarantine.c */
+void q_public(const struct q_item *q, struct ingest_item *out);
+
+#endif

@@ -1,0 +1,236 @@
+/* node/ingest/rows.c: codecs of the vault's rows (msgpack, sealed by the
+ * store).  A row that does not decode is ERR_CORRUPT: we wrote it. */
+#include "node/ingest/ingest_internal.h"
+
+#include <inttypes.h>
+
+#include "store/base/mem.h"
+#include "store/base/num.h"
+
+static const struct mp_limits row_limits = {
+	.bytes_max = 64 * MIB,
+	.count_max = 4096,
+	.depth_max = 12,
+};
+
+void
+q_key(uint64_t no, uint8_t key[8])
+{
+	int i;
+
+	for (i = 0; i < 8; i++)
+		key[i] = (uint8_t)(no >> (56 - 8 * i));
+}
+
+void
+q_text(uint64_t no, char out[40])
+{
+	(void)snprintf(out, 40, "q%06" PRIu64, no);
+}
+
+enum err
+q_parse(const char *text, uint64_t *no)
+{
+	if (text[0] != 'q')
+		return ERR_MALFORMED;
+	return num_u64(slice_str(text + 1), 1, UINT64_MAX, no);
+}
+
+void
+key16_of(const struct ingest *g, const char *domain, const struct slice *parts,
+    size_t n, struct key16 *out)
+{
+	struct cry_key k;
+
+	cry_subkey(&g->o.me->local, "pscvault", 1, &k);
+	cry_hash_parts(&k, domain, parts, n, out->b, sizeof(out->b));
+	cry_wipe(&k, sizeof(k));
+}
+
+enum err
+seq_next(struct store_txn *t, const char *tag, struct slice key, uint64_t *out)
+{
+	struct store *s = store_txn_store(t);
+	struct buf b = BUF_MAX(8);
+	uint8_t v[8];
+	uint64_t n = 0;
+	enum err e;
+	int i;
+
+	e = store_row_get(s, store_txn_db(t), tag, key, &b);
+	if (e == ERR_OK && b.n == 8) {
+		for (i = 0; i < 8; i++)
+			n = n << 8 | b.p[i];
+	} else if (e != ERR_NOTFOUND) {
+		buf_fini(&b);
+		return e == ERR_OK ? ERR_CORRUPT : e;
+	}
+	buf_fini(&b);
+	n++;
+	q_key(n, v);
+	e = store_row_put(t, tag, key, slice_of(v, 8));
+	if (e == ERR_OK)
+		*out = n;
+	return e;
+}
+
+static void
+findings_encode(const struct q_item *q, struct buf *b)
+{
+	uint32_t i;
+
+	mp_kv_array(b, "findings", q->n_findings);
+	for (i = 0; i < q->n_findings; i++) {
+		mp_w_array(b, 2);
+		mp_w_cstr(b, q->findings[i].kind);
+		mp_w_cstr(b, q->findings[i].detail);
+	}
+}
+
+enum err
+q_put(struct store_txn *t, const struct q_item *q)
+{
+	struct buf b = BUF_MAX(64 * KIB);
+	uint8_t key[8];
+	enum err e;
+
+	mp_w_map(&b, 17);
+	mp_kv_u64(&b, "no", q->no);
+	mp_kv_cstr(&b, "state", q->state);
+	mp_kv_u64(&b, "received", q->received_ms);
+	mp_kv_bin(&b, "share", slice_of(q->share.b, 32));
+	mp_kv_u64(&b, "comp", q->compartment);
+	mp_kv_cstr(&b, "share_name", q->share_name);
+	mp_kv_cstr(&b, "comp_name", q->compartment_name);
+	mp_kv_cstr(&b, "ae", q->calling_ae);
+	mp_kv_cstr(&b, "modality", q->modality);
+	mp_kv_cstr(&b, "subject", q->subject);
+	mp_kv_bin(&b, "series", slice_of(q->series.b, 16));
+	mp_kv_u64(&b, "instances", q->instances);
+	mp_kv_u64(&b, "bytes", q->bytes);
+	mp_kv_u64(&b, "flags", (q->review ? 1u : 0u) | (q->blocked ? 2u : 0u));
+	mp_kv_bin(&b, "asset", slice_of(q->asset.b, 20));
+	mp_kv_cstr(&b, "reason", q->reason);
+	findings_encode(q, &b);
+	e = buf_err(&b);
+	q_key(q->no, key);
+	if (e == ERR_OK)
+		e = store_row_put(t, "q", slice_of(key, 8), buf_slice(&b));
+	buf_fini(&b);
+	return e;
+}
+
+static void
+findings_decode(struct mp_doc *d, struct q_item *out)
+{
+	const struct mp_node *list = mp_get(d->root, "findings");
+	uint32_t i;
+
+	out->n_findings = mp_len(list);
+	if (out->n_findings > Q_FINDINGS)
+		out->n_findings = Q_FINDINGS;
+	for (i = 0; i < out->n_findings; i++) {
+		const struct mp_node *f = mp_at(list, i);
+
+		mp_text(d, mp_at(f, 0), out->findings[i].kind,
+		    sizeof(out->findings[i].kind));
+		mp_text(d, mp_at(f, 1), out->findings[i].detail,
+		    sizeof(out->findings[i].detail));
+	}
+}
+
+enum err
+q_decode(struct slice value, struct q_item *out)
+{
+	struct mp_doc d = { 0 };
+	const struct mp_node *r;
+	uint64_t flags;
+	enum err e = mp_parse(value, &row_limits, &d);
+
+	if (e != ERR_OK)
+		return ERR_CORRUPT;
+	memset(out, 0, sizeof(*out));
+	r = d.root;
+	out->no = mp_u64(&d, mp_get(r, "no"), UINT64_MAX);
+	mp_text(&d, mp_get(r, "state"), out->state, sizeof(out->state));
+	out->received_ms = mp_u64(&d, mp_get(r, "received"), UINT64_MAX);
+	mp_fixed(&d, mp_get(r, "share"), out->share.b, 32);
+	out->compartment = (uint16_t)mp_u64(&d, mp_get(r, "comp"), UINT16_MAX);
+	mp_text(&d, mp_get(r, "share_name"), out->share_name,
+	    sizeof(out->share_name));
+	mp_text(&d, mp_get(r, "comp_name"), out->compartment_name,
+	    sizeof(out->compartment_name));
+	mp_text(&d, mp_get(r, "ae"), out->calling_ae, sizeof(out->calling_ae));
+	mp_text(
+	    &d, mp_get(r, "modality"), out->modality, sizeof(out->modality));
+	mp_text(&d, mp_get(r, "subject"), out->subject, sizeof(out->subject));
+	mp_fixed(&d, mp_get(r, "series"), out->series.b, 16);
+	out->instances = mp_u64(&d, mp_get(r, "instances"), UINT64_MAX);
+	out->bytes = mp_u64(&d, mp_get(r, "bytes"), UINT64_MAX);
+	flags = mp_u64(&d, mp_get(r, "flags"), 3);
+	out->review = (flags & 1) != 0;
+	out->blocked = (flags & 2) != 0;
+	mp_fixed(&d, mp_get(r, "asset"), out->asset.b, 20);
+	mp_text(&d, mp_get(r, "reason"), out->reason, sizeof(out->reason));
+	findings_decode(&d, out);
+	e = d.err == ERR_OK ? ERR_OK : ERR_CORRUPT;
+	mp_doc_fini(&d);
+	return e;
+}
+
+enum err
+q_get(struct store *s, struct db_txn *t, uint64_t no, struct q_item *out)
+{
+	struct buf b = BUF_MAX(64 * KIB);
+	uint8_t key[8];
+	enum err e;
+
+	q_key(no, key);
+	e = store_row_get(s, t, "q", slice_of(key, 8), &b);
+	if (e == ERR_OK)
+		e = q_decode(buf_slice(&b), out);
+	buf_fini(&b);
+	return e;
+}
+
+enum err
+vi_encode(const struct v_image *v, struct buf *out)
+{
+	mp_w_map(out, 10);
+	mp_kv_bin(out, "original", v->original);
+	mp_kv_bin(out, "deid", v->deid);
+	mp_kv_u64(out, "len", v->deid_len);
+	mp_kv_u64(out, "header", v->header_len);
+	mp_kv_bin(out, "ohash", slice_of(v->original_hash.b, 32));
+	mp_kv_bin(out, "dhash", slice_of(v->deid_hash.b, 32));
+	mp_kv_str(out, "sop", v->sop_uid);
+	mp_kv_str(out, "series", v->series_uid);
+	mp_kv_str(out, "study", v->study_uid);
+	mp_kv_bin(out, "fields", v->fields);
+	return buf_err(out);
+}
+
+enum err
+vi_decode(struct slice value, struct v_image *out, struct mp_doc *d)
+{
+	const struct mp_node *r;
+	enum err e = mp_parse(value, &row_limits, d);
+
+	if (e != ERR_OK)
+		return ERR_CORRUPT;
+	r = d->root;
+	out->original = mp_bin(d, mp_get(r, "original"), value.n);
+	out->deid = mp_bin(d, mp_get(r, "deid"), value.n);
+	out->deid_len = mp_u64(d, mp_get(r, "len"), LIM_OBJECT_BYTES);
+	out->header_len = mp_u64(d, mp_get(r, "header"), LIM_OBJECT_BYTES);
+	mp_fixed(d, mp_get(r, "ohash"), out->original_hash.b, 32);
+	mp_fixed(d, mp_get(r, "dhash"), out->deid_hash.b, 32);
+	out->sop_uid = mp_str(d, mp_get(r, "sop"), IMG_UID_MAX);
+	out->series_uid = mp_str(d, mp_get(r, "series"), IMG_UID_MAX);
+	out->study_uid = mp_str(d, mp_get(r, "study"), IMG_UID_MAX);
+	out->fields = mp_bin(d, mp_get(r, "fields"), value.n);
+	if (d->err == ERR_OK)
+		return ERR_OK;
+	mp_doc_fini(d);
+	return ERR_CORRUPT;
+}
