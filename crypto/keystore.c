@@ -233,7 +233,9 @@ save_encode(const struct ks_header *h, const struct cry_key *key,
 	struct cry_id sum;
 
 	header_encode(h, file);
-	secrets_encode(id, &secrets);
+	/* Room at once: growing would leave copies behind in the heap. */
+	if (buf_room(&secrets, KS_SECRET_BYTES) != NULL)
+		secrets_encode(id, &secrets);
 	if (buf_err(&secrets) != ERR_OK)
 		file->err = buf_err(&secrets);
 	if (buf_err(file) == ERR_OK) {

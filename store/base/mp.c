@@ -192,8 +192,8 @@ mp_be(struct rd *r, size_t n)
 }
 
 static void
-mp_head_items(struct rd *r, size_t n, bool is_map, uint32_t max,
-    struct mp_head *h)
+mp_head_items(
+    struct rd *r, size_t n, bool is_map, uint32_t max, struct mp_head *h)
 {
 	size_t items = is_map ? 2 * n : n;
 
@@ -246,7 +246,10 @@ mp_head_read(struct rd *r, uint32_t max)
 static enum err
 mp_check(struct slice in, const struct mp_limits *lim)
 {
-	struct { uint32_t left; bool is_map; } stack[MP_DEPTH_MAX];
+	struct {
+		uint32_t left;
+		bool is_map;
+	} stack[MP_DEPTH_MAX];
 	struct rd r = rd_init(in);
 	uint32_t depth = 0;
 	bool key;
@@ -258,9 +261,10 @@ mp_check(struct slice in, const struct mp_limits *lim)
 		struct mp_head h;
 
 		key = depth > 0 && stack[depth - 1].is_map &&
-		    stack[depth - 1].left % 2 == 0;
-		if (key && r.left > 0 && !((r.at[0] >= 0xa0 && r.at[0] <= 0xbf) ||
-		    (r.at[0] >= 0xd9 && r.at[0] <= 0xdb)))
+		      stack[depth - 1].left % 2 == 0;
+		if (key && r.left > 0 &&
+		    !((r.at[0] >= 0xa0 && r.at[0] <= 0xbf) ||
+			(r.at[0] >= 0xd9 && r.at[0] <= 0xdb)))
 			return ERR_MALFORMED;
 		h = mp_head_read(&r, lim->count_max);
 		(void)rd_bytes(&r, h.skip);
@@ -303,48 +307,72 @@ mp_key_at(const msgpack_object *map, uint32_t i)
 	return slice_of(k->via.str.ptr, k->via.str.size);
 }
 
-static bool
-mp_map_unique(const msgpack_object *map)
+static int
+mp_key_cmp(const void *a, const void *b)
 {
-	uint32_t i, j;
-
-	/* Maps keyed by data have their own bound in the callers' limits;
-	 * ours are small, so the square is cheaper than a sort. */
-	for (i = 0; i < map->via.map.size; i++) {
-		for (j = i + 1; j < map->via.map.size; j++) {
-			if (slice_eq(mp_key_at(map, i), mp_key_at(map, j)))
-				return false;
-		}
-	}
-	return true;
+	return slice_cmp(*(const struct slice *)a, *(const struct slice *)b);
 }
 
-static bool
+/* Sorted first: a hostile map of thousands of keys must not buy millions of
+ * comparisons. */
+static enum err
+mp_map_unique(const msgpack_object *map)
+{
+	struct slice few[16], *keys = few;
+	uint32_t n = map->via.map.size, i;
+	enum err e = ERR_OK;
+
+	if (n > sizeof(few) / sizeof(few[0])) {
+		keys = mem_array(n, sizeof(*keys));
+		if (keys == NULL)
+			return ERR_NOMEM;
+	}
+	for (i = 0; i < n; i++)
+		keys[i] = mp_key_at(map, i);
+	if (n > 1)
+		qsort(keys, n, sizeof(*keys), mp_key_cmp);
+	for (i = 1; i < n && e == ERR_OK; i++) {
+		if (slice_eq(keys[i - 1], keys[i]))
+			e = ERR_MALFORMED;
+	}
+	if (keys != few)
+		mem_free(keys);
+	return e;
+}
+
+static enum err
 mp_tree_unique(const msgpack_object *o) /* depth <= MP_DEPTH_MAX */
 {
+	enum err e = ERR_OK;
 	uint32_t i;
 
 	if (o->type == MSGPACK_OBJECT_ARRAY) {
-		for (i = 0; i < o->via.array.size; i++) {
-			if (!mp_tree_unique(&o->via.array.ptr[i]))
-				return false;
-		}
+		for (i = 0; i < o->via.array.size && e == ERR_OK; i++)
+			e = mp_tree_unique(&o->via.array.ptr[i]);
 	} else if (o->type == MSGPACK_OBJECT_MAP) {
-		if (o->via.map.size > 4096 || !mp_map_unique(o))
-			return false;
-		for (i = 0; i < o->via.map.size; i++) {
-			if (!mp_tree_unique(&o->via.map.ptr[i].val))
-				return false;
-		}
+		e = mp_map_unique(o);
+		for (i = 0; i < o->via.map.size && e == ERR_OK; i++)
+			e = mp_tree_unique(&o->via.map.ptr[i].val);
 	}
-	return true;
+	return e;
+}
+
+static enum err
+mp_unpack(struct slice in, msgpack_unpacked *u)
+{
+	size_t off = 0;
+
+	switch ((int)msgpack_unpack_next(u, (const char *)in.p, in.n, &off)) {
+	case MSGPACK_UNPACK_SUCCESS: return mp_tree_unique(&u->data);
+	case MSGPACK_UNPACK_NOMEM_ERROR: return ERR_NOMEM;
+	default: return ERR_MALFORMED;
+	}
 }
 
 enum err
 mp_parse(struct slice in, const struct mp_limits *lim, struct mp_doc *out)
 {
 	msgpack_unpacked *u;
-	size_t off = 0;
 	enum err e = mp_check(in, lim);
 
 	if (e != ERR_OK)
@@ -353,11 +381,7 @@ mp_parse(struct slice in, const struct mp_limits *lim, struct mp_doc *out)
 	if (u == NULL)
 		return ERR_NOMEM;
 	msgpack_unpacked_init(u);
-	if (msgpack_unpack_next(u, (const char *)in.p, in.n, &off) !=
-	    MSGPACK_UNPACK_SUCCESS)
-		e = ERR_MALFORMED;
-	else if (!mp_tree_unique(&u->data))
-		e = ERR_MALFORMED;
+	e = mp_unpack(in, u);
 	if (e != ERR_OK) {
 		msgpack_unpacked_destroy(u);
 		mem_free(u);
@@ -534,8 +558,8 @@ mp_str(struct mp_doc *d, const struct mp_node *v, size_t max)
 {
 	if (!mp_want(d, v, MP_STR))
 		return (struct slice){ 0 };
-	return mp_bounded(d, mp_obj(v)->via.str.ptr, mp_obj(v)->via.str.size,
-	    max);
+	return mp_bounded(
+	    d, mp_obj(v)->via.str.ptr, mp_obj(v)->via.str.size, max);
 }
 
 struct slice
@@ -543,8 +567,8 @@ mp_bin(struct mp_doc *d, const struct mp_node *v, size_t max)
 {
 	if (!mp_want(d, v, MP_BIN))
 		return (struct slice){ 0 };
-	return mp_bounded(d, mp_obj(v)->via.bin.ptr, mp_obj(v)->via.bin.size,
-	    max);
+	return mp_bounded(
+	    d, mp_obj(v)->via.bin.ptr, mp_obj(v)->via.bin.size, max);
 }
 
 void

@@ -46,8 +46,17 @@ struct mp_limits {
 	uint32_t depth_max; /* <= 16 */
 };
 
-enum mp_type { MP_NONE, MP_NIL, MP_BOOL, MP_INT, MP_F64, MP_STR, MP_BIN,
-	MP_ARRAY, MP_MAP };
+enum mp_type {
+	MP_NONE,
+	MP_NIL,
+	MP_BOOL,
+	MP_INT,
+	MP_F64,
+	MP_STR,
+	MP_BIN,
+	MP_ARRAY,
+	MP_MAP
+};
 
 struct mp_node; /* a value in a doc; NULL stands for "absent" everywhere */
 
@@ -67,8 +76,8 @@ bool mp_has(const struct mp_node *map, const char *key);
 uint32_t mp_len(const struct mp_node *v); /* array or map; else 0 */
 const struct mp_node *mp_at(const struct mp_node *array, uint32_t i);
 /* Key and value of the i-th map member; key is empty if out of range. */
-const struct mp_node *mp_member(const struct mp_node *map, uint32_t i,
-    struct slice *key);
+const struct mp_node *mp_member(
+    const struct mp_node *map, uint32_t i, struct slice *key);
 
 /* Required members: on a missing key or wrong type or range, d->err is set
  * (first one wins) and zero is returned. */

@@ -29,16 +29,18 @@ enum err
 num_i64(struct slice s, int64_t min, int64_t max, int64_t *out)
 {
 	bool neg = s.n > 0 && s.p[0] == '-';
+	const uint64_t most = (uint64_t)INT64_MAX + (neg ? 1u : 0u);
 	uint64_t u;
 	int64_t v;
 	enum err e;
 
 	if (neg)
 		s = slice_of(s.p + 1, s.n - 1);
-	e = num_u64(s, 0, (uint64_t)INT64_MAX, &u);
+	e = num_u64(s, 0, most, &u);
 	if (e != ERR_OK)
 		return e;
-	v = neg ? -(int64_t)u : (int64_t)u;
+	/* -INT64_MIN does not exist: step over it. */
+	v = neg && u > 0 ? -(int64_t)(u - 1) - 1 : (int64_t)u;
 	if (v < min || v > max)
 		return ERR_LIMIT;
 	*out = v;
