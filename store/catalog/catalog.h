@@ -10,11 +10,13 @@
 #include "store/catalog/content.h"
 #include "store/catalog/oplog.h"
 
-struct asset_id { uint8_t b[20]; };
+struct asset_id {
+	uint8_t b[20];
+};
 #define ASSET_ID_TEXT 32u /* base32 */
 #define CAT_LEVEL_MAX 24u
-#define CAT_KEY_MAX 128u   /* natural key */
-#define CAT_FIELD_MAX 64u  /* field name */
+#define CAT_KEY_MAX 128u  /* natural key */
+#define CAT_FIELD_MAX 64u /* field name */
 #define CAT_VALUE_MAX 1024u
 
 /* base32 of BLAKE2b-160("psc.asset.1", share, compartment, level, key). */
@@ -29,14 +31,14 @@ struct cat_node { /* an asset on the path from subject down */
 };
 struct cat_put {
 	const struct cat_node *path; /* top first; last = the asset itself */
-	uint32_t n_path;	     /* 1..5 */
+	uint32_t n_path;             /* 1..5 */
 	bool derived;
 	struct asset_id source; /* derived: the asset it was made from */
-	struct slice manifest;	/* of the content table */
-	struct cry_id hash;	/* content hash (content_done.hash) */
+	struct slice manifest;  /* of the content table */
+	struct cry_id hash;     /* content hash (content_done.hash) */
 	uint64_t bytes;
 	uint32_t members;
-	const char *actor;	   /* user@site, printable */
+	const char *actor; /* user@site, printable */
 	const char *site;
 	const struct cry_id *parents; /* op ids of versions it replaces */
 	uint32_t n_parents;
@@ -44,8 +46,7 @@ struct cat_put {
 	const char *const *tags;
 	uint32_t n_tags;
 };
-enum err cat_put_encode(const struct cat_put *p, struct buf *out)
-    PSC_MUST_USE;
+enum err cat_put_encode(const struct cat_put *p, struct buf *out) PSC_MUST_USE;
 
 /* Where an op to apply comes from. */
 struct cat_origin {
@@ -64,17 +65,17 @@ enum err cat_apply_put(struct store_txn *t, const struct cat_origin *o,
     struct slice payload, struct asset_id *asset) PSC_MUST_USE;
 /* All chunks of the version are here: index its images as children (level
  * image, from the member table) and append event "content.complete". */
-enum err cat_content_complete(struct store_txn *t,
-    const struct cat_origin *o, const struct asset_id *asset) PSC_MUST_USE;
+enum err cat_content_complete(struct store_txn *t, const struct cat_origin *o,
+    const struct asset_id *asset) PSC_MUST_USE;
 /* Which asset an op put; ERR_NOTFOUND if none. */
-enum err cat_asset_of_op(struct db_txn *t, uint64_t lseq,
-    struct asset_id *out) PSC_MUST_USE;
+enum err cat_asset_of_op(
+    struct db_txn *t, uint64_t lseq, struct asset_id *out) PSC_MUST_USE;
 
 /* --- reading --- */
 /* A whole id or a unique prefix of >= 8 characters.  ERR_NOTFOUND,
  * ERR_LIMIT: several match. */
-enum err cat_asset_resolve(struct db_txn *t, struct slice text,
-    struct asset_id *out) PSC_MUST_USE;
+enum err cat_asset_resolve(
+    struct db_txn *t, struct slice text, struct asset_id *out) PSC_MUST_USE;
 
 struct cat_version {
 	uint32_t number; /* 1, 2, ... local order of (lamport, op id) */
@@ -111,8 +112,7 @@ typedef int (*cat_version_fn)(void *ctx, const struct cat_version *v);
 enum err cat_versions_each(struct store *s, struct db_txn *t,
     const struct asset_id *id, cat_version_fn fn, void *ctx) PSC_MUST_USE;
 /* The decoded put of a version (lseq), payload decrypted by the caller. */
-enum err cat_put_parse(struct slice payload, struct mp_doc *doc)
-    PSC_MUST_USE;
+enum err cat_put_parse(struct slice payload, struct mp_doc *doc) PSC_MUST_USE;
 /* The content table's manifest of the default head (a local view, so that
  * reading needs no share key). Appended to out. */
 enum err cat_manifest(struct store *s, struct db_txn *t,
@@ -131,8 +131,8 @@ typedef int (*cat_child_fn)(void *ctx, const struct asset_id *child);
 enum err cat_children_each(struct db_txn *t, const struct asset_id *id,
     cat_child_fn fn, void *ctx) PSC_MUST_USE;
 /* Sum of bytes of all live versions, and assets. */
-enum err cat_totals(struct db_txn *t, uint64_t *logical_bytes,
-    uint64_t *assets) PSC_MUST_USE;
+enum err cat_totals(
+    struct db_txn *t, uint64_t *logical_bytes, uint64_t *assets) PSC_MUST_USE;
 
 /* --- query: `level=series and Modality=MR and (A>1 or B~"x")` ---
  * comparison: = != < <= > >= ~ (substring, case-insensitive); not, and, or,
@@ -140,22 +140,20 @@ enum err cat_totals(struct db_txn *t, uint64_t *logical_bytes,
  * created.  Fields are inherited downward. */
 struct cat_query;
 enum err cat_query_parse(struct slice text, struct cat_query **out,
-    struct errmsg *em) PSC_MUST_USE; /* em names the column */
+    struct errmsg *em) PSC_MUST_USE;      /* em names the column */
 void cat_query_free(struct cat_query *q); /* NULL ok */
 struct cat_find_opts {
 	const struct cry_id *share; /* NULL: all */
-	const char *level;	    /* NULL: any */
-	uint64_t limit;		    /* 0: none */
+	const char *level;          /* NULL: any */
+	uint64_t limit;             /* 0: none */
 };
 /* Uses the most selective index; fn returns non-zero to stop. */
 typedef int (*cat_find_fn)(void *ctx, const struct cat_asset *a);
-enum err cat_find(struct store *s, struct db_txn *t,
-    const struct cat_query *q, const struct cat_find_opts *o, cat_find_fn fn,
-    void *ctx) PSC_MUST_USE;
+enum err cat_find(struct store *s, struct db_txn *t, const struct cat_query *q,
+    const struct cat_find_opts *o, cat_find_fn fn, void *ctx) PSC_MUST_USE;
 /* Does one asset match?  (workflow triggers, release policy) */
-enum err cat_match(struct store *s, struct db_txn *t,
-    const struct cat_query *q, const struct asset_id *id, bool *out)
-    PSC_MUST_USE;
+enum err cat_match(struct store *s, struct db_txn *t, const struct cat_query *q,
+    const struct asset_id *id, bool *out) PSC_MUST_USE;
 
 /* --- events and audit: appended by the job that changes things --- */
 struct cat_event {
@@ -169,15 +167,15 @@ struct cat_event {
 	uint64_t lseq;
 	char detail[200]; /* no patient data */
 };
-enum err cat_event_append(struct store_txn *t, const struct cat_event *e)
-    PSC_MUST_USE; /* no is assigned */
+enum err cat_event_append(struct store_txn *t,
+    const struct cat_event *e) PSC_MUST_USE; /* no is assigned */
 typedef int (*cat_event_fn)(void *ctx, const struct cat_event *e);
-enum err cat_events_each(struct db_txn *t, uint64_t after, cat_event_fn fn,
-    void *ctx) PSC_MUST_USE;
+enum err cat_events_each(
+    struct db_txn *t, uint64_t after, cat_event_fn fn, void *ctx) PSC_MUST_USE;
 enum err cat_cursor_get(struct db_txn *t, const char *consumer,
     uint64_t *event) PSC_MUST_USE; /* 0 when new */
-enum err cat_cursor_put(struct store_txn *t, const char *consumer,
-    uint64_t event) PSC_MUST_USE;
+enum err cat_cursor_put(
+    struct store_txn *t, const char *consumer, uint64_t event) PSC_MUST_USE;
 /* Hash-chained; rows also go into the segment (sealed). */
 enum err cat_audit_append(struct store_txn *t, const char *actor,
     const char *act, const char *object, const char *reason) PSC_MUST_USE;

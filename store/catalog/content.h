@@ -26,8 +26,8 @@ struct content_add {
 	struct cry_id hash;
 	struct slice fields;
 };
-enum err content_writer_add(struct content_writer *w,
-    const struct content_add *m) PSC_MUST_USE;
+enum err content_writer_add(
+    struct content_writer *w, const struct content_add *m) PSC_MUST_USE;
 /* Builds bundle and table.  manifest: of the table (goes into the op);
  * packing: every chunk, {cid 32, c_len u32 LE} sorted and unique; hash:
  * BLAKE2b-256 over the members' hashes in order. */
@@ -38,14 +38,14 @@ struct content_done {
 	uint64_t bytes; /* sum of member lengths */
 	uint32_t members;
 };
-enum err content_writer_end(struct content_writer *w,
-    struct content_done *out) PSC_MUST_USE;
+enum err content_writer_end(
+    struct content_writer *w, struct content_done *out) PSC_MUST_USE;
 void content_done_fini(struct content_done *d);
 
 struct content; /* an opened table */
 /* manifest: as the op carries it.  ERR_NOTFOUND while chunks are missing. */
-enum err content_open(struct store *s, struct slice manifest,
-    struct content **out) PSC_MUST_USE;
+enum err content_open(
+    struct store *s, struct slice manifest, struct content **out) PSC_MUST_USE;
 void content_close(struct content *c); /* NULL ok */
 uint32_t content_n(const struct content *c);
 struct content_member {
@@ -54,13 +54,13 @@ struct content_member {
 	struct cry_id hash;
 	struct slice fields; /* msgpack map or empty */
 };
-void content_member(const struct content *c, uint32_t i,
-    struct content_member *out);
+void content_member(
+    const struct content *c, uint32_t i, struct content_member *out);
 /* Member i's bytes, in parts; the whole is checked against its hash before
  * the last part is given out.  ERR_CORRUPT, ERR_NOTFOUND. */
-enum err content_stream(struct content *c, uint32_t i, blob_part_fn fn,
-    void *ctx) PSC_MUST_USE;
-enum err content_read(struct content *c, uint32_t i, struct buf *out)
-    PSC_MUST_USE;
+enum err content_stream(
+    struct content *c, uint32_t i, blob_part_fn fn, void *ctx) PSC_MUST_USE;
+enum err content_read(
+    struct content *c, uint32_t i, struct buf *out) PSC_MUST_USE;
 
 #endif

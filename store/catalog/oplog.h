@@ -3,7 +3,11 @@
  * Bytes are kept verbatim in segments; tables SHARE, MLOG, FEED, FEEDX, OP,
  * OPX, OPID, HEAD, CREF and WANT index them.  This room does not verify
  * signatures or decrypt: the replication core and node/share did.  Functions
- * taking a store_txn run in a job; those taking a db_txn read. */
+ * taking a store_txn run in a job; those taking a db_txn read.
+ *
+ * Callbacks of the *_each functions, here and in catalog.h: non-zero stops;
+ * a negative value (an enum err) is returned, a positive one is ERR_OK.
+ * They must not write, and what they are given lives until they return. */
 #ifndef PSC_CATALOG_OPLOG_H
 #define PSC_CATALOG_OPLOG_H
 
@@ -14,14 +18,15 @@ enum err oplog_share_no(struct db_txn *t, const struct cry_id *share,
     uint32_t *no) PSC_MUST_USE; /* ERR_NOTFOUND */
 enum err oplog_share_add(struct store_txn *t, const struct cry_id *share,
     uint32_t *no) PSC_MUST_USE; /* finds or adds */
-typedef int (*oplog_share_fn)(void *ctx, uint32_t no,
-    const struct cry_id *share);
-enum err oplog_shares_each(struct db_txn *t, oplog_share_fn fn, void *ctx)
-    PSC_MUST_USE;
+typedef int (*oplog_share_fn)(
+    void *ctx, uint32_t no, const struct cry_id *share);
+enum err oplog_shares_each(
+    struct db_txn *t, oplog_share_fn fn, void *ctx) PSC_MUST_USE;
 
 /* Membership records, seq 0 = genesis, dense. */
-enum err oplog_member_put(struct store_txn *t, uint32_t share, uint64_t seq,
-    struct slice record) PSC_MUST_USE; /* ERR_EXISTS: same seq there */
+enum err oplog_member_put(
+    struct store_txn *t, uint32_t share, uint64_t seq, struct slice record)
+    PSC_MUST_USE; /* ERR_EXISTS: same seq there; ERR_AGAIN: gap */
 enum err oplog_member_get(struct store *s, struct db_txn *t, uint32_t share,
     uint64_t seq, struct buf *out) PSC_MUST_USE; /* ERR_NOTFOUND: past end */
 
@@ -40,20 +45,19 @@ struct oplog_head { /* the signed head, verbatim, and what it says */
 	uint8_t bytes[128];
 };
 /* Finds or adds by id; f->no is set. */
-enum err oplog_feed_add(struct store_txn *t, struct oplog_feed *f)
-    PSC_MUST_USE;
+enum err oplog_feed_add(struct store_txn *t, struct oplog_feed *f) PSC_MUST_USE;
 enum err oplog_feed_find(struct db_txn *t, const uint8_t id[16],
     struct oplog_feed *out) PSC_MUST_USE;
 /* The highest head of a feed. ERR_NOTFOUND: empty feed. */
-enum err oplog_feed_head(struct db_txn *t, uint32_t feed,
-    struct oplog_head *out) PSC_MUST_USE;
+enum err oplog_feed_head(
+    struct db_txn *t, uint32_t feed, struct oplog_head *out) PSC_MUST_USE;
 /* The first head at or above seq. */
 enum err oplog_head_at(struct db_txn *t, uint32_t feed, uint64_t seq,
     struct oplog_head *out) PSC_MUST_USE;
-typedef int (*oplog_feed_fn)(void *ctx, const struct oplog_feed *f,
-    const struct oplog_head *head);
-enum err oplog_feeds_each(struct db_txn *t, oplog_feed_fn fn, void *ctx)
-    PSC_MUST_USE;
+typedef int (*oplog_feed_fn)(
+    void *ctx, const struct oplog_feed *f, const struct oplog_head *head);
+enum err oplog_feeds_each(
+    struct db_txn *t, oplog_feed_fn fn, void *ctx) PSC_MUST_USE;
 
 /* One op to keep.  packing: n chunks of {cid 32, c_len u32 LE}, sorted. */
 struct oplog_op {
@@ -79,8 +83,8 @@ enum err oplog_op_get(struct store *s, struct db_txn *t, uint32_t feed,
 enum err oplog_op_get_lseq(struct store *s, struct db_txn *t, uint64_t lseq,
     struct buf *out) PSC_MUST_USE;
 /* Chunks of this op's packing list that are not here yet. */
-enum err oplog_op_missing(struct db_txn *t, uint64_t lseq, uint32_t *missing)
-    PSC_MUST_USE;
+enum err oplog_op_missing(
+    struct db_txn *t, uint64_t lseq, uint32_t *missing) PSC_MUST_USE;
 
 /* --- content references and wants --- */
 /* May a member of this compartment be given this chunk?  ERR_OK/NOTFOUND. */
@@ -90,14 +94,14 @@ enum err oplog_cref_check(struct db_txn *t, uint32_t share,
  * complete for each op whose last missing chunk it was. */
 typedef void (*oplog_complete_fn)(void *ctx, uint64_t lseq);
 enum err oplog_chunk_put(struct store_txn *t, const struct cry_id *cid,
-    struct slice ciphertext, oplog_complete_fn complete, void *ctx)
-    PSC_MUST_USE;
+    struct slice ciphertext, oplog_complete_fn complete,
+    void *ctx) PSC_MUST_USE;
 /* Add wants for every chunk that ops of a compartment name and we lack
  * (subscribing later); or drop them (unsubscribing). */
-enum err oplog_want_all(struct store_txn *t, uint32_t share,
-    uint16_t compartment) PSC_MUST_USE;
-enum err oplog_want_none(struct store_txn *t, uint32_t share,
-    uint16_t compartment) PSC_MUST_USE;
+enum err oplog_want_all(
+    struct store_txn *t, uint32_t share, uint16_t compartment) PSC_MUST_USE;
+enum err oplog_want_none(
+    struct store_txn *t, uint32_t share, uint16_t compartment) PSC_MUST_USE;
 struct oplog_want {
 	uint32_t share;
 	uint16_t compartment;
@@ -105,8 +109,12 @@ struct oplog_want {
 	uint32_t c_len;
 };
 typedef int (*oplog_want_fn)(void *ctx, const struct oplog_want *w);
-enum err oplog_wants_each(struct db_txn *t, oplog_want_fn fn, void *ctx)
-    PSC_MUST_USE;
+enum err oplog_wants_each(
+    struct db_txn *t, oplog_want_fn fn, void *ctx) PSC_MUST_USE;
 enum err oplog_wants_count(struct db_txn *t, uint64_t *n) PSC_MUST_USE;
+/* Drops the wants of chunks that came in another way (the same bytes were
+ * imported here), calling complete as oplog_chunk_put does. */
+enum err oplog_wants_settle(
+    struct store_txn *t, oplog_complete_fn complete, void *ctx) PSC_MUST_USE;
 
 #endif

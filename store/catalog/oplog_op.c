@@ -1,0 +1,251 @@
+/* store/catalog/oplog_op.c: ops at rest.
+ *
+ * Happy path: the op's bytes become a record in the segment; OP (local
+ * number -> place and header fields), OPX (feed, seq) and OPID (op id) find
+ * it; each chunk of its packing list gets a CREF row that says whether the
+ * chunk was missing then, and a WANT row if content is to be fetched.
+ * Failure modes: an op id or a (feed, seq) that is there already is
+ * ERR_EXISTS and changes nothing. */
+#include "store/catalog/catalog_internal.h"
+
+#define PACKING_ITEM 36u /* cid 32, ciphertext length u32 LE */
+
+static struct key
+lseq_key(uint64_t lseq)
+{
+	struct key k = { 0 };
+
+	key_be64(&k, lseq);
+	return k;
+}
+
+static struct key
+feed_seq_key(uint32_t feed, uint64_t seq)
+{
+	struct key k = { 0 };
+
+	key_be32(&k, feed);
+	key_be64(&k, seq);
+	return k;
+}
+
+enum err
+oplog_row_get(struct db_txn *t, uint64_t lseq, struct op_row *out)
+{
+	struct key k = lseq_key(lseq);
+	struct slice v;
+	struct rd r;
+	enum err e = db_get(t, DB_OP, key_slice(&k), &v);
+
+	if (e != ERR_OK)
+		return e;
+	r = rd_init(v);
+	out->loc = store_loc_read(&r);
+	out->share = rd_u32(&r);
+	out->compartment = rd_u16(&r);
+	out->feed = rd_u32(&r);
+	out->seq = rd_u64(&r);
+	out->lamport = rd_u64(&r);
+	rd_copy(&r, out->id.b, sizeof(out->id.b));
+	out->missing = rd_u32(&r);
+	out->asset = rd_u32(&r);
+	out->want = rd_u8(&r) != 0;
+	return key_decoded(&r);
+}
+
+static void
+row_write(struct buf *v, const struct op_row *row)
+{
+	store_loc_put(v, &row->loc);
+	buf_u32(v, row->share);
+	buf_u16(v, row->compartment);
+	buf_u32(v, row->feed);
+	buf_u64(v, row->seq);
+	buf_u64(v, row->lamport);
+	buf_put(v, row->id.b, sizeof(row->id.b));
+	buf_u32(v, row->missing);
+	buf_u32(v, row->asset);
+	buf_u8(v, row->want ? 1 : 0);
+}
+
+enum err
+oplog_row_put(struct db_txn *t, uint64_t lseq, const struct op_row *row)
+{
+	struct key k = lseq_key(lseq);
+	struct buf v = BUF_MAX(256);
+
+	row_write(&v, row);
+	return key_store(t, DB_OP, &k, &v);
+}
+
+/* --- putting --- */
+
+static enum err
+op_known(struct db_txn *t, const struct oplog_op *op)
+{
+	struct key by_seq = feed_seq_key(op->feed, op->seq), by_id = { 0 };
+	bool there = false;
+	enum err e;
+
+	key_put(&by_id, op->id.b, 16);
+	e = key_there(t, DB_OPID, &by_id, &there);
+	if (e == ERR_OK && !there)
+		e = key_there(t, DB_OPX, &by_seq, &there);
+	if (e != ERR_OK)
+		return e;
+	return there ? ERR_EXISTS : ERR_OK;
+}
+
+static enum err
+want_put(struct db_txn *t, const struct oplog_op *op, const struct cry_id *cid,
+    uint32_t c_len)
+{
+	struct key k = { 0 };
+	struct buf v = BUF_MAX(4);
+
+	key_put(&k, cid->b, sizeof(cid->b));
+	key_be32(&k, op->share);
+	key_be16(&k, op->compartment);
+	buf_u32(&v, c_len);
+	return key_store(t, DB_WANT, &k, &v);
+}
+
+static enum err
+chunk_ref(struct db_txn *t, const struct oplog_op *op, uint64_t lseq,
+    struct rd *r, uint32_t *missing)
+{
+	struct key k = { 0 };
+	struct cry_id cid;
+	uint32_t c_len;
+	uint8_t lacks;
+	enum err e;
+
+	rd_copy(r, cid.b, sizeof(cid.b));
+	c_len = rd_u32(r);
+	if (r->err != ERR_OK)
+		return r->err;
+	e = blob_chunk_have(t, &cid);
+	if (e != ERR_OK && e != ERR_NOTFOUND)
+		return e;
+	lacks = e == ERR_NOTFOUND ? 1 : 0;
+	key_put(&k, cid.b, 16);
+	key_be32(&k, op->share);
+	key_be16(&k, op->compartment);
+	key_be64(&k, lseq);
+	e = db_put(t, DB_CREF, key_slice(&k), slice_of(&lacks, 1));
+	if (e == ERR_OK && lacks != 0 && op->want_content)
+		e = want_put(t, op, &cid, c_len);
+	*missing += lacks;
+	return e;
+}
+
+static enum err
+chunk_refs(struct db_txn *t, const struct oplog_op *op, uint64_t lseq,
+    uint32_t *missing)
+{
+	struct rd r = rd_init(op->packing);
+	enum err e = ERR_OK;
+
+	while (e == ERR_OK && r.left > 0)
+		e = chunk_ref(t, op, lseq, &r, missing);
+	return e;
+}
+
+static enum err
+op_index(struct db_txn *t, const struct oplog_op *op, uint64_t lseq,
+    const struct op_row *row)
+{
+	struct key by_seq = feed_seq_key(op->feed, op->seq), by_id = { 0 };
+	struct key at = lseq_key(lseq);
+	struct buf v = BUF_MAX(256), x = BUF_MAX(8), y = BUF_MAX(8);
+	enum err e;
+
+	row_write(&v, row);
+	e = key_store_last(t, DB_OP, &at, &v);
+	if (e != ERR_OK)
+		return e;
+	buf_u64(&x, lseq);
+	e = key_store(t, DB_OPX, &by_seq, &x);
+	if (e != ERR_OK)
+		return e;
+	key_put(&by_id, op->id.b, 16);
+	buf_u64(&y, lseq);
+	return key_store(t, DB_OPID, &by_id, &y);
+}
+
+enum err
+oplog_op_put(struct store_txn *t, const struct oplog_op *op, uint64_t *lseq,
+    uint32_t *missing)
+{
+	struct db_txn *db = store_txn_db(t);
+	struct op_row row = { .share = op->share,
+		.compartment = op->compartment,
+		.feed = op->feed,
+		.seq = op->seq,
+		.lamport = op->lamport,
+		.id = op->id,
+		.want = op->want_content };
+	uint64_t no;
+	enum err e;
+
+	if (op->packing.n % PACKING_ITEM != 0)
+		return ERR_MALFORMED;
+	e = op_known(db, op);
+	if (e == ERR_OK)
+		e = key_last_be64(db, DB_OP, &no);
+	if (e != ERR_OK)
+		return e;
+	no++;
+	e = store_rec_put(t, REC_OP, &op->id, op->bytes, &row.loc);
+	if (e == ERR_OK)
+		e = chunk_refs(db, op, no, &row.missing);
+	if (e == ERR_OK)
+		e = op_index(db, op, no, &row);
+	if (e != ERR_OK)
+		return e;
+	*lseq = no;
+	*missing = row.missing;
+	return ERR_OK;
+}
+
+/* --- reading --- */
+
+enum err
+oplog_op_get_lseq(
+    struct store *s, struct db_txn *t, uint64_t lseq, struct buf *out)
+{
+	struct op_row row;
+	enum err e = oplog_row_get(t, lseq, &row);
+
+	return e == ERR_OK ? store_rec_get(s, &row.loc, REC_OP, out) : e;
+}
+
+enum err
+oplog_op_get(struct store *s, struct db_txn *t, uint32_t feed, uint64_t seq,
+    struct buf *out)
+{
+	struct key k = feed_seq_key(feed, seq);
+	struct slice v;
+	struct rd r;
+	uint64_t lseq;
+	enum err e = db_get(t, DB_OPX, key_slice(&k), &v);
+
+	if (e != ERR_OK)
+		return e;
+	r = rd_init(v);
+	lseq = rd_u64(&r);
+	if (key_decoded(&r) != ERR_OK)
+		return ERR_CORRUPT;
+	return oplog_op_get_lseq(s, t, lseq, out);
+}
+
+enum err
+oplog_op_missing(struct db_txn *t, uint64_t lseq, uint32_t *missing)
+{
+	struct op_row row;
+	enum err e = oplog_row_get(t, lseq, &row);
+
+	if (e == ERR_OK)
+		*missing = row.missing;
+	return e;
+}
