@@ -19,7 +19,7 @@ enum blob_codec {
 	BLOB_PRED16_ZSTD = 4, /* mean(left, up), zig-zag, shuffle, zstd */
 };
 
-/* Manifest entry: fixed 140-byte layout in docs/store-format.md. */
+/* Manifest entry: fixed 112-byte layout in docs/store-format.md. */
 struct blob_entry {
 	struct cry_id cid;
 	struct cry_key ck;
@@ -46,9 +46,10 @@ struct blob_batch;
 struct blob_batch *blob_batch_new(struct store *s); /* NULL: no memory */
 void blob_batch_free(struct blob_batch *b);	     /* NULL ok */
 /* Add one file.  The plan must tile [0, file.n) exactly (ERR_MALFORMED);
- * pieces above LIM_PIECE_BYTES are cut; n_plan 0: split by content (FastCDC,
+ * pieces above LIM_PIECE_BYTES are cut at rows; n_plan 0: split by content (FastCDC,
  * below 64 KiB whole).  The batch re-joins and compares before it answers.
- * entries are appended to *out as an encoded manifest (blob_manifest_*). */
+ * An encoded manifest (blob_manifest_*) is appended to *manifest_out.  When
+ * it fails, pieces already prepared stay in the batch; that does no harm. */
 enum err blob_batch_add(struct blob_batch *b, struct slice file,
     const struct blob_piece *plan, uint32_t n_plan, struct buf *manifest_out)
     PSC_MUST_USE;
@@ -91,8 +92,8 @@ enum err blob_chunk_have(struct db_txn *txn, const struct cry_id *cid)
 /* Ciphertext, checked against cid before it is given out. ERR_CORRUPT. */
 enum err blob_chunk_get(struct store *s, struct db_txn *txn,
     const struct cry_id *cid, struct buf *out) PSC_MUST_USE;
-/* In a job: store a received chunk.  cid is checked: ERR_AUTH. ERR_EXISTS
- * is not an error: the chunk is simply there. */
+/* In a job: store a received chunk.  cid is checked: ERR_AUTH.  A chunk
+ * that is here already is not an error: ERR_OK, and nothing is written. */
 enum err blob_chunk_put(struct store_txn *t, const struct cry_id *cid,
     struct slice ciphertext) PSC_MUST_USE;
 /* Learn plaintext hash -> chunk for content that came from elsewhere, so

@@ -1,0 +1,73 @@
+/* store/blob/blob_internal.h: codecs, cutting and the chunk tables. */
+#ifndef PSC_BLOB_BLOB_INTERNAL_H
+#define PSC_BLOB_BLOB_INTERNAL_H
+
+#include "store/base/limits.h"
+#include "store/base/mem.h"
+#include "store/blob/blob.h"
+
+struct store;
+
+/* A trial runs on this much of a piece. */
+#define CODEC_SAMPLE_BYTES ((size_t)64 * KIB)
+/* zstd frames that want more window than this are refused. */
+#define CODEC_WINDOW_MAX ((uint64_t)4 * MIB)
+/* Z is never longer than P; Padme adds at most 1/8. */
+#define BLOB_C_MAX (LIM_PIECE_BYTES + LIM_PIECE_BYTES / 8 + 64)
+
+/* --- blob_codec.c --- */
+struct codec; /* compressor state and scratch; one thread at a time */
+struct codec *codec_new(void);
+void codec_free(struct codec *c);
+/* What is known of the samples of a piece. */
+struct codec_hint {
+	uint8_t bits;
+	uint16_t w;
+};
+struct codec_choice {
+	enum blob_codec id;
+	uint16_t row;
+};
+/* Picks a codec by trial and appends Z to out, which is empty. */
+enum err codec_encode(struct codec *c, struct slice raw, struct codec_hint hint,
+    struct codec_choice *used, struct buf *out) PSC_MUST_USE;
+/* Appends exactly raw_len bytes.  Total on any input: ERR_MALFORMED,
+ * ERR_LIMIT, ERR_UNSUPPORTED, ERR_NOMEM. */
+enum err codec_decode(struct codec_choice how, struct slice z, uint32_t raw_len,
+    struct buf *out) PSC_MUST_USE;
+
+/* --- blob_cdc.c --- */
+/* Length of the first piece of in (in.n > 0), never above LIM_PIECE_BYTES. */
+size_t cdc_cut(const uint64_t gear[256], struct slice in, unsigned avg_bits);
+
+/* --- blob_chunk.c --- */
+uint32_t blob_padded(uint32_t z_len); /* Padme */
+enum err blob_entry_check(const struct blob_entry *e) PSC_MUST_USE;
+/* Where the chunk is. ERR_NOTFOUND. */
+enum err blob_chunk_find(struct db_txn *txn, const struct cry_id *cid,
+    struct store_loc *loc) PSC_MUST_USE;
+/* The entry stored for plaintext hash hp, whose chunk is here. */
+enum err blob_pidx_get(struct store *s, struct db_txn *txn,
+    const struct cry_id *hp, struct blob_entry *out) PSC_MUST_USE;
+
+enum err blob_pidx_put(
+    struct store_txn *t, const struct blob_entry *e) PSC_MUST_USE;
+/* As blob_chunk_put, for ciphertext that was made here: not hashed again. */
+enum err blob_chunk_store(struct store_txn *t, const struct cry_id *cid,
+    struct slice ciphertext) PSC_MUST_USE;
+
+/* --- blob_read.c --- */
+/* Ciphertext to plaintext, all checks but the cid.  ERR_AUTH. */
+enum err blob_open(
+    const struct blob_entry *e, struct slice c, struct buf *out) PSC_MUST_USE;
+
+/* --- blob_manifest.c --- */
+#define BLOB_ENTRY_BYTES 112u
+#define BLOB_MANIFEST_HEADER 16u
+void blob_entry_put(struct buf *b, const struct blob_entry *e);
+struct blob_entry blob_entry_read(struct rd *r);
+/* Header and ready entries. */
+void blob_manifest_put(
+    struct buf *out, uint32_t n, uint64_t raw_len, struct slice entries);
+
+#endif

@@ -1,0 +1,159 @@
+/* store/blob/blob_manifest.c: the list of entries that joins to one file.
+ *
+ * 16-byte header, then 112 bytes an entry, little-endian.  A manifest comes
+ * out of an op another site wrote: every length is bounded and has to agree
+ * with the others before an entry is believed. */
+#include "store/blob/blob_internal.h"
+
+#define MANIFEST_VERSION 1u
+
+void
+blob_entry_put(struct buf *b, const struct blob_entry *e)
+{
+	buf_put(b, e->cid.b, sizeof(e->cid.b));
+	buf_put(b, e->ck.b, sizeof(e->ck.b));
+	buf_put(b, e->hp.b, sizeof(e->hp.b));
+	buf_u32(b, e->z_len);
+	buf_u32(b, e->raw_len);
+	buf_u32(b, e->c_len);
+	buf_u8(b, e->codec);
+	buf_u8(b, 0);
+	buf_u16(b, e->row);
+}
+
+struct blob_entry
+blob_entry_read(struct rd *r)
+{
+	struct blob_entry e;
+
+	rd_copy(r, e.cid.b, sizeof(e.cid.b));
+	rd_copy(r, e.ck.b, sizeof(e.ck.b));
+	rd_copy(r, e.hp.b, sizeof(e.hp.b));
+	e.z_len = rd_u32(r);
+	e.raw_len = rd_u32(r);
+	e.c_len = rd_u32(r);
+	e.codec = rd_u8(r);
+	if (rd_u8(r) != 0)
+		rd_fail(r, ERR_MALFORMED);
+	e.row = rd_u16(r);
+	return e;
+}
+
+enum err
+blob_entry_check(const struct blob_entry *e)
+{
+	bool raw = e->codec == BLOB_RAW;
+
+	if (e->codec > BLOB_PRED16_ZSTD)
+		return ERR_UNSUPPORTED;
+	if (e->raw_len > LIM_PIECE_BYTES)
+		return ERR_LIMIT;
+	if (e->raw_len == 0 || e->z_len == 0 || e->z_len > e->raw_len ||
+	    raw != (e->z_len == e->raw_len) ||
+	    (e->codec == BLOB_PRED16_ZSTD) != (e->row > 0) ||
+	    e->c_len != blob_padded(e->z_len) + CRY_TAG_BYTES)
+		return ERR_MALFORMED;
+	return ERR_OK;
+}
+
+void
+blob_manifest_put(
+    struct buf *out, uint32_t n, uint64_t raw_len, struct slice entries)
+{
+	buf_u8(out, MANIFEST_VERSION);
+	buf_u8(out, 0); /* depth: entries are pieces */
+	buf_u16(out, 0);
+	buf_u32(out, n);
+	buf_u64(out, raw_len);
+	buf_put_slice(out, entries);
+}
+
+enum err
+blob_manifest_encode(const struct blob_manifest *m, struct buf *out)
+{
+	uint64_t sum = 0;
+	uint32_t i;
+
+	if (m->n > LIM_MANIFEST_ENTRIES)
+		return ERR_LIMIT;
+	blob_manifest_put(out, m->n, m->raw_len, slice_of(NULL, 0));
+	for (i = 0; i < m->n; i++) {
+		enum err e = blob_entry_check(&m->e[i]);
+
+		if (e != ERR_OK)
+			return e;
+		sum += m->e[i].raw_len;
+		blob_entry_put(out, &m->e[i]);
+	}
+	if (sum != m->raw_len)
+		return ERR_MALFORMED;
+	return buf_err(out);
+}
+
+static enum err
+entries_read(struct rd *r, struct blob_manifest *m)
+{
+	uint64_t sum = 0;
+	uint32_t i;
+
+	for (i = 0; i < m->n; i++) {
+		enum err e;
+
+		m->e[i] = blob_entry_read(r);
+		if (r->err != ERR_OK)
+			return r->err;
+		e = blob_entry_check(&m->e[i]);
+		if (e != ERR_OK)
+			return e;
+		sum += m->e[i].raw_len;
+	}
+	if (sum != m->raw_len)
+		return ERR_MALFORMED;
+	return rd_end(r);
+}
+
+enum err
+blob_manifest_decode(struct slice in, struct blob_manifest *out)
+{
+	struct blob_manifest m = { 0 };
+	struct rd r = rd_init(in);
+	uint8_t version = rd_u8(&r);
+	uint8_t depth = rd_u8(&r);
+	uint16_t zero = rd_u16(&r);
+	enum err e;
+
+	if (r.err == ERR_OK && (version != MANIFEST_VERSION || depth != 0))
+		return ERR_UNSUPPORTED;
+	if (zero != 0)
+		return ERR_MALFORMED;
+	/* The count stands before the total; the entries follow both. */
+	m.n = rd_u32(&r);
+	m.raw_len = rd_u64(&r);
+	if (r.err != ERR_OK)
+		return r.err;
+	if (m.n > LIM_MANIFEST_ENTRIES)
+		return ERR_LIMIT;
+	if (m.n > r.left / BLOB_ENTRY_BYTES)
+		return ERR_SHORT;
+	if (m.n > 0) {
+		m.e = mem_array(m.n, sizeof(*m.e));
+		if (m.e == NULL)
+			return ERR_NOMEM;
+	}
+	e = entries_read(&r, &m);
+	if (e != ERR_OK) {
+		blob_manifest_fini(&m);
+		return e;
+	}
+	*out = m;
+	return ERR_OK;
+}
+
+void
+blob_manifest_fini(struct blob_manifest *m)
+{
+	if (m->e != NULL)
+		cry_wipe(m->e, m->n * sizeof(*m->e));
+	mem_free(m->e);
+	*m = (struct blob_manifest){ 0 };
+}

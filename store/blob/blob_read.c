@@ -1,0 +1,117 @@
+/* store/blob/blob_read.c: from entries back to bytes.
+ *
+ * Checked on the way, in this order: the record (CRC, place), the cid over
+ * the ciphertext, the AEAD, the padding, the codec's frame, and H(P) over the
+ * result.  A wrong byte on disk is ERR_CORRUPT; an entry that does not fit an
+ * intact chunk is ERR_AUTH. */
+#include "store/blob/blob_internal.h"
+
+static enum err
+padding_check(struct slice z, uint32_t z_len)
+{
+	uint8_t acc = 0;
+	size_t i;
+
+	for (i = z_len; i < z.n; i++)
+		acc |= z.p[i];
+	return acc == 0 ? ERR_OK : ERR_AUTH;
+}
+
+static enum err
+decode_checked(const struct blob_entry *e, struct slice z, struct buf *out)
+{
+	struct codec_choice how = { (enum blob_codec)e->codec, e->row };
+	size_t start = out->n;
+	struct cry_id hp;
+	enum err err = codec_decode(how, z, e->raw_len, out);
+
+	if (err == ERR_MALFORMED || err == ERR_UNSUPPORTED)
+		return ERR_AUTH;
+	if (err != ERR_OK)
+		return err;
+	cry_hash(slice_of(out->p + start, e->raw_len), &hp);
+	if (memcmp(hp.b, e->hp.b, sizeof(hp.b)) == 0)
+		return ERR_OK;
+	out->n = start;
+	return ERR_AUTH;
+}
+
+enum err
+blob_open(const struct blob_entry *e, struct slice c, struct buf *out)
+{
+	struct buf z = BUF_MAX(BLOB_C_MAX);
+	enum err err;
+
+	if (blob_entry_check(e) != ERR_OK || c.n != e->c_len)
+		return ERR_AUTH;
+	err = cry_chunk_open(&e->ck, c, &z);
+	if (err == ERR_OK)
+		err = padding_check(buf_slice(&z), e->z_len);
+	if (err == ERR_OK)
+		err = decode_checked(e, slice_of(z.p, e->z_len), out);
+	buf_wipe(&z);
+	return err;
+}
+
+enum err
+blob_read(struct store *s, struct db_txn *txn, const struct blob_entry *e,
+    struct buf *out)
+{
+	struct buf c = BUF_MAX(BLOB_C_MAX);
+	enum err err = blob_chunk_get(s, txn, &e->cid, &c);
+
+	if (err == ERR_OK)
+		err = blob_open(e, buf_slice(&c), out);
+	buf_fini(&c);
+	return err;
+}
+
+/* One transaction a piece: none is held while a caller works or waits. */
+static enum err
+piece_read(struct store *s, const struct blob_entry *e, struct buf *out)
+{
+	struct db_txn *txn;
+	enum err err = store_read(s, &txn);
+
+	if (err != ERR_OK)
+		return err;
+	err = blob_read(s, txn, e, out);
+	db_abort(txn);
+	return err;
+}
+
+enum err
+blob_join(struct store *s, const struct blob_manifest *m, struct buf *out)
+{
+	size_t start = out->n;
+	enum err e = ERR_OK;
+	uint32_t i;
+
+	if (m->raw_len > out->max - out->n)
+		return ERR_LIMIT;
+	for (i = 0; i < m->n && e == ERR_OK; i++)
+		e = piece_read(s, &m->e[i], out);
+	if (e == ERR_OK && out->n - start != m->raw_len)
+		e = ERR_AUTH;
+	if (e != ERR_OK)
+		out->n = start;
+	return e;
+}
+
+enum err
+blob_stream(
+    struct store *s, const struct blob_manifest *m, blob_part_fn fn, void *ctx)
+{
+	struct buf part = BUF_MAX(LIM_PIECE_BYTES);
+	enum err e = ERR_OK;
+	uint32_t i;
+
+	for (i = 0; i < m->n && e == ERR_OK; i++) {
+		buf_reset(&part);
+		e = piece_read(s, &m->e[i], &part);
+		if (e == ERR_OK)
+			e = fn(ctx, buf_slice(&part));
+	}
+	buf_fini(&part);
+	return e;
+}

@@ -1,0 +1,169 @@
+/* store/blob/store_internal.h: what the files of an open store share, and the
+ * hook by which tests make the disk fail. */
+#ifndef PSC_BLOB_STORE_INTERNAL_H
+#define PSC_BLOB_STORE_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "store/base/enc.h"
+#include "store/base/limits.h"
+#include "store/base/mem.h"
+#include "store/blob/store.h"
+
+#define STORE_FORMAT 1u
+#define STORE_BLOCK ((uint64_t)4096) /* a commit starts on a fresh one */
+#define STORE_ALIGN ((uint64_t)64)   /* records inside a commit */
+#define STORE_REC_HEADER 64u
+#define STORE_REC_MAGIC 0x52435350u /* "PSCR" */
+#define STORE_SEG_MAGIC "PSCSEG01"
+/* One record: a 4 MiB piece, padded, and its tag fit well below. */
+#define STORE_BODY_MAX ((size_t)8 * MIB)
+#define STORE_ROW_VALUE_MAX ((size_t)4 * MIB)
+/* Sealed row values up to here are kept in the index as well. */
+#define STORE_ROW_INLINE_MAX 1024u
+#define STORE_BATCH_JOBS 2000u
+#define STORE_BATCH_BYTES ((uint64_t)16 * MIB)
+/* Records wait here to be written in one large aligned call. */
+#define STORE_STAGE_BYTES ((size_t)4 * MIB)
+#define STORE_FD_SLOTS 64u
+
+static inline uint64_t
+store_round(uint64_t n, uint64_t to)
+{
+	return (n + to - 1) / to * to;
+}
+
+/* Where a test can make the disk fail: returns an errno, or 0. */
+enum store_point {
+	STORE_AT_RESERVE, /* allocating a segment or index space */
+	STORE_AT_PWRITE,
+	STORE_AT_SYNC,
+	STORE_AT_COMMIT,
+};
+typedef int (*store_fault_fn)(void *ctx, enum store_point at);
+
+struct store_job {
+	store_job_fn fn;
+	store_done_fn done;
+	void *ctx;
+	enum err e;
+	struct store_job *next;
+};
+
+/* The open end of the log.  Writer thread only, after store_open. */
+struct seg_tail {
+	uint32_t seg; /* 0: none yet */
+	int fd;
+	uint64_t cap;     /* bytes the file may use */
+	uint64_t pos;     /* where the next record goes */
+	uint64_t flushed; /* stage.p[0] belongs at this offset */
+	uint64_t dirty;   /* end of what was ever written to the file */
+	struct buf stage; /* bytes of [flushed, pos) */
+	bool unsynced;
+};
+
+struct seg_slot {
+	uint32_t seg; /* 0: empty */
+	int fd;
+	uint32_t users;
+};
+
+struct store {
+	struct db *db;
+	int dir_fd; /* segments/ */
+	size_t segment_bytes;
+	uint32_t queue_max;
+	struct cry_key row_key;  /* seals local rows */
+	struct cry_key pidx_key; /* places entries of the P index */
+	struct cry_key pent_key; /* seals them */
+	struct cry_key convergence;
+	uint64_t gear[256]; /* FastCDC, keyed by the convergence secret */
+
+	struct seg_tail tail;
+	bool left;
+	uint32_t left_seg; /* first segment this job left, and how far */
+	uint64_t left_end; /* it had been written: for its rollback */
+	uint64_t batch_bytes;
+	uint64_t commit_no;
+	_Atomic uint64_t commits;
+
+	pthread_mutex_t fd_lock;
+	struct seg_slot fds[STORE_FD_SLOTS];
+
+	pthread_mutex_t lock; /* the queue */
+	pthread_cond_t wake;
+	struct store_job *head, *last;
+	uint32_t queued;
+	bool closing;
+	bool started;
+	pthread_t writer;
+
+	_Atomic(store_fault_fn) fault;
+	void *fault_ctx;
+};
+
+struct store_txn {
+	struct store *s;
+	struct db_txn *db;
+	enum err e; /* first failed write: the job fails even if it forgot */
+};
+
+/* Set before the store is used by other threads; NULL turns it off. */
+void store_set_fault(struct store *s, store_fault_fn fn, void *ctx);
+int store_fault(struct store *s, enum store_point at);
+/* The disk failed after a commit began: says so and stops the process. */
+void store_die(const char *what, int sys) __attribute__((noreturn));
+
+/* --- store_seg.c: files and the open end --- */
+enum err store_seg_open_tail(struct store *s, struct errmsg *em) PSC_MUST_USE;
+void store_seg_close_all(struct store *s);
+/* Start of a group commit: move to a fresh block. */
+void store_seg_begin(struct store *s);
+/* Room for n bytes at tail.pos, in a new segment if need be: ERR_FULL. */
+enum err store_seg_room(
+    struct store *s, struct db_txn *txn, uint64_t n) PSC_MUST_USE;
+void store_seg_stage_flush(struct store *s, bool all);
+/* Take back what was appended since mark (a copy of the tail). */
+void store_seg_rollback(struct store *s, const struct seg_tail *mark);
+/* Write and sync all that is staged and note the new end in txn. */
+enum err store_seg_finish(struct store *s, struct db_txn *txn) PSC_MUST_USE;
+enum err store_seg_read(struct store *s, uint32_t seg, uint64_t off,
+    uint8_t *out, size_t n) PSC_MUST_USE;
+
+struct seg_row {
+	uint8_t sealed;
+	uint64_t cap;
+	uint64_t used; /* end of the last indexed record */
+};
+enum err store_seg_row_get(
+    struct db_txn *txn, uint32_t seg, struct seg_row *out) PSC_MUST_USE;
+enum err store_seg_header_check(struct store *s, uint32_t seg) PSC_MUST_USE;
+
+/* --- store_rec.c --- */
+struct rec_header {
+	uint16_t kind;
+	uint32_t len;
+	uint32_t crc;
+	struct cry_id id;
+	uint64_t commit;
+};
+/* Magic, version, place and bounds, not the crc.  ERR_CORRUPT. */
+enum err store_rec_header_read(const uint8_t *raw, uint32_t seg, uint64_t off,
+    struct rec_header *out) PSC_MUST_USE;
+uint32_t store_rec_crc(const uint8_t *raw, struct slice body);
+/* As store_rec_get, and gives the header. */
+enum err store_rec_load(struct store *s, const struct store_loc *l,
+    struct rec_header *h, struct buf *body) PSC_MUST_USE;
+
+/* --- store_row.c --- */
+/* rkey, v: a row of table ROW.  Its record and its copy in the index must
+ * open to the same bytes. */
+enum err store_row_check(
+    struct store *s, struct slice rkey, struct slice v) PSC_MUST_USE;
+
+/* --- store_writer.c --- */
+enum err store_writer_start(struct store *s) PSC_MUST_USE;
+void store_writer_stop(struct store *s);
+
+#endif

@@ -1,0 +1,251 @@
+/* store/blob/store_row.c: local rows, sealed under the local key.
+ *
+ * Each change is a record (rulings.md 1), a deletion too, so that the rows
+ * can be rebuilt from the segments alone.  The index keeps the place and, for
+ * small values, the sealed bytes.  The seal binds tag, key and the kind of
+ * change: bytes moved to another row do not open (ERR_AUTH). */
+#include "store/blob/store_internal.h"
+
+#define TAG_MAX 8u
+#define ROW_PUT 1u
+#define ROW_DEL 2u
+#define ROW_BODY_MAX (STORE_ROW_VALUE_MAX + 256)
+
+/* u8 length of tag, tag, key: the key of table ROW. */
+static enum err
+row_key(const char *tag, struct slice key, struct buf *out)
+{
+	size_t n = strlen(tag);
+
+	if (n == 0 || n > TAG_MAX || n + key.n > DB_KEY_MAX - 2)
+		return ERR_LIMIT;
+	*out = BUF_MAX(DB_KEY_MAX);
+	buf_u8(out, (uint8_t)n);
+	buf_put(out, tag, n);
+	buf_put_slice(out, key);
+	return buf_err(out);
+}
+
+/* Associated data: what was done, to which row. */
+static void
+row_ad(uint8_t what, struct slice rkey, uint8_t *ad)
+{
+	ad[0] = what;
+	memcpy(ad + 1, rkey.p, rkey.n);
+}
+
+/* body = what, u8 length of row key, row key, sealed value */
+static enum err
+row_record(struct store_txn *t, uint8_t what, struct slice rkey,
+    struct slice sealed, struct store_loc *loc)
+{
+	struct buf b = BUF_MAX(ROW_BODY_MAX);
+	struct cry_id id;
+	enum err e;
+
+	buf_u8(&b, what);
+	buf_u8(&b, (uint8_t)rkey.n);
+	buf_put_slice(&b, rkey);
+	buf_put_slice(&b, sealed);
+	cry_hash_parts(NULL, "psc.row.1", &rkey, 1, id.b, sizeof(id.b));
+	e = buf_err(&b);
+	if (e == ERR_OK)
+		e = store_rec_put(t, REC_ROW, &id, buf_slice(&b), loc);
+	buf_fini(&b);
+	return e;
+}
+
+static enum err
+row_seal(struct store *s, uint8_t what, struct slice rkey, struct slice value,
+    struct buf *out)
+{
+	uint8_t ad[1 + DB_KEY_MAX];
+
+	row_ad(what, rkey, ad);
+	cry_box_local_seal(&s->row_key, slice_of(ad, 1 + rkey.n), value, out);
+	return buf_err(out);
+}
+
+static enum err
+row_index(struct store_txn *t, struct slice rkey, const struct store_loc *loc,
+    struct slice sealed)
+{
+	struct buf v = BUF_MAX(DB_VALUE_MAX);
+	enum err e;
+
+	store_loc_put(&v, loc);
+	if (sealed.n <= STORE_ROW_INLINE_MAX)
+		buf_put_slice(&v, sealed);
+	e = buf_err(&v);
+	if (e == ERR_OK)
+		e = db_put(t->db, DB_ROW, rkey, buf_slice(&v));
+	buf_fini(&v);
+	return e;
+}
+
+enum err
+store_row_put(
+    struct store_txn *t, const char *tag, struct slice key, struct slice value)
+{
+	struct buf sealed = BUF_MAX(ROW_BODY_MAX);
+	struct buf rkey = BUF_EMPTY;
+	struct store_loc loc;
+	enum err e;
+
+	if (value.n > STORE_ROW_VALUE_MAX)
+		return ERR_LIMIT;
+	if ((e = row_key(tag, key, &rkey)) != ERR_OK)
+		goto out;
+	e = row_seal(t->s, ROW_PUT, buf_slice(&rkey), value, &sealed);
+	if (e != ERR_OK)
+		goto out;
+	e = row_record(t, ROW_PUT, buf_slice(&rkey), buf_slice(&sealed), &loc);
+	if (e == ERR_OK)
+		e = row_index(t, buf_slice(&rkey), &loc, buf_slice(&sealed));
+out:
+	buf_fini(&sealed);
+	buf_fini(&rkey);
+	return e;
+}
+
+enum err
+store_row_del(struct store_txn *t, const char *tag, struct slice key)
+{
+	struct buf sealed = BUF_MAX(256);
+	struct buf rkey = BUF_EMPTY;
+	struct store_loc loc;
+	enum err e;
+
+	if ((e = row_key(tag, key, &rkey)) != ERR_OK ||
+	    (e = db_del(t->db, DB_ROW, buf_slice(&rkey))) != ERR_OK)
+		goto out;
+	e = row_seal(
+	    t->s, ROW_DEL, buf_slice(&rkey), slice_of(NULL, 0), &sealed);
+	if (e == ERR_OK)
+		e = row_record(
+		    t, ROW_DEL, buf_slice(&rkey), buf_slice(&sealed), &loc);
+out:
+	buf_fini(&sealed);
+	buf_fini(&rkey);
+	return e;
+}
+
+static enum err
+row_open(
+    struct store *s, struct slice rkey, struct slice sealed, struct buf *out)
+{
+	uint8_t ad[1 + DB_KEY_MAX];
+
+	row_ad(ROW_PUT, rkey, ad);
+	return cry_box_local_open(
+	    &s->row_key, slice_of(ad, 1 + rkey.n), sealed, out);
+}
+
+/* The sealed value out of a record's body; the body must name this row. */
+static enum err
+row_body_open(
+    struct store *s, struct slice rkey, struct slice body, struct buf *out)
+{
+	struct rd r = rd_init(body);
+	uint8_t what = rd_u8(&r);
+	struct slice name = rd_bytes(&r, rd_u8(&r));
+	struct slice sealed = rd_rest(&r);
+
+	if (rd_end(&r) != ERR_OK || what != ROW_PUT || !slice_eq(name, rkey))
+		return ERR_CORRUPT;
+	return row_open(s, rkey, sealed, out);
+}
+
+/* v: the row's value in the index. */
+static enum err
+row_read(struct store *s, struct slice rkey, struct slice v, struct buf *out)
+{
+	struct buf body = BUF_MAX(ROW_BODY_MAX);
+	struct rd r = rd_init(v);
+	struct store_loc loc = store_loc_read(&r);
+	struct slice sealed = rd_rest(&r);
+	enum err e = rd_end(&r);
+
+	if (e != ERR_OK)
+		return ERR_CORRUPT;
+	if (sealed.n > 0)
+		return row_open(s, rkey, sealed, out);
+	e = store_rec_get(s, &loc, REC_ROW, &body);
+	if (e == ERR_OK)
+		e = row_body_open(s, rkey, buf_slice(&body), out);
+	buf_fini(&body);
+	return e;
+}
+
+enum err
+store_row_check(struct store *s, struct slice rkey, struct slice v)
+{
+	struct buf body = BUF_MAX(ROW_BODY_MAX);
+	struct buf a = BUF_MAX(ROW_BODY_MAX);
+	struct buf b = BUF_MAX(ROW_BODY_MAX);
+	struct rd r = rd_init(v);
+	struct store_loc loc = store_loc_read(&r);
+	enum err e = row_read(s, rkey, v, &a);
+
+	if (e == ERR_OK)
+		e = store_rec_get(s, &loc, REC_ROW, &body);
+	if (e == ERR_OK)
+		e = row_body_open(s, rkey, buf_slice(&body), &b);
+	if (e == ERR_OK && !slice_eq(buf_slice(&a), buf_slice(&b)))
+		e = ERR_CORRUPT;
+	buf_wipe(&a);
+	buf_wipe(&b);
+	buf_fini(&body);
+	return e;
+}
+
+enum err
+store_row_get(struct store *s, struct db_txn *txn, const char *tag,
+    struct slice key, struct buf *out)
+{
+	struct buf rkey = BUF_EMPTY;
+	struct slice v;
+	enum err e = row_key(tag, key, &rkey);
+
+	if (e == ERR_OK)
+		e = db_get(txn, DB_ROW, buf_slice(&rkey), &v);
+	if (e == ERR_OK)
+		e = row_read(s, buf_slice(&rkey), v, out);
+	buf_fini(&rkey);
+	return e;
+}
+
+enum err
+store_row_each(struct store *s, struct db_txn *txn, const char *tag,
+    struct slice prefix, store_row_fn fn, void *ctx)
+{
+	struct buf value = BUF_MAX(ROW_BODY_MAX);
+	struct buf rkey = BUF_EMPTY;
+	struct db_cur *c = NULL;
+	struct slice k, v;
+	size_t tag_n = 1 + strlen(tag);
+	enum err e = row_key(tag, prefix, &rkey);
+
+	if (e == ERR_OK)
+		e = db_cur_open(txn, DB_ROW, buf_slice(&rkey), &c);
+	while (e == ERR_OK && (e = db_cur_next(c, &k, &v)) == ERR_OK) {
+		uint8_t key[DB_KEY_MAX]; /* fn may change the table */
+
+		memcpy(key, k.p, k.n);
+		buf_reset(&value);
+		e = row_read(s, slice_of(key, k.n), v, &value);
+		if (e == ERR_OK)
+			e = (enum err)fn(ctx,
+			    slice_of(key + tag_n, k.n - tag_n),
+			    buf_slice(&value));
+		if (e != ERR_OK)
+			goto out; /* also when fn says NOTFOUND */
+	}
+	if (e == ERR_NOTFOUND)
+		e = ERR_OK;
+out:
+	db_cur_close(c);
+	buf_wipe(&value);
+	buf_fini(&rkey);
+	return e;
+}

@@ -1,0 +1,538 @@
+/* Claims: content that went in comes out bit for bit; identical content makes
+ * no new chunk; a re-tagged copy of an image costs less than 1 %; a plan that
+ * does not tile is refused; entries that lie are refused. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <stdlib.h>
+
+#include "lib/store_lib.h"
+#include "lib/tmpdir.h"
+#include "store/base/limits.h"
+#include "store/blob/blob.h"
+
+struct world {
+	char dir[TMPDIR_MAX];
+	struct store_opts o;
+	struct store *s;
+	struct prng p;
+};
+
+static int
+setup(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	struct errmsg em;
+
+	tmpdir_make(w->dir);
+	w->p.s = 1;
+	w->o.dir = w->dir;
+	w->o.segment_bytes = 4 * MIB;
+	memset(w->o.local.b, 1, 32);
+	memset(w->o.convergence.b, 2, 32);
+	assert_int_equal(cry_init(), ERR_OK);
+	assert_int_equal(store_open(&w->o, &w->s, &em), ERR_OK);
+	*state = w;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	struct world *w = *state;
+
+	store_close(w->s);
+	tmpdir_remove(w->dir);
+	free(w);
+	return 0;
+}
+
+static enum err
+put_job(struct store_txn *t, void *ctx)
+{
+	return blob_batch_put(t, ctx);
+}
+
+struct put {
+	const struct blob_piece *plan;
+	uint32_t n;
+};
+
+/* Stores data; the manifest is appended to man.  Ciphertext bytes added. */
+static uint64_t
+put_file(struct world *w, struct slice data, struct put how, struct buf *man)
+{
+	struct blob_batch *b = blob_batch_new(w->s);
+	uint64_t added;
+
+	assert_non_null(b);
+	assert_int_equal(blob_batch_add(b, data, how.plan, how.n, man), ERR_OK);
+	added = blob_batch_new_bytes(b);
+	assert_int_equal(store_write(w->s, put_job, b), ERR_OK);
+	blob_batch_free(b);
+	return added;
+}
+
+static void
+expect_join(struct world *w, struct slice man, struct slice data)
+{
+	struct blob_manifest m;
+	struct buf out = BUF_MAX(data.n);
+
+	assert_int_equal(blob_manifest_decode(man, &m), ERR_OK);
+	assert_int_equal(m.raw_len, data.n);
+	assert_int_equal(blob_join(w->s, &m, &out), ERR_OK);
+	assert_true(slice_eq(buf_slice(&out), data));
+	buf_fini(&out);
+	blob_manifest_fini(&m);
+}
+
+static void
+round_trip(struct world *w, struct slice data, struct put how)
+{
+	struct buf man = BUF_MAX(2 * MIB);
+
+	put_file(w, data, how, &man);
+	expect_join(w, buf_slice(&man), data);
+	buf_fini(&man);
+}
+
+static void
+test_round_trip_of_every_size(void **state)
+{
+	static const size_t sizes[] = { 0, 1, 2, 3, 63, 64, 65, 4095, 65535,
+		65536, 65537, 300001, 1048576, 3000003 };
+	struct world *w = *state;
+	size_t i;
+
+	for (i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+		uint8_t *data = malloc(sizes[i] + 1);
+
+		prng_fill(&w->p, data, sizes[i]);
+		round_trip(w, slice_of(data, sizes[i]), (struct put){ 0 });
+		memset(data, 'x', sizes[i]);
+		round_trip(w, slice_of(data, sizes[i]), (struct put){ 0 });
+		free(data);
+	}
+}
+
+static void
+test_pixels_of_both_signs_and_odd_sizes_join(void **state)
+{
+	static const size_t sizes[] = { 100, 1001, 131072, 131073, 600001 };
+	static const uint8_t bits[] = { 0, 8, 16, 32 };
+	struct world *w = *state;
+	size_t i, k;
+
+	for (i = 0; i < 2 * sizeof(sizes) / sizeof(*sizes); i++) {
+		size_t n = sizes[i / 2];
+		uint8_t *data = malloc(n);
+
+		prng_image(&w->p, data, n, 256, i % 2 != 0);
+		for (k = 0; k < sizeof(bits); k++) {
+			struct blob_piece p = { 0, n, bits[k], 256 };
+
+			round_trip(w, slice_of(data, n), (struct put){ &p, 1 });
+			prng_fill(&w->p, data, 16); /* no dedup next time */
+		}
+		free(data);
+	}
+}
+
+static void
+test_predictor_beats_plain_zstd_on_pixels(void **state)
+{
+	struct world *w = *state;
+	size_t n = 512 * 512 * 2;
+	uint8_t *data = malloc(n);
+	struct blob_piece p = { 0, n, 16, 512 };
+	struct buf man = BUF_MAX(MIB);
+	struct blob_manifest m;
+
+	prng_image(&w->p, data, n, 512, 1);
+	put_file(w, slice_of(data, n), (struct put){ &p, 1 }, &man);
+	assert_int_equal(blob_manifest_decode(buf_slice(&man), &m), ERR_OK);
+	assert_int_equal(m.n, 1);
+	assert_int_equal(m.e[0].codec, BLOB_PRED16_ZSTD);
+	assert_int_equal(m.e[0].row, 512);
+	assert_true(m.e[0].c_len < n / 2);
+	blob_manifest_fini(&m);
+	buf_fini(&man);
+	free(data);
+}
+
+static void
+test_identical_content_makes_no_new_chunk(void **state)
+{
+	struct world *w = *state;
+	struct buf a = BUF_MAX(MIB), b = BUF_MAX(MIB);
+	uint8_t *data = malloc(900000);
+	struct store_stats before, after;
+
+	prng_fill(&w->p, data, 900000);
+	assert_true(put_file(w, slice_of(data, 900000), (struct put){ 0 }, &a) >
+		    900000);
+	assert_int_equal(store_stats(w->s, &before), ERR_OK);
+	assert_int_equal(
+	    put_file(w, slice_of(data, 900000), (struct put){ 0 }, &b), 0);
+	assert_int_equal(store_stats(w->s, &after), ERR_OK);
+	assert_true(before.chunks > 1);
+	assert_int_equal(before.chunks, after.chunks);
+	assert_true(slice_eq(buf_slice(&a), buf_slice(&b)));
+	buf_fini(&a);
+	buf_fini(&b);
+	free(data);
+}
+
+static void
+test_retagged_copy_adds_less_than_one_percent(void **state)
+{
+	struct world *w = *state;
+	size_t px = 512 * 512 * 2;
+	uint8_t *data = malloc(px + 4000);
+	struct blob_piece plan[2] = { { 0, 1500, 0, 0 },
+		{ 1500, px, 16, 512 } };
+	struct buf man = BUF_MAX(MIB);
+	uint64_t first, second;
+
+	memset(data, 'h', 4000);
+	prng_image(&w->p, data + 1500, px, 512, 0);
+	first = put_file(
+	    w, slice_of(data, 1500 + px), (struct put){ plan, 2 }, &man);
+	memmove(data + 1633, data + 1500, px); /* another header length */
+	prng_fill(&w->p, data, 1633);
+	plan[0].len = plan[1].off = 1633;
+	buf_reset(&man);
+	second = put_file(
+	    w, slice_of(data, 1633 + px), (struct put){ plan, 2 }, &man);
+	expect_join(w, buf_slice(&man), slice_of(data, 1633 + px));
+	assert_true(second * 100 < first);
+	buf_fini(&man);
+	free(data);
+}
+
+static void
+expect_refused(struct world *w, struct blob_piece *plan, uint32_t n)
+{
+	static const uint8_t data[1000];
+	struct blob_batch *b = blob_batch_new(w->s);
+	struct buf man = BUF_MAX(MIB);
+
+	assert_int_equal(
+	    blob_batch_add(b, slice_of(data, sizeof(data)), plan, n, &man),
+	    ERR_MALFORMED);
+	assert_int_equal(man.n, 0);
+	assert_int_equal(blob_batch_new_bytes(b), 0);
+	buf_fini(&man);
+	blob_batch_free(b);
+}
+
+static void
+test_plan_that_does_not_tile_is_refused(void **state)
+{
+	struct world *w = *state;
+	struct blob_piece gap[] = { { 0, 400, 0, 0 }, { 401, 599, 0, 0 } };
+	struct blob_piece overlap[] = { { 0, 400, 0, 0 }, { 399, 601, 0, 0 } };
+	struct blob_piece few[] = { { 0, 999, 0, 0 } };
+	struct blob_piece many[] = { { 0, 1001, 0, 0 } };
+	struct blob_piece empty[] = { { 0, 0, 0, 0 }, { 0, 1000, 0, 0 } };
+	struct blob_piece late[] = { { 1, 999, 0, 0 } };
+	struct blob_piece huge[] = { { 0, 400, 0, 0 },
+		{ 400, UINT64_MAX - 399, 0, 0 } };
+
+	expect_refused(w, gap, 2);
+	expect_refused(w, overlap, 2);
+	expect_refused(w, few, 1);
+	expect_refused(w, many, 1);
+	expect_refused(w, empty, 2);
+	expect_refused(w, late, 1);
+	expect_refused(w, huge, 2);
+}
+
+static void
+test_large_piece_is_cut_at_rows(void **state)
+{
+	struct world *w = *state;
+	size_t width = 1000, n = LIM_PIECE_BYTES + 2 * width;
+	uint8_t *data = malloc(n);
+	struct blob_piece p = { 0, n, 16, 1000 };
+	struct buf man = BUF_MAX(MIB);
+	struct blob_manifest m;
+	uint32_t i;
+
+	prng_image(&w->p, data, n, width, 0);
+	put_file(w, slice_of(data, n), (struct put){ &p, 1 }, &man);
+	expect_join(w, buf_slice(&man), slice_of(data, n));
+	assert_int_equal(blob_manifest_decode(buf_slice(&man), &m), ERR_OK);
+	assert_true(m.n >= 4);
+	for (i = 0; i + 1 < m.n; i++)
+		assert_int_equal(m.e[i].raw_len % (2 * width), 0);
+	/* At the limit it is one piece still. */
+	buf_reset(&man);
+	blob_manifest_fini(&m);
+	p.len = LIM_PIECE_BYTES;
+	data[0] ^= 1;
+	put_file(
+	    w, slice_of(data, LIM_PIECE_BYTES), (struct put){ &p, 1 }, &man);
+	assert_int_equal(blob_manifest_decode(buf_slice(&man), &m), ERR_OK);
+	assert_int_equal(m.n, 1);
+	blob_manifest_fini(&m);
+	buf_fini(&man);
+	free(data);
+}
+
+static void
+test_content_is_found_again_after_reopen(void **state)
+{
+	struct world *w = *state;
+	struct buf man = BUF_MAX(MIB), again = BUF_MAX(MIB);
+	uint8_t *data = malloc(500000);
+	struct errmsg em;
+
+	prng_fill(&w->p, data, 500000);
+	put_file(w, slice_of(data, 500000), (struct put){ 0 }, &man);
+	store_close(w->s);
+	assert_int_equal(store_open(&w->o, &w->s, &em), ERR_OK);
+	expect_join(w, buf_slice(&man), slice_of(data, 500000));
+	assert_int_equal(
+	    put_file(w, slice_of(data, 500000), (struct put){ 0 }, &again), 0);
+	buf_fini(&man);
+	buf_fini(&again);
+	free(data);
+}
+
+static void
+test_insertion_leaves_most_chunks_of_plain_files(void **state)
+{
+	struct world *w = *state;
+	size_t n = 6 * MIB;
+	uint8_t *data = malloc(n + 100);
+	struct buf man = BUF_MAX(MIB);
+	uint64_t first, second;
+
+	prng_fill(&w->p, data + 100, n);
+	first = put_file(w, slice_of(data + 100, n), (struct put){ 0 }, &man);
+	prng_fill(&w->p, data, 100);
+	buf_reset(&man);
+	second = put_file(w, slice_of(data, n + 100), (struct put){ 0 }, &man);
+	expect_join(w, buf_slice(&man), slice_of(data, n + 100));
+	assert_true(second < first / 4);
+	buf_fini(&man);
+	free(data);
+}
+
+/* One stored piece and its entry. */
+static struct blob_entry
+one_entry(struct world *w, uint8_t *data, size_t n)
+{
+	struct buf man = BUF_MAX(MIB);
+	struct blob_manifest m;
+	struct blob_entry e;
+
+	prng_fill(&w->p, data, n / 2);
+	memset(data + n / 2, 7, n - n / 2);
+	put_file(w, slice_of(data, n), (struct put){ 0 }, &man);
+	assert_int_equal(blob_manifest_decode(buf_slice(&man), &m), ERR_OK);
+	assert_int_equal(m.n, 1);
+	e = m.e[0];
+	blob_manifest_fini(&m);
+	buf_fini(&man);
+	return e;
+}
+
+static enum err
+read_entry(struct world *w, const struct blob_entry *e)
+{
+	struct buf out = BUF_MAX(LIM_PIECE_BYTES);
+	struct db_txn *t;
+	enum err err;
+
+	assert_int_equal(store_read(w->s, &t), ERR_OK);
+	err = blob_read(w->s, t, e, &out);
+	db_abort(t);
+	if (err != ERR_OK)
+		assert_int_equal(out.n, 0);
+	buf_fini(&out);
+	return err;
+}
+
+static void
+test_entry_that_lies_is_refused(void **state)
+{
+	struct world *w = *state;
+	static uint8_t data[20000];
+	struct blob_entry e = one_entry(w, data, sizeof(data)), bad;
+
+	assert_int_equal(e.codec, BLOB_ZSTD);
+	assert_int_equal(read_entry(w, &e), ERR_OK);
+	bad = e;
+	bad.ck.b[3] ^= 1;
+	assert_int_equal(read_entry(w, &bad), ERR_AUTH);
+	bad = e;
+	bad.hp.b[31] ^= 1;
+	assert_int_equal(read_entry(w, &bad), ERR_AUTH);
+	bad = e;
+	bad.raw_len++;
+	assert_int_equal(read_entry(w, &bad), ERR_AUTH);
+	bad = e;
+	bad.z_len--;
+	assert_int_equal(read_entry(w, &bad), ERR_AUTH);
+	bad = e;
+	bad.codec = BLOB_SHUFFLE2_ZSTD;
+	assert_int_equal(read_entry(w, &bad), ERR_AUTH);
+	bad = e;
+	bad.cid.b[0] ^= 1;
+	assert_int_equal(read_entry(w, &bad), ERR_NOTFOUND);
+	bad = e;
+	bad.cid.b[31] ^= 1; /* same place in the index, another chunk */
+	assert_int_equal(read_entry(w, &bad), ERR_NOTFOUND);
+}
+
+struct received {
+	struct cry_id cid;
+	struct slice c;
+};
+
+static enum err
+receive_job(struct store_txn *t, void *ctx)
+{
+	struct received *r = ctx;
+
+	return blob_chunk_put(t, &r->cid, r->c);
+}
+
+static enum err
+learn_job(struct store_txn *t, void *ctx)
+{
+	return blob_entry_learn(t, ctx);
+}
+
+static void
+test_received_chunk_is_checked_and_dedups_once_learnt(void **state)
+{
+	struct world *w = *state;
+	static uint8_t data[20000];
+	struct blob_entry e = one_entry(w, data, sizeof(data));
+	struct buf c = BUF_MAX(MIB), man = BUF_MAX(MIB);
+	struct received r = { .cid = e.cid };
+	struct db_txn *t;
+	struct world v = { .o = w->o, .p = { 9 } };
+	struct errmsg em;
+
+	assert_int_equal(store_read(w->s, &t), ERR_OK);
+	assert_int_equal(blob_chunk_have(t, &e.cid), ERR_OK);
+	assert_int_equal(blob_chunk_get(w->s, t, &e.cid, &c), ERR_OK);
+	db_abort(t);
+	/* another site, with a secret of its own */
+	tmpdir_make(v.dir);
+	v.o.dir = v.dir;
+	memset(v.o.convergence.b, 77, 32);
+	assert_int_equal(store_open(&v.o, &v.s, &em), ERR_OK);
+	r.c = buf_slice(&c);
+	c.p[5] ^= 1;
+	assert_int_equal(store_write(v.s, receive_job, &r), ERR_AUTH);
+	c.p[5] ^= 1;
+	assert_int_equal(store_write(v.s, receive_job, &r), ERR_OK);
+	assert_int_equal(store_write(v.s, receive_job, &r), ERR_OK);
+	assert_int_equal(read_entry(&v, &e), ERR_OK);
+	assert_int_equal(store_write(v.s, learn_job, &e), ERR_OK);
+	assert_int_equal(
+	    put_file(&v, slice_of(data, sizeof(data)), (struct put){ 0 }, &man),
+	    0);
+	store_close(v.s);
+	tmpdir_remove(v.dir);
+	buf_fini(&c);
+	buf_fini(&man);
+}
+
+static void
+test_manifest_limits_and_lies(void **state)
+{
+	struct world *w = *state;
+	static uint8_t data[20000];
+	struct blob_entry e = one_entry(w, data, sizeof(data));
+	struct blob_entry *many =
+	    calloc(LIM_MANIFEST_ENTRIES + 1, sizeof(*many));
+	struct blob_manifest m = { many, LIM_MANIFEST_ENTRIES, 0 }, back;
+	struct buf b = BUF_MAX(4 * MIB);
+	size_t i;
+
+	for (i = 0; i <= LIM_MANIFEST_ENTRIES; i++)
+		many[i] = e;
+	m.raw_len = (uint64_t)LIM_MANIFEST_ENTRIES * e.raw_len;
+	assert_int_equal(blob_manifest_encode(&m, &b), ERR_OK);
+	assert_int_equal(blob_manifest_decode(buf_slice(&b), &back), ERR_OK);
+	assert_int_equal(back.n, m.n);
+	assert_memory_equal(back.e[m.n - 1].ck.b, e.ck.b, 32);
+	blob_manifest_fini(&back);
+	b.p[8] ^= 1; /* the total no longer fits */
+	assert_int_equal(
+	    blob_manifest_decode(buf_slice(&b), &back), ERR_MALFORMED);
+	b.p[8] ^= 1;
+	assert_int_equal(
+	    blob_manifest_decode(slice_of(b.p, b.n - 1), &back), ERR_SHORT);
+	buf_u8(&b, 0);
+	assert_int_equal(
+	    blob_manifest_decode(buf_slice(&b), &back), ERR_TRAILING);
+	buf_reset(&b);
+	m.n++;
+	m.raw_len += e.raw_len;
+	assert_int_equal(blob_manifest_encode(&m, &b), ERR_LIMIT);
+	buf_fini(&b);
+	free(many);
+}
+
+static enum err
+part_compare(void *ctx, struct slice part)
+{
+	struct slice *rest = ctx;
+
+	if (part.n > rest->n || memcmp(part.p, rest->p, part.n) != 0)
+		return ERR_CORRUPT;
+	*rest = slice_of(rest->p + part.n, rest->n - part.n);
+	return ERR_OK;
+}
+
+static void
+test_stream_gives_the_same_bytes_in_order(void **state)
+{
+	struct world *w = *state;
+	size_t n = 3 * MIB + 11;
+	uint8_t *data = malloc(n);
+	struct buf man = BUF_MAX(MIB);
+	struct slice rest = slice_of(data, n);
+	struct blob_manifest m;
+
+	prng_fill(&w->p, data, n);
+	put_file(w, rest, (struct put){ 0 }, &man);
+	assert_int_equal(blob_manifest_decode(buf_slice(&man), &m), ERR_OK);
+	assert_int_equal(blob_stream(w->s, &m, part_compare, &rest), ERR_OK);
+	assert_int_equal(rest.n, 0);
+	blob_manifest_fini(&m);
+	buf_fini(&man);
+	free(data);
+}
+
+int
+main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(test_round_trip_of_every_size),
+		T(test_pixels_of_both_signs_and_odd_sizes_join),
+		T(test_predictor_beats_plain_zstd_on_pixels),
+		T(test_identical_content_makes_no_new_chunk),
+		T(test_retagged_copy_adds_less_than_one_percent),
+		T(test_plan_that_does_not_tile_is_refused),
+		T(test_large_piece_is_cut_at_rows),
+		T(test_content_is_found_again_after_reopen),
+		T(test_insertion_leaves_most_chunks_of_plain_files),
+		T(test_entry_that_lies_is_refused),
+		T(test_received_chunk_is_checked_and_dedups_once_learnt),
+		T(test_manifest_limits_and_lies),
+		T(test_stream_gives_the_same_bytes_in_order),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
