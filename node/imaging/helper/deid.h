@@ -11,18 +11,18 @@ struct dcm_file; /* a walked object; borrows the bytes it was opened on */
 /* Walk a Part 10 file (or a bare dataset: implicit or explicit little endian
  * guessed as in PS3.10).  ERR_MALFORMED, ERR_SHORT (truncated), ERR_LIMIT,
  * ERR_UNSUPPORTED, ERR_NOMEM; em says which without patient data. */
-enum err dcm_open(struct slice file, struct dcm_file **out, struct errmsg *em)
-    PSC_MUST_USE;
+enum err dcm_open(
+    struct slice file, struct dcm_file **out, struct errmsg *em) PSC_MUST_USE;
 void dcm_close(struct dcm_file *f); /* NULL ok */
 
 /* Identity frame content; out->uids is freed by deid_identity_fini. */
-enum err deid_identity(const struct dcm_file *f, struct img_identity *out)
-    PSC_MUST_USE;
+enum err deid_identity(
+    const struct dcm_file *f, struct img_identity *out) PSC_MUST_USE;
 void deid_identity_fini(struct img_identity *id);
 
 /* Split plan of a walked file: header | frames | rest (max IMG_PIECES_MAX). */
-enum err dcm_plan(const struct dcm_file *f, struct img_piece *out,
-    uint32_t max, uint32_t *n) PSC_MUST_USE;
+enum err dcm_plan(const struct dcm_file *f, struct img_piece *out, uint32_t max,
+    uint32_t *n) PSC_MUST_USE;
 
 struct deid_result {
 	struct buf file; /* whole de-identified Part 10 file */

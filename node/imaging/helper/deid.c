@@ -1,0 +1,310 @@
+/* node/imaging/helper/deid.c: identity of an object, and its de-identified
+ * form: PS3.15 basic profile by table E.1-1 plus the keep set of domain.md.
+ *
+ * Happy path: risks noted, object rewritten (write.c), the result walked
+ * again and searched for every identifier of the original (scrub.c), catalog
+ * fields read from the result.  A finding that blocks release leaves the
+ * file in place but releasable false.  Dates are removed under both
+ * profiles: shifting them (113107) is neither done nor claimed, whatever
+ * ctx->shift_days says. */
+#include "node/imaging/helper/deid.h"
+
+#include "node/imaging/helper/fields.h"
+#include "node/imaging/helper/write.h"
+#include "store/base/limits.h"
+#include "store/base/mem.h"
+
+static enum err
+add_uids(const struct dcm_file *f, uint32_t i, struct uids *u)
+{
+	struct slice all = dcm_value(f, i);
+	struct slice v;
+	enum err e = ERR_OK;
+
+	for (uint32_t k = 0; e == ERR_OK && dcm_nth(all, k, &v); k++)
+		if (uids_mappable(v))
+			e = uids_add(u, v);
+	return e;
+}
+
+/* The four that name the object come first, so that a full table never
+ * lacks them. */
+static enum err
+collect_uids(const struct dcm_file *f, struct uids *u)
+{
+	static const uint32_t first[] = { TAG_SOP_UID, TAG_STUDY_UID,
+		TAG_SERIES_UID, TAG_FRAME_UID };
+	enum err e = ERR_OK;
+
+	for (size_t k = 0; k < 4 && e == ERR_OK; k++) {
+		uint32_t i = dcm_find(f, first[k]);
+
+		if (i != DCM_NONE)
+			e = add_uids(f, i, u);
+	}
+	for (uint32_t i = 0; i < f->n && e == ERR_OK; i++) {
+		uint32_t tag = f->e[i].tag;
+
+		if (f->e[i].vr == VR_UI && !dcm_tag_private(tag) &&
+		    !uids_fixed_tag(tag) &&
+		    (tag >> 16 != 2 || tag == TAG_META_SOP_UID))
+			e = add_uids(f, i, u);
+	}
+	return e;
+}
+
+enum err
+deid_identity(const struct dcm_file *f, struct img_identity *out)
+{
+	struct uids *u = mem_new(sizeof(*u));
+	enum err e;
+
+	if (u == NULL)
+		return ERR_NOMEM;
+	e = collect_uids(f, u);
+	if (e != ERR_OK) {
+		uids_fini(u);
+		mem_free(u);
+		return e;
+	}
+	*out = (struct img_identity){ .n_uids = u->n, .uids = u->v };
+	mem_free(u);
+	dcm_text(f, TAG_PATIENT_ID, out->patient_id, sizeof(out->patient_id));
+	dcm_text(f, TAG_PATIENT_ISSUER, out->issuer, sizeof(out->issuer));
+	dcm_text(
+	    f, TAG_PATIENT_NAME, out->patient_name, sizeof(out->patient_name));
+	return ERR_OK;
+}
+
+void
+deid_identity_fini(struct img_identity *id)
+{
+	mem_free(id->uids);
+	*id = (struct img_identity){ 0 };
+}
+
+void
+deid_result_fini(struct deid_result *r)
+{
+	buf_fini(&r->file);
+	buf_fini(&r->fields);
+	*r = (struct deid_result){ 0 };
+}
+
+static void
+note(struct deid_result *r, const char *kind, const char *detail)
+{
+	struct img_finding *d;
+
+	if (r->n_findings == IMG_FINDINGS_MAX)
+		return;
+	d = &r->findings[r->n_findings++];
+	(void)snprintf(d->kind, sizeof(d->kind), "%s", kind);
+	(void)snprintf(d->detail, sizeof(d->detail), "%s", detail);
+}
+
+static void
+block(struct deid_result *r, const char *kind, const char *detail)
+{
+	r->releasable = false;
+	note(r, kind, detail);
+}
+
+static void
+note_risks(const struct dcm_file *f, struct deid_result *r)
+{
+	for (uint32_t k = 0; k < CLASSES_RISKS; k++) {
+		const char *why = classes_risk(f, k);
+
+		if (why != NULL)
+			block(r, k == 6 ? "overlay-in-pixels" : "risky-class",
+			    why);
+	}
+}
+
+static void
+note_writer(const struct writer *w, const struct uids *u, const struct scrub *s,
+    struct deid_result *r)
+{
+	if (w->unmapped || u->full)
+		block(r, "unmapped-uid",
+		    "a UID is ill-formed or had no place in the map");
+	if (w->duplicates)
+		block(r, "duplicate-element", "a tag stands twice in a level");
+	if (s->full)
+		block(r, "too-many-identifiers", "the search was not complete");
+	if (w->cleaned)
+		note(r, "text-cleaned", "identifiers were taken out of text");
+	if (w->overlays)
+		note(r, "overlay-dropped", "overlay planes were dropped");
+	if (w->f->end < w->f->in.n)
+		note(r, "trailing-bytes", "bytes after the dataset dropped");
+}
+
+/* UIDs by tag from a walked object. */
+static void
+read_names(const struct dcm_file *f, struct deid_result *r)
+{
+	dcm_text(f, TAG_SOP_UID, r->sop_uid, sizeof(r->sop_uid));
+	dcm_text(f, TAG_SERIES_UID, r->series_uid, sizeof(r->series_uid));
+	dcm_text(f, TAG_STUDY_UID, r->study_uid, sizeof(r->study_uid));
+}
+
+struct job {
+	const struct dcm_file *f;
+	const struct img_context *ctx;
+	struct uids uids;
+	struct scrub scrub;
+	bool keep[IMG_UIDS_MAX]; /* original UIDs asked to stay */
+};
+
+static enum err
+job_init(struct job *j, const struct img_identity *id)
+{
+	enum err e = ERR_OK;
+
+	for (uint32_t k = 0; k < id->n_uids && e == ERR_OK; k++) {
+		if (k >= IMG_UIDS_MAX)
+			break;
+		e = uids_add(&j->uids, slice_str(id->uids[k]));
+		j->keep[k] = k < j->ctx->n_uids && j->ctx->new_uids[k] == NULL;
+	}
+	j->uids.full = id->n_uids >= IMG_UIDS_MAX;
+	if (e == ERR_OK)
+		e = scrub_collect(j->f, &j->scrub);
+	return e;
+}
+
+static void
+job_free(struct job *j)
+{
+	if (j == NULL)
+		return;
+	uids_fini(&j->uids);
+	scrub_fini(&j->scrub);
+	mem_free(j);
+}
+
+static enum err
+rewrite(struct job *j, struct writer *w, struct deid_result *r)
+{
+	uint32_t i = dcm_find(j->f, TAG_SOP_UID);
+	char sop[IMG_UID_MAX + 1] = "";
+	struct slice uid;
+
+	if (i == DCM_NONE || j->f->e[i].len == 0)
+		i = dcm_find(j->f, TAG_META_SOP_UID);
+	if (write_map_uid(w, dcm_trimmed(j->f, i), &uid) &&
+	    uid.n <= IMG_UID_MAX && uid.n > 0)
+		memcpy(sop, uid.p, uid.n);
+	else
+		block(r, "no-sop-instance-uid", "the object has no name");
+	buf_init(&r->file, LIM_OBJECT_BYTES);
+	(void)buf_room(&r->file, j->f->in.n + 4096);
+	w->sop_uid = sop;
+	w->b = &r->file;
+	return write_object(w);
+}
+
+/* The result is walked again: what it says is taken from it alone. */
+static enum err
+check_result(struct job *j, struct deid_result *r, struct errmsg *em)
+{
+	struct scrub_search q = { &j->scrub, &j->uids, j->keep };
+	struct dcm_file *f = NULL;
+	char detail[80];
+	uint32_t tag = 0;
+	enum err e;
+
+	if ((e = dcm_open(buf_slice(&r->file), &f, em)) != ERR_OK)
+		return e;
+	if ((e = scrub_search(&q, f, &tag)) != ERR_OK)
+		goto out;
+	if (tag != 0) {
+		(void)snprintf(detail, sizeof(detail),
+		    "an identifier of the original is in (%04x,%04x)",
+		    tag >> 16, tag & 0xFFFFu);
+		block(r, "identifier-survived", detail);
+	}
+	if ((f->pixels == DCM_NONE) != (j->f->pixels == DCM_NONE))
+		block(r, "pixels-lost", "the pixel data could not be kept");
+	read_names(f, r);
+	e = fields_write(f, &r->fields);
+out:
+	dcm_close(f);
+	return e;
+}
+
+static enum err
+apply_profile(const struct dcm_file *f, const struct img_identity *id,
+    const struct img_context *ctx, struct deid_result *out, struct errmsg *em)
+{
+	struct job *j = mem_new(sizeof(*j));
+	struct writer w = { .f = f, .ctx = ctx };
+	enum err e;
+
+	if (j == NULL)
+		return ERR_NOMEM;
+	j->f = f;
+	j->ctx = ctx;
+	w.uids = &j->uids;
+	w.scrub = &j->scrub;
+	if (!rules_profile(ctx->profile, &w.rules)) {
+		e = errmsg_set(em, ERR_UNSUPPORTED,
+		    "use profile basic or trial-imaging",
+		    "unknown de-identification profile");
+		goto out;
+	}
+	w.rules.family = classes_family(f);
+	if ((e = job_init(j, id)) != ERR_OK)
+		goto out;
+	note_risks(f, out);
+	if ((e = rewrite(j, &w, out)) != ERR_OK)
+		goto out;
+	note_writer(&w, &j->uids, &j->scrub, out);
+	e = check_result(j, out, em);
+out:
+	job_free(j);
+	return e;
+}
+
+/* ctx->no_deid: the object as it is, fields from its own header. */
+static enum err
+apply_nothing(const struct dcm_file *f, struct deid_result *out)
+{
+	enum err e;
+
+	buf_init(&out->file, LIM_OBJECT_BYTES);
+	buf_put_slice(&out->file, f->in);
+	read_names(f, out);
+	e = fields_write(f, &out->fields);
+	return e != ERR_OK ? e : out->file.err;
+}
+
+enum err
+deid_apply(const struct dcm_file *f, const struct img_identity *id,
+    const struct img_context *ctx, struct deid_result *out, struct errmsg *em)
+{
+	struct deid_result r = { .releasable = true };
+	enum err e;
+
+	buf_init(&r.fields, 256 * KIB);
+	if (ctx->no_deid) {
+		e = apply_nothing(f, &r);
+	} else if (f->syntax == SYNTAX_BIG || f->syntax == SYNTAX_OPAQUE) {
+		block(&r, "unsupported-syntax", f->transfer_syntax);
+		e = errmsg_set(em, ERR_UNSUPPORTED,
+		    "have the sender use another transfer syntax",
+		    "transfer syntax %s is not de-identified",
+		    f->transfer_syntax);
+	} else {
+		e = apply_profile(f, id, ctx, &r, em);
+	}
+	if (e != ERR_OK) { /* findings stay readable, nothing else does */
+		buf_fini(&r.file);
+		buf_fini(&r.fields);
+		r.releasable = false;
+	}
+	*out = r;
+	return e;
+}

@@ -1,0 +1,292 @@
+/* node/imaging/helper/rules.c: PS3.15 table E.1-1, the choice its X/Z/D
+ * cells leave to the IOD type, and the keep set of domain.md 1.
+ *
+ * What table E.1-1 does not name is kept only when the standard knows it, it
+ * is not retired, and its VR can't hold free text; text and opaque bytes
+ * need a reviewed line in dict/keep_text.tsv. */
+#include "node/imaging/helper/rules.h"
+#include "node/imaging/helper/uids.h"
+
+bool
+rules_profile(const char *profile, struct rules *r)
+{
+	if (strcmp(profile, "basic") == 0) {
+		r->patient = false;
+		r->safe_private = false;
+		return true;
+	}
+	if (strcmp(profile, "trial-imaging") == 0) {
+		r->patient = true;
+		r->safe_private = true;
+		return true;
+	}
+	return false;
+}
+
+static bool
+in_list(uint32_t tag, const uint32_t *list, size_t n)
+{
+	for (size_t k = 0; k < n; k++)
+		if (list[k] == tag)
+			return true;
+	return false;
+}
+#define IN(tag, list) in_list(tag, list, sizeof(list) / sizeof(list[0]))
+
+/* X/Z: Z where some module says type 2, else X. */
+static enum fate
+choose_xz(const struct rules *r, uint32_t tag)
+{
+	static const uint32_t type2[] = { 0x00102203, 0x00400555, 0x22000002,
+		0x22000005, 0x300A00B2, 0x300E0008, 0x30080105 };
+	static const uint32_t pet2[] = { 0x00080022, 0x00080032 };
+
+	if (IN(tag, type2) || (r->family == FAM_PET && IN(tag, pet2)))
+		return FATE_EMPTY;
+	return FATE_DROP;
+}
+
+/* X/D: type 1 in radiotherapy records and structured reports only. */
+static enum fate
+choose_xd(const struct rules *r, uint32_t tag)
+{
+	static const uint32_t rt1[] = { 0x30080054, 0x30080056, 0x30080250,
+		0x30080251, 0x300A0006, 0x300A0007, 0x3010004C, 0x3010004D,
+		0x30100056, 0x30100077 };
+	/* General Series: type 3; Enhanced RT Series: type 1. */
+	static const uint32_t rt_series1[] = { 0x00080021, 0x00080031 };
+
+	if (r->family == FAM_RT && (IN(tag, rt1) || IN(tag, rt_series1)))
+		return FATE_DUMMY;
+	if (r->family == FAM_SR && tag == 0x0040A032)
+		return FATE_DUMMY;
+	return FATE_DROP;
+}
+
+/* X/Z/D: the enhanced modules make two of them type 1 or 1C. */
+static enum fate
+choose_xzd(const struct rules *r, uint32_t tag)
+{
+	if (r->family == FAM_ENHANCED &&
+	    (tag == 0x0008002A || tag == 0x00181000))
+		return FATE_DUMMY;
+	if (r->family == FAM_SR && tag == 0x00081111)
+		return FATE_EMPTY;
+	return FATE_DROP;
+}
+
+/* Z/D: Content Date and Time are type 1 where there are no General Image
+ * attributes; nested and other ones are type 2. */
+static enum fate
+choose_zd(const struct rules *r, uint32_t tag)
+{
+	bool classic = r->family == FAM_CLASSIC || r->family == FAM_PET;
+
+	if ((tag == 0x00080023 || tag == 0x00080033) && !classic)
+		return FATE_DUMMY;
+	if (tag == 0x00189919)
+		return FATE_DUMMY;
+	return FATE_EMPTY;
+}
+
+/* X/Z/U*: references are kept with their UIDs replaced; Source Image
+ * Sequence outside a derivation is type 3. */
+static enum fate
+choose_xzu(const struct rules *r, const struct dcm_elem *q)
+{
+	if (q->tag == 0x00082112 && q->depth == 0 && r->family != FAM_ENHANCED)
+		return FATE_DROP;
+	return FATE_KEEP;
+}
+
+/* What the table leaves alone. */
+static enum fate
+unnamed_fate(const struct dict_row *d, const struct dcm_elem *q)
+{
+	enum dcm_vr vr = (enum dcm_vr)d->vr;
+
+	if (vr == VR_UI)
+		return uids_fixed_tag(d->tag) ? FATE_KEEP : FATE_UID;
+	if ((d->flags & DICT_KEEP) != 0) {
+		if (vr == VR_LO || vr == VR_SH || vr == VR_ST || vr == VR_LT ||
+		    vr == VR_UC || vr == VR_UT)
+			return FATE_TEXT;
+		return FATE_KEEP;
+	}
+	switch (vr) {
+	case VR_AT:
+	case VR_CS:
+	case VR_DS:
+	case VR_FD:
+	case VR_FL:
+	case VR_IS:
+	case VR_OD:
+	case VR_OF:
+	case VR_OL:
+	case VR_OV:
+	case VR_SL:
+	case VR_SQ:
+	case VR_SS:
+	case VR_SV:
+	case VR_UL:
+	case VR_US:
+	case VR_UV: break;
+	case VR_AE:
+	case VR_AS:
+	case VR_DA:
+	case VR_DT:
+	case VR_LO:
+	case VR_LT:
+	case VR_OB:
+	case VR_OW:
+	case VR_PN:
+	case VR_SH:
+	case VR_ST:
+	case VR_TM:
+	case VR_UC:
+	case VR_UI:
+	case VR_UN:
+	case VR_UR:
+	case VR_UT:
+	case VR_NONE:
+	case VR_COUNT: return FATE_DROP;
+	}
+	/* A sender that puts text where the standard has a number or a code
+	 * gets no pass. */
+	return q->vr == vr || (d->flags & DICT_XS) != 0 ? FATE_KEEP : FATE_DROP;
+}
+
+static enum fate
+named_fate(
+    const struct rules *r, const struct dict_row *d, const struct dcm_elem *q)
+{
+	if (r->patient && (d->flags & DICT_PAT) != 0 && d->vr == q->vr)
+		return FATE_KEEP;
+	switch ((enum dict_act)d->act) {
+	case ACT_X: return FATE_DROP;
+	case ACT_Z: return FATE_EMPTY;
+	case ACT_D: return FATE_DUMMY;
+	case ACT_U: return uids_fixed_tag(d->tag) ? FATE_KEEP : FATE_UID;
+	case ACT_XZ: return choose_xz(r, d->tag);
+	case ACT_XD: return choose_xd(r, d->tag);
+	case ACT_XZD: return choose_xzd(r, d->tag);
+	case ACT_ZD: return choose_zd(r, d->tag);
+	case ACT_XZU: return choose_xzu(r, q);
+	case ACT_NONE: break;
+	}
+	return FATE_DROP;
+}
+
+enum fate
+rules_fate(const struct rules *r, const struct dcm_file *f, uint32_t i)
+{
+	const struct dcm_elem *q = &f->e[i];
+	const struct dict_row *d = dict_find(q->tag);
+	uint32_t top = q->tag >> 24;
+
+	if (d == NULL || (q->tag & 0xFFFFu) == 0)
+		return FATE_DROP; /* unknown, group lengths */
+	if (top == 0x50 || top == 0x60 || q->tag >> 16 < 8)
+		return FATE_DROP; /* curves, overlays, media directory */
+	if (q->vr == VR_UN && d->vr != VR_UN)
+		return FATE_DROP; /* content that was not walked */
+	if (d->act != ACT_NONE)
+		return named_fate(r, d, q);
+	if ((d->flags & DICT_RET) != 0)
+		return FATE_DROP;
+	return unnamed_fate(d, q);
+}
+
+struct safe_row {
+	const char *creator;
+	uint16_t group;
+	uint8_t low;
+	uint8_t vr;
+};
+
+/* By (group, creator, element): what conversion to NIfTI with correct
+ * scaling and diffusion needs.  All numeric; the two CS are directions. */
+static const struct safe_row safe[] = {
+	{ "GEMS_ACQU_01", 0x0019, 0x9F, VR_SS }, /* transmitting coil */
+	{ "GEMS_ACQU_01", 0x0019, 0xBB, VR_DS }, /* gradient x */
+	{ "GEMS_ACQU_01", 0x0019, 0xBC, VR_DS }, /* gradient y */
+	{ "GEMS_ACQU_01", 0x0019, 0xBD, VR_DS }, /* gradient z */
+	{ "GEMS_ACQU_01", 0x0019, 0xE0, VR_DS }, /* directions */
+	{ "GEMS_RELA_01", 0x0021, 0x4F, VR_SS }, /* locations */
+	{ "GEMS_RELA_01", 0x0021, 0x5E, VR_DS }, /* slice timer */
+	{ "GEMS_SERS_01", 0x0025, 0x07, VR_SL }, /* images in series */
+	{ "GEMS_PARM_01", 0x0043, 0x2C, VR_SS }, /* echo spacing */
+	{ "GEMS_PARM_01", 0x0043, 0x2F, VR_SS }, /* magnitude, phase .. */
+	{ "GEMS_PARM_01", 0x0043, 0x39, VR_IS }, /* b-value */
+	{ "Philips Imaging DD 001", 0x2001, 0x03, VR_FL },    /* b-factor */
+	{ "Philips Imaging DD 001", 0x2001, 0x04, VR_CS },    /* direction */
+	{ "Philips Imaging DD 001", 0x2001, 0x08, VR_IS },    /* phase */
+	{ "Philips Imaging DD 001", 0x2001, 0x0A, VR_IS },    /* slice */
+	{ "Philips Imaging DD 001", 0x2001, 0x13, VR_SL },    /* EPI factor */
+	{ "Philips Imaging DD 001", 0x2001, 0x14, VR_SL },    /* echoes */
+	{ "Philips Imaging DD 001", 0x2001, 0x17, VR_SL },    /* phases */
+	{ "Philips Imaging DD 001", 0x2001, 0x18, VR_SL },    /* slices */
+	{ "Philips Imaging DD 001", 0x2001, 0x22, VR_FL },    /* fat shift */
+	{ "Philips MR Imaging DD 001", 0x2005, 0x0D, VR_FL }, /* intercept */
+	{ "Philips MR Imaging DD 001", 0x2005, 0x0E, VR_FL }, /* slope */
+	{ "Philips MR Imaging DD 001", 0x2005, 0x11, VR_CS }, /* image type */
+	{ "Philips MR Imaging DD 001", 0x2005, 0xB0, VR_FL }, /* gradient */
+	{ "Philips MR Imaging DD 001", 0x2005, 0xB1, VR_FL },
+	{ "Philips MR Imaging DD 001", 0x2005, 0xB2, VR_FL },
+	{ "Philips MR Imaging DD 005", 0x2005, 0x09, VR_DS }, /* intercept */
+	{ "Philips MR Imaging DD 005", 0x2005, 0x0A, VR_DS }, /* slope */
+	{ "Philips MR Imaging DD 005", 0x2005, 0x12, VR_IS }, /* b number */
+	{ "Philips MR Imaging DD 005", 0x2005, 0x13, VR_IS }, /* direction */
+	{ "Philips PET Private Group", 0x7053, 0x00, VR_DS }, /* SUV */
+	{ "Philips PET Private Group", 0x7053, 0x09, VR_DS },
+	{ "SIEMENS MR HEADER", 0x0019, 0x0A, VR_US }, /* mosaic count */
+	{ "SIEMENS MR HEADER", 0x0019, 0x0C, VR_IS }, /* b-value */
+	{ "SIEMENS MR HEADER", 0x0019, 0x0D, VR_CS }, /* directionality */
+	{ "SIEMENS MR HEADER", 0x0019, 0x0E, VR_FD }, /* direction */
+	{ "SIEMENS MR HEADER", 0x0019, 0x27, VR_FD }, /* B matrix */
+	{ "SIEMENS MR HEADER", 0x0019, 0x28, VR_FD }, /* bandwidth */
+	{ "SIEMENS MR HEADER", 0x0019, 0x29, VR_FD }, /* slice times */
+};
+
+static bool
+only_chars(struct slice s, const char *set)
+{
+	for (size_t k = 0; k < s.n; k++)
+		if (s.p[k] == 0 || strchr(set, s.p[k]) == NULL)
+			return false;
+	return true;
+}
+
+static bool
+content_fits(struct slice s, enum dcm_vr vr)
+{
+	if (s.n > 8192)
+		return false;
+	if (vr == VR_DS || vr == VR_IS)
+		return only_chars(dcm_trim(s), "0123456789+-.eE\\ ");
+	if (vr == VR_CS)
+		return s.n <= 16 &&
+		       only_chars(dcm_trim(s), "ABCDEFGHIJKLMNOPQRSTUVWXYZ_ ");
+	if (vr == VR_SS || vr == VR_US)
+		return s.n % 2 == 0;
+	return s.n % (vr == VR_FD ? 8 : 4) == 0;
+}
+
+enum dcm_vr
+rules_private(
+    struct slice creator, uint32_t tag, struct slice value, enum dcm_vr vr)
+{
+	for (size_t k = 0; k < sizeof(safe) / sizeof(safe[0]); k++) {
+		const struct safe_row *r = &safe[k];
+
+		if (tag >> 16 != r->group || (tag & 0xFFu) != r->low ||
+		    !slice_eq(creator, slice_str(r->creator)))
+			continue;
+		if (vr != r->vr && vr != VR_UN)
+			return VR_NONE;
+		return content_fits(value, (enum dcm_vr)r->vr)
+			   ? (enum dcm_vr)r->vr
+			   : VR_NONE;
+	}
+	return VR_NONE;
+}

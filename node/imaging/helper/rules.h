@@ -1,0 +1,33 @@
+/* node/imaging/helper/rules.h: what becomes of one element.  Pure. */
+#ifndef PSC_HELPER_RULES_H
+#define PSC_HELPER_RULES_H
+
+#include "node/imaging/helper/classes.h"
+
+enum fate {
+	FATE_DROP,
+	FATE_EMPTY, /* kept with no value (Z) */
+	FATE_DUMMY, /* a value that says nothing (D) */
+	FATE_KEEP,  /* as it is; a sequence: its items by these rules */
+	FATE_TEXT,  /* kept after identifiers are taken out */
+	FATE_UID,   /* each value replaced by the map */
+};
+
+struct rules {
+	enum iod_family family;
+	bool patient;      /* 113108: patient characteristics kept */
+	bool safe_private; /* 113111: numeric private elements kept */
+};
+
+/* False: no such profile. */
+bool rules_profile(const char *profile, struct rules *r);
+/* Standard (even group) elements. */
+enum fate rules_fate(
+    const struct rules *r, const struct dcm_file *f, uint32_t i);
+
+/* Private elements kept under 113111: by creator, group and low byte, and
+ * only with numeric content.  VR_NONE: not kept. */
+enum dcm_vr rules_private(
+    struct slice creator, uint32_t tag, struct slice value, enum dcm_vr vr);
+
+#endif

@@ -1,0 +1,509 @@
+/* node/imaging/helper/scrub.c: identifiers known from the object itself
+ * (domain.md 5).
+ *
+ * Normalised form: letters lower-cased, digits and bytes above 0x7F kept,
+ * all else dropped, so "MRN-12 345" and "mrn12345" are one.  Short names (2
+ * and 3 letters) match whole tokens only.  Coded values and CS are searched
+ * for ids and dates, never for names: Head, May and Long are surnames. */
+#include "node/imaging/helper/scrub.h"
+#include "store/base/limits.h"
+#include "store/base/mem.h"
+
+#define NEEDLE_MAX 128u
+
+static bool
+is_token(uint8_t c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+	       (c >= 'A' && c <= 'Z') || c >= 0x80;
+}
+
+static uint8_t
+lower(uint8_t c)
+{
+	return c >= 'A' && c <= 'Z' ? (uint8_t)(c + 32) : c;
+}
+
+static void
+normalise(struct slice s, struct buf *out)
+{
+	uint8_t *p = buf_room(out, s.n);
+	size_t n = 0;
+
+	if (p == NULL)
+		return;
+	for (size_t k = 0; k < s.n; k++)
+		if (is_token(s.p[k]))
+			p[n++] = lower(s.p[k]);
+	buf_grew(out, n);
+}
+
+static struct slice
+needle_text(const struct scrub *s, const struct needle *d)
+{
+	return slice_of(s->text.p + d->off, d->n);
+}
+
+/* Values that say nothing: they stand where a name or id was removed. */
+static bool
+is_filler(struct slice n)
+{
+	static const char *const words[] = { "anonymous", "anonymized",
+		"anonymised", "anon", "unknown", "none", "removed",
+		"deidentified", "19000101", "01011900", "00000000" };
+
+	for (size_t k = 0; k < sizeof(words) / sizeof(words[0]); k++)
+		if (slice_eq(n, slice_str(words[k])))
+			return true;
+	return false;
+}
+
+static bool
+is_known(const struct scrub *s, struct slice n, enum needle_kind kind)
+{
+	for (uint32_t k = 0; k < s->n; k++)
+		if (s->v[k].kind == kind &&
+		    slice_eq(needle_text(s, &s->v[k]), n))
+			return true;
+	return false;
+}
+
+static enum err
+add(struct scrub *s, struct slice raw, enum needle_kind kind)
+{
+	size_t off = s->text.n;
+	struct slice n;
+	struct needle *v;
+
+	if (raw.n > 4 * NEEDLE_MAX)
+		raw.n = 4 * NEEDLE_MAX;
+	normalise(raw, &s->text);
+	if (s->text.err != ERR_OK)
+		return s->text.err;
+	n = slice_of(s->text.p + off, s->text.n - off);
+	if (n.n > NEEDLE_MAX)
+		n.n = NEEDLE_MAX;
+	s->text.n = off;
+	if (n.n < 2 || is_filler(n) || is_known(s, n, kind))
+		return ERR_OK;
+	if (s->n == SCRUB_NEEDLES_MAX) {
+		s->full = true;
+		return ERR_OK;
+	}
+	if (s->n == s->cap) {
+		s->cap = s->cap == 0 ? 32 : s->cap * 2;
+		v = mem_grow(s->v, s->cap, sizeof(*v));
+		if (v == NULL)
+			return ERR_NOMEM;
+		s->v = v;
+	}
+	s->text.n = off + n.n;
+	v = &s->v[s->n++];
+	*v = (struct needle){
+		.off = (uint32_t)off, .n = (uint16_t)n.n, .kind = (uint8_t)kind
+	};
+	for (size_t k = 0; k < n.n; k++)
+		if (n.p[k] >= '0' && n.p[k] <= '9')
+			v->digits = true;
+	return ERR_OK;
+}
+
+/* Each run of letters and digits of a person name is a part; prefix and
+ * suffix ("Dr", "Jr") are none. */
+static enum err
+add_name(struct scrub *s, struct slice pn)
+{
+	size_t from = 0;
+	unsigned component = 0;
+	enum err e;
+
+	for (size_t k = 0; k <= pn.n; k++) {
+		size_t n = k - from;
+
+		if (k < pn.n && is_token(pn.p[k]))
+			continue;
+		if (n >= 2 && (component < 3 || n > 4) &&
+		    (e = add(s, slice_of(pn.p + from, n), NEEDLE_NAME)) !=
+			ERR_OK)
+			return e;
+		if (k < pn.n && pn.p[k] == '^')
+			component++;
+		if (k < pn.n && (pn.p[k] == '=' || pn.p[k] == '\\'))
+			component = 0;
+		from = k + 1;
+	}
+	return ERR_OK;
+}
+
+static const char *const months[] = { "january", "february", "march", "april",
+	"may", "june", "july", "august", "september", "october", "november",
+	"december" };
+
+/* YYYYMMDD in the writings people use; separators fall to normalising. */
+static enum err
+add_date(struct scrub *s, struct slice da)
+{
+	char t[8][32];
+	unsigned d[8];
+	unsigned m;
+	unsigned day;
+	enum err e = ERR_OK;
+
+	if (da.n < 8)
+		return ERR_OK;
+	for (size_t k = 0; k < 8; k++) {
+		if (da.p[k] < '0' || da.p[k] > '9')
+			return ERR_OK;
+		d[k] = da.p[k] - (unsigned)'0';
+	}
+	m = d[4] * 10 + d[5];
+	day = d[6] * 10 + d[7];
+	if (m < 1 || m > 12 || day < 1 || day > 31)
+		return ERR_OK;
+#define YEAR "%u%u%u%u"
+#define Y d[0], d[1], d[2], d[3]
+	(void)snprintf(t[0], 32, YEAR "%02u%02u", Y, m, day);
+	(void)snprintf(t[1], 32, "%02u%02u" YEAR, day, m, Y);
+	(void)snprintf(t[2], 32, "%02u%02u" YEAR, m, day, Y);
+	(void)snprintf(t[3], 32, "%u%.3s" YEAR, day, months[m - 1], Y);
+	(void)snprintf(t[4], 32, "%u%s" YEAR, day, months[m - 1], Y);
+	(void)snprintf(t[5], 32, "%.3s%u" YEAR, months[m - 1], day, Y);
+	(void)snprintf(t[6], 32, "%s%u" YEAR, months[m - 1], day, Y);
+	(void)snprintf(t[7], 32, "%.3s%02u" YEAR, months[m - 1], day, Y);
+#undef YEAR
+#undef Y
+	for (size_t k = 0; k < 8 && e == ERR_OK; k++)
+		e = add(s, slice_str(t[k]), NEEDLE_DATE);
+	return e;
+}
+
+/* Attributes that number or locate the patient, the visit or the site. */
+static const uint32_t id_tags[] = {
+	0x00080050,
+	0x00080080,
+	0x00080081,
+	0x00080092,
+	0x00080094,
+	0x00081010,
+	0x00081040,
+	0x00100020,
+	0x00100021,
+	0x00100050,
+	0x00101000,
+	0x00101001,
+	0x00101040,
+	0x00101080,
+	0x00101090,
+	0x00102154,
+	0x00102299,
+	0x00181000,
+	0x00181002,
+	0x00200010,
+	0x00321020,
+	0x00321021,
+	0x00380010,
+	0x00380060,
+	0x00380300,
+	0x00400001,
+	0x00400009,
+	0x00400242,
+	0x00400253,
+	0x00401001,
+	0x00401002,
+	0x00401103,
+	0x00401104,
+	0x00402008,
+	0x00402009,
+	0x00402010,
+	0x00402016,
+	0x00402017,
+	0x00403001,
+	0x0040050A,
+	0x00400551,
+	0x00400512,
+};
+
+static bool
+is_id(uint32_t tag)
+{
+	for (size_t k = 0; k < sizeof(id_tags) / sizeof(id_tags[0]); k++)
+		if (id_tags[k] == tag)
+			return true;
+	return false;
+}
+
+static enum err
+collect_one(const struct dcm_file *f, uint32_t i, struct scrub *s)
+{
+	const struct dict_row *d = dict_find(f->e[i].tag);
+	uint8_t vr = d != NULL ? d->vr : f->e[i].vr;
+	struct slice all = dcm_value(f, i);
+	struct slice v;
+	enum err e = ERR_OK;
+
+	if (f->e[i].vr == VR_NONE || f->e[i].vr == VR_SQ)
+		return ERR_OK;
+	if (vr == VR_PN)
+		return add_name(s, all);
+	if (!is_id(f->e[i].tag) && vr != VR_DA && vr != VR_DT)
+		return ERR_OK;
+	for (uint32_t k = 0; e == ERR_OK && dcm_nth(all, k, &v); k++) {
+		if (k == 64)
+			break;
+		e = vr == VR_DA || vr == VR_DT ? add_date(s, v)
+					       : add(s, v, NEEDLE_ID);
+	}
+	/* A study id such as "1" is no needle: add() wants two, searches 4. */
+	return e;
+}
+
+enum err
+scrub_collect(const struct dcm_file *f, struct scrub *out)
+{
+	enum err e = ERR_OK;
+
+	*out = (struct scrub){ 0 };
+	buf_init(&out->text, (size_t)SCRUB_NEEDLES_MAX * NEEDLE_MAX * 5);
+	for (uint32_t i = f->first; i < f->n && e == ERR_OK; i++)
+		e = collect_one(f, i, out);
+	if (e != ERR_OK)
+		scrub_fini(out);
+	return e;
+}
+
+void
+scrub_fini(struct scrub *s)
+{
+	buf_wipe(&s->text);
+	mem_free(s->v);
+	*s = (struct scrub){ 0 };
+}
+
+/* Contains as a substring; short needles count only when exact. */
+static bool
+holds(struct slice hay, struct slice needle)
+{
+	return needle.n >= 4 && hay.n >= needle.n &&
+	       memmem(hay.p, hay.n, needle.p, needle.n) != NULL;
+}
+
+/* The run of token bytes at the start of s, lower-cased, is a needle. */
+static bool
+token_hits(const struct scrub *s, struct slice token)
+{
+	uint8_t t[NEEDLE_MAX];
+
+	if (token.n < 2 || token.n > NEEDLE_MAX)
+		return false;
+	for (size_t k = 0; k < token.n; k++)
+		t[k] = lower(token.p[k]);
+	for (uint32_t k = 0; k < s->n; k++)
+		if (slice_eq(needle_text(s, &s->v[k]), slice_of(t, token.n)))
+			return true;
+	return false;
+}
+
+static size_t
+token_len(struct slice s)
+{
+	size_t n = 0;
+
+	while (n < s.n && is_token(s.p[n]))
+		n++;
+	return n;
+}
+
+static bool
+any_token_hits(const struct scrub *s, struct slice text)
+{
+	while (text.n > 0) {
+		size_t n = token_len(text);
+
+		if (token_hits(s, slice_of(text.p, n)))
+			return true;
+		if (n == 0)
+			n = 1;
+		text.p += n;
+		text.n -= n;
+	}
+	return false;
+}
+
+/* Any needle inside the normalised text. */
+static bool
+any_holds(const struct scrub *s, struct slice text)
+{
+	struct buf norm = BUF_MAX(text.n + 1);
+	bool hit = false;
+
+	normalise(text, &norm);
+	for (uint32_t k = 0; k < s->n && !hit; k++)
+		hit = holds(buf_slice(&norm), needle_text(s, &s->v[k]));
+	hit = hit || norm.err != ERR_OK; /* can't tell: treat as a hit */
+	buf_fini(&norm);
+	return hit;
+}
+
+bool
+scrub_clean(const struct scrub *s, struct slice text, struct buf *out)
+{
+	size_t start = out->n;
+	bool hit = false;
+
+	while (text.n > 0) {
+		size_t n = token_len(text);
+
+		if (n == 0)
+			buf_put(out, text.p, n = 1);
+		else if (token_hits(s, slice_of(text.p, n)))
+			hit = true;
+		else
+			buf_put(out, text.p, n);
+		text.p += n;
+		text.n -= n;
+	}
+	if (out->err == ERR_OK &&
+	    any_holds(s, slice_of(out->p + start, out->n - start))) {
+		out->n = start;
+		hit = true;
+	}
+	return hit;
+}
+
+static bool
+is_coded(uint32_t tag)
+{
+	return (tag >= 0x00080100 && tag <= 0x00080104) || tag == 0x00080119 ||
+	       tag == 0x00080122;
+}
+
+/* Ids and dates in values that can't hold prose. */
+static bool
+exact_hits(const struct scrub *s, struct slice norm, bool whole)
+{
+	for (uint32_t k = 0; k < s->n; k++) {
+		const struct needle *d = &s->v[k];
+
+		if (d->kind == NEEDLE_NAME || !d->digits || d->n < 6)
+			continue;
+		if (whole ? slice_eq(norm, needle_text(s, d))
+			  : holds(norm, needle_text(s, d)))
+			return true;
+	}
+	return false;
+}
+
+static bool
+names_uid(const struct scrub_search *q, struct slice text)
+{
+	for (uint32_t k = 0; k < q->uids->n; k++) {
+		struct slice u = slice_str(q->uids->v[k]);
+
+		if (!q->keep[k] && u.n >= 8 && u.n <= text.n &&
+		    memmem(text.p, text.n, u.p, u.n) != NULL)
+			return true;
+	}
+	return false;
+}
+
+static bool
+uid_hits(const struct scrub_search *q, struct slice all)
+{
+	struct slice v;
+
+	for (uint32_t k = 0; dcm_nth(all, k, &v); k++) {
+		uint32_t at = uids_find(q->uids, v);
+
+		if (at != UIDS_NONE && !q->keep[at])
+			return true;
+	}
+	return false;
+}
+
+static bool
+text_hits(
+    const struct scrub_search *q, const struct dcm_elem *e, struct slice v)
+{
+	struct buf norm = BUF_MAX(v.n + 1);
+	bool hit;
+
+	if (v.n >= 8 && memchr(v.p, '.', v.n) != NULL && names_uid(q, v))
+		return true;
+	if (e->vr != VR_CS && e->vr != VR_IS && e->vr != VR_DS &&
+	    e->vr != VR_TM && e->vr != VR_AS && !is_coded(e->tag))
+		return any_token_hits(q->s, v) || any_holds(q->s, v);
+	if (e->vr == VR_TM || e->vr == VR_AS)
+		return false;
+	normalise(v, &norm);
+	hit = norm.err != ERR_OK || exact_hits(q->s, buf_slice(&norm),
+					e->vr == VR_IS || e->vr == VR_DS);
+	buf_fini(&norm);
+	return hit;
+}
+
+/* Opaque bytes that stay (profiles, tables): long needles, any case. */
+static bool
+bytes_hit(const struct scrub_search *q, struct slice v)
+{
+	struct buf low = BUF_MAX(v.n + 1);
+	uint8_t *p = buf_room(&low, v.n);
+	bool hit = names_uid(q, v) || (p == NULL && v.n > 0);
+
+	for (size_t k = 0; p != NULL && k < v.n; k++)
+		p[k] = lower(v.p[k]);
+	for (uint32_t k = 0; p != NULL && k < q->s->n && !hit; k++) {
+		struct slice n = needle_text(q->s, &q->s->v[k]);
+
+		hit =
+		    n.n >= 5 && n.n <= v.n && memmem(p, v.n, n.p, n.n) != NULL;
+	}
+	buf_fini(&low);
+	return hit;
+}
+
+static bool
+element_hits(const struct scrub_search *q, const struct dcm_file *f, uint32_t i)
+{
+	const struct dcm_elem *e = &f->e[i];
+	struct slice v = dcm_value(f, i);
+	enum dcm_vr vr = (enum dcm_vr)e->vr;
+
+	if (v.n == 0 || vr == VR_SQ || vr == VR_NONE || i == f->pixels)
+		return false;
+	if (vr == VR_UI)
+		return uid_hits(q, v);
+	if (dict_vr_text(vr))
+		return text_hits(q, e, v);
+	if (vr == VR_OB || vr == VR_OW || vr == VR_UN)
+		return bytes_hit(q, v);
+	return false;
+}
+
+enum err
+scrub_search(
+    const struct scrub_search *q, const struct dcm_file *f, uint32_t *tag)
+{
+	*tag = 0;
+	for (uint32_t i = 0; i < f->n; i++) {
+		uint32_t t = f->e[i].tag;
+
+		/* Ours: the pseudonym and what we say of ourselves. */
+		if (f->e[i].depth == 0 &&
+		    (t == TAG_PATIENT_NAME || t == TAG_PATIENT_ID ||
+			t == 0x00120063))
+			continue;
+		if (t == 0x00120064) {
+			i = f->e[i].skip - 1;
+			continue;
+		}
+		if (i == f->pixels) {
+			i = f->e[i].skip - 1;
+			continue;
+		}
+		if (element_hits(q, f, i)) {
+			*tag = t;
+			return ERR_OK;
+		}
+	}
+	return ERR_OK;
+}

@@ -1,0 +1,454 @@
+/* node/imaging/helper/write.c: one pass over the element table.
+ *
+ * Levels are written in tag order whatever order they came in; lengths of
+ * sequences and items are written as defined lengths and patched once known.
+ * Group lengths, padding and what follows the dataset are not copied.  The
+ * only failure is the output buffer's. */
+#include "node/imaging/helper/write.h"
+#include "store/base/mem.h"
+
+static void put_level(struct writer *w, uint32_t parent);
+
+static void
+put_tag(struct writer *w, uint32_t tag)
+{
+	buf_u16(w->b, (uint16_t)(tag >> 16));
+	buf_u16(w->b, (uint16_t)(tag & 0xFFFFu));
+}
+
+static void
+put_head(struct writer *w, uint32_t tag, enum dcm_vr vr, uint32_t len)
+{
+	put_tag(w, tag);
+	if (w->f->syntax == SYNTAX_IMPLICIT || vr == VR_NONE) {
+		buf_u32(w->b, len);
+		return;
+	}
+	if (!dict_vr_long(vr) && len > UINT16_MAX)
+		vr = VR_UN; /* PS3.5 section 6.2.2 note 5 */
+	buf_put(w->b, dict_vr_name(vr), 2);
+	if (!dict_vr_long(vr)) {
+		buf_u16(w->b, (uint16_t)len);
+		return;
+	}
+	buf_u16(w->b, 0);
+	buf_u32(w->b, len);
+}
+
+static void
+put_value(struct writer *w, uint32_t tag, enum dcm_vr vr, struct slice v)
+{
+	bool odd = v.n % 2 != 0;
+
+	put_head(w, tag, vr, (uint32_t)(v.n + odd));
+	buf_put_slice(w->b, v);
+	if (odd)
+		buf_u8(w->b, dict_vr_text(vr) && vr != VR_UI ? ' ' : 0);
+}
+
+static void
+put_str(struct writer *w, uint32_t tag, enum dcm_vr vr, const char *s)
+{
+	put_value(w, tag, vr, slice_str(s));
+}
+
+/* A head whose length is patched by close_len(); returns where. */
+static size_t
+open_len(struct writer *w, uint32_t tag, enum dcm_vr vr)
+{
+	put_head(w, tag, vr, 0);
+	return w->b->n;
+}
+
+static void
+close_len(struct writer *w, size_t start)
+{
+	size_t n = w->b->n - start;
+
+	if (w->b->err != ERR_OK)
+		return;
+	for (size_t k = 0; k < 4; k++)
+		w->b->p[start - 4 + k] = (uint8_t)(n >> (8 * k));
+}
+
+static void
+put_code(struct writer *w, const char *value, const char *scheme,
+    const char *meaning)
+{
+	size_t item = open_len(w, TAG_ITEM, VR_NONE);
+
+	put_str(w, 0x00080100, VR_SH, value);
+	put_str(w, 0x00080102, VR_SH, scheme);
+	put_str(w, 0x00080104, VR_LO, meaning);
+	close_len(w, item);
+}
+
+/* Only options really done are stamped (domain.md 3). */
+static void
+put_methods(struct writer *w)
+{
+	size_t sq = open_len(w, 0x00120064, VR_SQ);
+
+	put_code(
+	    w, "113100", "DCM", "Basic Application Confidentiality Profile");
+	if (w->rules.patient)
+		put_code(w, "113108", "DCM",
+		    "Retain Patient Characteristics Option");
+	if (w->rules.safe_private)
+		put_code(w, "113111", "DCM", "Retain Safe Private Option");
+	close_len(w, sq);
+}
+
+static void
+put_ours(struct writer *w, uint32_t tag)
+{
+	switch (tag) {
+	case TAG_PATIENT_NAME: put_str(w, tag, VR_PN, w->ctx->subject); break;
+	case TAG_PATIENT_ID: put_str(w, tag, VR_LO, w->ctx->subject); break;
+	case 0x00120062: put_str(w, tag, VR_CS, "YES"); break;
+	case 0x00120063:
+		put_str(w, tag, VR_LO,
+		    w->rules.patient
+			? "Pesscara " PSC_VERSION " trial-imaging\\PS3.15 E.1-1"
+			: "Pesscara " PSC_VERSION " basic\\PS3.15 E.1-1");
+		break;
+	case 0x00120064: put_methods(w); break;
+	default:
+		put_str(w, tag, VR_CS, "REMOVED"); /* (0028,0303) */
+		break;
+	}
+}
+
+static const uint32_t ours[] = { TAG_PATIENT_NAME, TAG_PATIENT_ID, 0x00120062,
+	0x00120063, 0x00120064, 0x00280303 };
+#define N_OURS (sizeof(ours) / sizeof(ours[0]))
+
+bool
+write_map_uid(const struct writer *w, struct slice uid, struct slice *out)
+{
+	uint32_t at;
+
+	*out = uid;
+	if (uid.n == 0)
+		return true;
+	if (!uids_mappable(uid)) {
+		const struct slice standard = SLICE_LIT("1.2.840.10008.");
+
+		return uid.n <= IMG_UID_MAX && uid.n > standard.n &&
+		       memcmp(uid.p, standard.p, standard.n) == 0;
+	}
+	at = uids_find(w->uids, uid);
+	if (at == UIDS_NONE || at >= w->ctx->n_uids)
+		return false;
+	if (w->ctx->new_uids[at] != NULL)
+		*out = slice_str(w->ctx->new_uids[at]);
+	return true;
+}
+
+static void
+put_uids(struct writer *w, uint32_t i)
+{
+	struct buf v = BUF_MAX(w->f->e[i].len / 2 * (IMG_UID_MAX + 1) + 256);
+	struct slice all = dcm_value(w->f, i);
+	struct slice one;
+
+	for (uint32_t k = 0; dcm_nth(all, k, &one); k++) {
+		if (k > 0)
+			buf_u8(&v, '\\');
+		if (write_map_uid(w, one, &one))
+			buf_put_slice(&v, one);
+		else
+			w->unmapped = true;
+	}
+	if (v.err != ERR_OK)
+		w->err = v.err;
+	put_value(w, w->f->e[i].tag, VR_UI, buf_slice(&v));
+	buf_fini(&v);
+}
+
+static void
+put_text(struct writer *w, uint32_t i)
+{
+	const struct dcm_elem *e = &w->f->e[i];
+	struct slice v = dcm_trimmed(w->f, i);
+	struct buf t = BUF_MAX(v.n + 1);
+	struct slice out = v;
+	bool coded = e->tag >= 0x00080100 && e->tag <= 0x00080122;
+
+	/* Coded values are never cleaned: the search at the end decides. */
+	if (!coded && scrub_clean(w->scrub, v, &t)) {
+		w->cleaned = true;
+		out = dcm_trim(buf_slice(&t));
+		if (out.n == 0)
+			out = SLICE_LIT("REMOVED");
+	}
+	if (t.err != ERR_OK)
+		w->err = t.err;
+	put_value(w, e->tag, (enum dcm_vr)e->vr, out);
+	buf_fini(&t);
+}
+
+static void
+put_items(struct writer *w, uint32_t i)
+{
+	const struct dcm_elem *e = &w->f->e[i];
+	size_t sq = open_len(w, e->tag, VR_SQ);
+
+	for (uint32_t k = i + 1; k < e->skip; k = w->f->e[k].skip) {
+		size_t item = open_len(w, TAG_ITEM, VR_NONE);
+
+		put_level(w, k);
+		close_len(w, item);
+	}
+	close_len(w, sq);
+}
+
+/* Values that say nothing, well-formed for their VR. */
+static struct slice
+dummy_of(enum dcm_vr vr)
+{
+	static const uint8_t zero[8];
+
+	if (vr == VR_DA)
+		return SLICE_LIT("19000101");
+	if (vr == VR_DT)
+		return SLICE_LIT("19000101000000");
+	if (vr == VR_TM)
+		return SLICE_LIT("000000");
+	if (vr == VR_AS)
+		return SLICE_LIT("000Y");
+	if (vr == VR_DS || vr == VR_IS)
+		return SLICE_LIT("0");
+	if (dict_vr_text(vr))
+		return SLICE_LIT("REMOVED");
+	if (vr == VR_FD || vr == VR_OD || vr == VR_OV || vr == VR_SV ||
+	    vr == VR_UV)
+		return slice_of(zero, 8);
+	if (vr == VR_US || vr == VR_SS || vr == VR_OB || vr == VR_OW ||
+	    vr == VR_UN)
+		return slice_of(zero, 2);
+	return slice_of(zero, 4);
+}
+
+static void
+put_dummy(struct writer *w, uint32_t i)
+{
+	const struct dcm_elem *e = &w->f->e[i];
+	size_t sq;
+
+	if (e->vr != VR_SQ) {
+		put_value(w, e->tag, (enum dcm_vr)e->vr,
+		    dummy_of((enum dcm_vr)e->vr));
+		return;
+	}
+	/* A code that names a person is replaced as a whole; in other
+	 * sequences each element of each item has a rule of its own. */
+	if (e->tag != 0x00401101) {
+		put_items(w, i);
+		return;
+	}
+	sq = open_len(w, e->tag, VR_SQ);
+	put_code(w, "REMOVED", "99REMOVED", "Removed");
+	close_len(w, sq);
+}
+
+static void
+put_kept(struct writer *w, uint32_t i)
+{
+	const struct dcm_elem *e = &w->f->e[i];
+
+	if (e->vr == VR_SQ) {
+		put_items(w, i);
+	} else if (e->undefined) { /* encapsulated: fragments as they are */
+		put_head(w, e->tag, (enum dcm_vr)e->vr, DCM_LEN_UNDEF);
+		buf_put_slice(w->b, dcm_value(w->f, i));
+		put_tag(w, TAG_SEQ_END);
+		buf_u32(w->b, 0);
+	} else {
+		put_value(w, e->tag, (enum dcm_vr)e->vr, dcm_value(w->f, i));
+	}
+}
+
+static void
+put_standard(struct writer *w, uint32_t i)
+{
+	const struct dcm_elem *e = &w->f->e[i];
+
+	switch (rules_fate(&w->rules, w->f, i)) {
+	case FATE_DROP:
+		if (e->tag >> 24 == 0x60)
+			w->overlays = true;
+		break;
+	case FATE_EMPTY:
+		put_value(w, e->tag, (enum dcm_vr)e->vr, (struct slice){ 0 });
+		break;
+	case FATE_DUMMY: put_dummy(w, i); break;
+	case FATE_KEEP: put_kept(w, i); break;
+	case FATE_TEXT: put_text(w, i); break;
+	case FATE_UID: put_uids(w, i); break;
+	}
+}
+
+/* One level of elements in tag order. */
+struct level {
+	uint32_t *at;
+	uint32_t n;
+	uint32_t creator[256]; /* of the group at hand, by block; 0 none */
+	uint32_t group;
+};
+
+static enum dcm_vr
+private_vr(const struct writer *w, const struct level *l, uint32_t i)
+{
+	uint32_t block = w->f->e[i].tag >> 8 & 0xFFu;
+
+	if (block < 0x10 || l->creator[block] == 0)
+		return VR_NONE;
+	return rules_private(dcm_trimmed(w->f, l->creator[block]),
+	    w->f->e[i].tag, dcm_value(w->f, i), (enum dcm_vr)w->f->e[i].vr);
+}
+
+/* A creator stays when something of its block does. */
+static bool
+creator_used(const struct writer *w, const struct level *l, uint32_t k)
+{
+	uint32_t tag = w->f->e[l->at[k]].tag;
+
+	for (uint32_t j = k + 1; j < l->n; j++) {
+		uint32_t t = w->f->e[l->at[j]].tag;
+
+		if (t >> 16 != tag >> 16)
+			return false;
+		if ((t >> 8 & 0xFFu) == (tag & 0xFFu) &&
+		    private_vr(w, l, l->at[j]) != VR_NONE)
+			return true;
+	}
+	return false;
+}
+
+static void
+put_private(struct writer *w, struct level *l, uint32_t k)
+{
+	uint32_t i = l->at[k];
+	uint32_t tag = w->f->e[i].tag;
+	uint32_t el = tag & 0xFFFFu;
+	enum dcm_vr vr;
+
+	if (!w->rules.safe_private)
+		return;
+	if (tag >> 16 != l->group) {
+		memset(l->creator, 0, sizeof(l->creator));
+		l->group = tag >> 16;
+	}
+	if (el >= 0x10 && el <= 0xFF) {
+		l->creator[el] = i;
+		if (creator_used(w, l, k))
+			put_value(w, tag, VR_LO, dcm_trimmed(w->f, i));
+		return;
+	}
+	vr = private_vr(w, l, i);
+	if (vr != VR_NONE)
+		put_value(w, tag, vr, dcm_value(w->f, i));
+}
+
+static int
+by_tag(const void *a, const void *b, void *ctx)
+{
+	const struct dcm_file *f = ctx;
+	uint32_t i = *(const uint32_t *)a;
+	uint32_t j = *(const uint32_t *)b;
+
+	if (f->e[i].tag != f->e[j].tag)
+		return f->e[i].tag < f->e[j].tag ? -1 : 1;
+	return i < j ? -1 : i > j;
+}
+
+static bool
+read_level(struct writer *w, uint32_t parent, struct level *l)
+{
+	uint32_t from;
+	uint32_t to;
+
+	dcm_level(w->f, parent, &from, &to);
+	for (uint32_t i = from; i < to; i = w->f->e[i].skip)
+		l->n++;
+	if (l->n == 0)
+		return true;
+	l->at = mem_array(l->n, sizeof(*l->at));
+	if (l->at == NULL) {
+		w->err = ERR_NOMEM;
+		return false;
+	}
+	l->n = 0;
+	for (uint32_t i = from; i < to; i = w->f->e[i].skip)
+		l->at[l->n++] = i;
+	if (w->f->unsorted)
+		qsort_r(l->at, l->n, sizeof(*l->at), by_tag,
+		    (struct dcm_file *)(uintptr_t)w->f);
+	return true;
+}
+
+static void
+put_level(struct writer *w, uint32_t parent)
+{
+	struct level l = { 0 };
+	size_t mine = parent == DCM_NONE ? 0 : N_OURS;
+	uint32_t last = DCM_NONE;
+
+	if (w->err != ERR_OK || !read_level(w, parent, &l))
+		return;
+	for (uint32_t k = 0; k < l.n && w->b->err == ERR_OK; k++) {
+		uint32_t tag = w->f->e[l.at[k]].tag;
+		bool twice = tag == last;
+
+		last = tag;
+		while (mine < N_OURS && ours[mine] < tag)
+			put_ours(w, ours[mine++]);
+		if (mine < N_OURS && ours[mine] == tag)
+			continue; /* ours comes before the next tag */
+		w->duplicates = w->duplicates || twice;
+		if (twice)
+			continue;
+		if (dcm_tag_private(tag))
+			put_private(w, &l, k);
+		else
+			put_standard(w, l.at[k]);
+	}
+	while (mine < N_OURS)
+		put_ours(w, ours[mine++]);
+	mem_free(l.at);
+}
+
+static void
+put_meta(struct writer *w)
+{
+	struct dcm_file explicit_file = { .syntax = SYNTAX_EXPLICIT };
+	struct writer m = { .f = &explicit_file, .b = w->b };
+	char class[IMG_UID_MAX + 1];
+	size_t start;
+
+	dcm_text(w->f, TAG_SOP_CLASS, class, sizeof(class));
+	if (class[0] == '\0')
+		dcm_text(w->f, TAG_META_SOP_CLASS, class, sizeof(class));
+	buf_put_zero(w->b, 128);
+	buf_put_str(w->b, "DICM");
+	put_head(&m, 0x00020000, VR_UL, 4);
+	buf_u32(w->b, 0);
+	start = w->b->n;
+	put_value(&m, 0x00020001, VR_OB, slice_of("\0\1", 2));
+	put_str(&m, TAG_META_SOP_CLASS, VR_UI, class);
+	put_str(&m, TAG_META_SOP_UID, VR_UI, w->sop_uid);
+	put_str(&m, TAG_META_SYNTAX, VR_UI, w->f->transfer_syntax);
+	put_str(&m, 0x00020012, VR_UI, WRITE_IMPLEMENTATION_UID);
+	put_str(&m, 0x00020013, VR_SH, WRITE_IMPLEMENTATION_NAME);
+	close_len(&m, start);
+}
+
+enum err
+write_object(struct writer *w)
+{
+	put_meta(w);
+	put_level(w, DCM_NONE);
+	w->duplicates = w->duplicates || w->f->duplicates;
+	return w->err != ERR_OK ? w->err : w->b->err;
+}
