@@ -20,12 +20,16 @@ enum role {
 	ROLE_RUNNER = 4, /* reads, writes derived versions only */
 	ROLE_READER = 5,
 	ROLE_AUDITOR = 6, /* metadata and logs */
-	ROLE_HUB = 7,	  /* ciphertext only, every compartment */
+	ROLE_HUB = 7,     /* ciphertext only, every compartment */
 };
 const char *role_text(enum role r); /* "writer" ...; "?" if unknown */
 enum err role_parse(struct slice text, enum role *out) PSC_MUST_USE;
 
-enum member_kind { MEMBER_GENESIS = 1, MEMBER_COMPARTMENT = 3, MEMBER_GRANT = 4 };
+enum member_kind {
+	MEMBER_GENESIS = 1,
+	MEMBER_COMPARTMENT = 3,
+	MEMBER_GRANT = 4
+};
 
 #define COMPARTMENT_ALL 0xFFFFu /* grants of registrar, admin, hub */
 
@@ -61,17 +65,21 @@ const struct member_grant *member_grant(const struct member *m, uint32_t i);
 bool member_is_registrar(const struct member *m, const struct cry_sign_pk *d);
 bool member_is_member(const struct member *m, const struct cry_sign_pk *d);
 /* May this device receive this compartment's ops (hubs: ciphertext)? */
-bool member_may_receive(const struct member *m, const struct cry_sign_pk *d,
-    uint16_t compartment);
+bool member_may_receive(
+    const struct member *m, const struct cry_sign_pk *d, uint16_t compartment);
+/* May it be served the compartment's chunks? (not an auditor) */
+bool member_may_fetch(
+    const struct member *m, const struct cry_sign_pk *d, uint16_t compartment);
+bool member_is_hub(const struct member *m, const struct cry_sign_pk *d);
 /* May it hold the compartment's key? (never a hub) */
-bool member_may_read(const struct member *m, const struct cry_sign_pk *d,
-    uint16_t compartment);
+bool member_may_read(
+    const struct member *m, const struct cry_sign_pk *d, uint16_t compartment);
 /* May an op of this kind by this device stand?  derived: the op says it is a
  * derived version (runner). */
-bool member_may_write(const struct member *m, const struct cry_sign_pk *d,
-    uint16_t compartment);
-bool member_may_write_original(const struct member *m,
-    const struct cry_sign_pk *d, uint16_t compartment);
+bool member_may_write(
+    const struct member *m, const struct cry_sign_pk *d, uint16_t compartment);
+bool member_may_write_original(
+    const struct member *m, const struct cry_sign_pk *d, uint16_t compartment);
 
 /* --- keys and texts, for members that are not hubs --- */
 struct member_keys {
@@ -81,7 +89,7 @@ struct member_keys {
 		uint16_t compartment;
 		uint32_t epoch;
 		struct cry_key content; /* E_e */
-		struct cry_key ladder;	/* L_e */
+		struct cry_key ladder;  /* L_e */
 	} k[LIM_COMPARTMENTS];
 };
 /* Open what the chain's grants seal to us; merges over all records. */
@@ -122,16 +130,21 @@ struct invite_addr {
 struct invite {
 	struct share_id share;
 	struct cry_sign_pk registrar; /* device key of the registrar */
-	uint64_t expires_s;	      /* unix time */
+	uint64_t expires_s;           /* unix time */
 	uint8_t secret[16];
 	uint32_t n_addrs;
 	struct invite_addr addrs[4];
 };
+/* Hosts refuse claims on an expired invite; a clock is theirs. */
+bool invite_expired(const struct invite *v, uint64_t now_s);
 /* "psi1" + base32, with a check value. */
 enum err invite_encode(const struct invite *v, struct buf *out) PSC_MUST_USE;
 enum err invite_decode(struct slice text, struct invite *out) PSC_MUST_USE;
+#define CLAIM_BYTES_MAX 512u
 /* Public id of an invite: hash of its secret. */
-struct invite_id { uint8_t b[16]; };
+struct invite_id {
+	uint8_t b[16];
+};
 void invite_id(const struct invite *v, struct invite_id *out);
 /* The joiner's claim: certificate, site name, authenticated and sealed by the
  * secret, so that the hub that carries it learns neither. */
@@ -140,7 +153,7 @@ enum err claim_build(const struct invite *v, const struct cry_identity *me,
 /* Which invite a claim is for (clear), to look up the secret. */
 enum err claim_invite(struct slice claim, struct invite_id *out) PSC_MUST_USE;
 enum err claim_open(struct slice claim, const struct invite *v,
-    struct cry_device_pub *device, char site_name[LIM_NAME_BYTES + 1])
-    PSC_MUST_USE;
+    struct cry_device_pub *device,
+    char site_name[LIM_NAME_BYTES + 1]) PSC_MUST_USE;
 
 #endif

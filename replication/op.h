@@ -10,8 +10,21 @@
 #include "crypto/crypto.h"
 #include "store/base/limits.h"
 
-struct share_id { uint8_t b[32]; }; /* BLAKE2b-256 of the genesis record */
-struct feed_id { uint8_t b[16]; };
+/* Chunks one op may name; a bigger series is several ops. */
+#define OP_CHUNKS_MAX 16384u
+/* One chunk's ciphertext: a piece of LIM_PIECE_BYTES, padding and tag. */
+#define OP_CHUNK_BYTES_MAX (LIM_PIECE_BYTES + 256 * KIB)
+#define OP_PACKING_BYTES_MAX (5u + 36u * OP_CHUNKS_MAX)
+/* All ops under one signed head travel in one message: authors sign a head
+ * before a run's ops add up to more than this. */
+#define OP_RUN_BYTES_MAX (LIM_MESSAGE_BYTES - 32 * KIB)
+
+struct share_id {
+	uint8_t b[32];
+}; /* BLAKE2b-256 of the genesis record */
+struct feed_id {
+	uint8_t b[16];
+};
 
 /* Who writes: one device's log in one compartment, one incarnation. */
 struct op_feed {
@@ -37,11 +50,11 @@ struct op_header {
 	struct feed_id feed;
 	uint64_t seq; /* from 1, dense */
 	uint64_t lamport;
-	uint64_t wall_ms; /* shown, never decides */
+	uint64_t wall_ms;   /* shown, never decides */
 	struct cry_id prev; /* op id of seq - 1; zero for seq 1 */
 	struct cry_id payload_hash;
 	struct cry_id packing_hash; /* zero when there is no packing list */
-	uint32_t payload_len; /* nonce and tag included */
+	uint32_t payload_len;       /* nonce and tag included */
 	uint32_t packing_len;
 	uint16_t n_deps;
 	struct cry_id deps[LIM_OP_DEPS];
@@ -90,8 +103,8 @@ struct op_head {
 	struct cry_sig sig;
 };
 void op_head_sign(struct op_head *h, const struct cry_sign_sk *sk);
-enum err op_head_verify(const struct op_head *h,
-    const struct cry_sign_pk *device) PSC_MUST_USE;
+enum err op_head_verify(
+    const struct op_head *h, const struct cry_sign_pk *device) PSC_MUST_USE;
 void op_head_encode(const struct op_head *h, struct buf *out);
 enum err op_head_decode(struct slice in, struct op_head *out) PSC_MUST_USE;
 

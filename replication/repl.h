@@ -24,8 +24,8 @@ typedef uint32_t repl_conn; /* host's number for a connection, never 0 */
 
 struct repl_opts {
 	struct cry_device_pub me;
-	uint64_t seed;		      /* all randomness of the core */
-	uint32_t chunk_window;	      /* chunks asked and not yet here, a peer */
+	uint64_t seed;         /* all randomness of the core */
+	uint32_t chunk_window; /* chunks asked and not yet here, a peer */
 	uint64_t now_ms;
 };
 
@@ -38,15 +38,15 @@ struct repl_ops { /* a run of one feed's ops that ends at a signed head */
 
 enum repl_ev_kind {
 	RE_TICK = 1,
-	RE_SHARE,     /* member chain known at start, or just joined: records */
-	RE_FEED,      /* feed known at start: feed + head */
-	RE_JOIN,      /* we want to join: share, registrar, claim */
-	RE_MEMBER,    /* a membership record we signed is durable: share, record */
-	RE_LOCAL,     /* ops we wrote are durable: ops */
-	RE_WANT,      /* share, compartment, cid, c_len, urgent */
+	RE_SHARE,  /* member chain known at start, or just joined: records */
+	RE_FEED,   /* feed known at start: feed + head */
+	RE_JOIN,   /* we want to join: share, registrar, claim */
+	RE_MEMBER, /* a membership record we signed is durable: share, record */
+	RE_LOCAL,  /* ops we wrote are durable: ops */
+	RE_WANT,   /* share, compartment, cid, c_len, urgent */
 	RE_CONN_UP,   /* conn, initiator, peer, hash */
 	RE_CONN_DOWN, /* conn */
-	RE_MSG,	      /* conn, type, bytes */
+	RE_MSG,       /* conn, type, bytes */
 	RE_SENT,      /* conn's backlog fell below the low mark */
 	RE_FETCHED,   /* token, err, ops | bytes */
 	RE_PERSISTED, /* token, err */
@@ -75,16 +75,16 @@ struct repl_event {
 };
 
 enum repl_fx_kind {
-	RX_SEND = 1,	   /* conn, cls, type, bytes */
-	RX_CLOSE,	   /* conn, err, why */
-	RX_FETCH_OPS,	   /* token, feed, from_seq, bytes_max: answer ops up to a
-			      signed head, at least one head's run */
-	RX_FETCH_CHUNK,	   /* token, share, compartment, cid: only if a live op
-			      of the compartment names it, else ERR_NOTFOUND */
-	RX_PERSIST_OPS,	   /* token, ops */
+	RX_SEND = 1,    /* conn, cls, type, bytes */
+	RX_CLOSE,       /* conn, err, why */
+	RX_FETCH_OPS,   /* token, feed, from_seq, bytes_max: answer ops up to a
+			   signed head, at least one head's run */
+	RX_FETCH_CHUNK, /* token, share, compartment, cid: only if a live op
+			   of the compartment names it, else ERR_NOTFOUND */
+	RX_PERSIST_OPS, /* token, ops */
 	RX_PERSIST_CHUNK,  /* token, cid, bytes */
 	RX_PERSIST_MEMBER, /* token, share, seq, bytes; seq 0: a share joined */
-	RX_CLAIM,	   /* share, bytes: decide, and send RE_MEMBER if so */
+	RX_CLAIM,          /* share, bytes: decide, and send RE_MEMBER if so */
 };
 
 /* Valid until the next repl_step; slices borrow the core's memory, which is
@@ -122,20 +122,20 @@ enum err repl_step(struct repl *r, const struct repl_event *ev,
 uint64_t repl_deadline_ms(const struct repl *r);
 
 /* --- questions --- */
-const struct member *repl_member(const struct repl *r,
-    const struct share_id *share); /* NULL: not ours */
+const struct member *repl_member(
+    const struct repl *r, const struct share_id *share); /* NULL: not ours */
 /* Frontier root and op count of a compartment (protocol.md section 6). */
 void repl_root(const struct repl *r, const struct share_id *share,
     uint16_t compartment, struct cry_id *root, uint64_t *ops);
 /* Heads of a compartment's feeds: the deps and lamport of a new op. */
-uint64_t repl_lamport(const struct repl *r, const struct share_id *share,
-    uint16_t compartment);
+uint64_t repl_lamport(
+    const struct repl *r, const struct share_id *share, uint16_t compartment);
 
 struct repl_peer_status {
 	repl_conn conn;
 	struct cry_device_pub peer;
-	uint64_t lag_ops;   /* they have and we lack, as far as known */
-	bool in_sync;	    /* roots of all common compartments equal */
+	uint64_t lag_ops; /* they have and we lack, as far as known */
+	bool in_sync;     /* roots of all common compartments equal */
 	uint64_t bytes_rx, bytes_tx; /* message bodies */
 	uint64_t chunks_rx, chunks_tx;
 };

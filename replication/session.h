@@ -18,7 +18,7 @@ struct sess;
 
 struct sess_params {
 	bool initiator;
-	const struct cry_identity *me;	 /* outlives the session */
+	const struct cry_identity *me;   /* outlives the session */
 	struct cry_box_pk remote_static; /* initiator */
 };
 

@@ -1,0 +1,422 @@
+/* replication/member.c: the state a chain of membership records leads to.
+ *
+ * A record is applied only if it continues the chain, carries signatures of k
+ * registrars and makes sense; everything is checked before anything changes,
+ * so an error leaves the state as it was. */
+#include "replication/member_internal.h"
+
+#include "store/base/mem.h"
+
+static bool
+same_sign(const struct cry_sign_pk *a, const struct cry_sign_pk *b)
+{
+	return memcmp(a->b, b->b, sizeof(a->b)) == 0;
+}
+
+/* k different registrars signed the body. */
+static enum err
+signatures_check(const struct member *m, const struct member_record *r)
+{
+	struct rd s = rd_init(r->sigs);
+	uint32_t seen = 0, good = 0;
+
+	for (uint8_t i = 0; i < r->n_sigs; i++) {
+		uint8_t who = rd_u8(&s);
+		struct cry_sig sig;
+
+		rd_copy(&s, sig.b, sizeof(sig.b));
+		if (who >= m->n_registrars || (seen & 1u << who) != 0)
+			return ERR_MALFORMED;
+		seen |= 1u << who;
+		if (cry_verify(&m->registrar[who].sign, MEMBER_SIG_DOMAIN,
+			r->body, &sig) != ERR_OK)
+			return ERR_AUTH;
+		good++;
+	}
+	return good >= m->k ? ERR_OK : ERR_AUTH;
+}
+
+/* Room for one more, so that the change itself cannot fail. */
+static enum err
+reserve(struct member *m)
+{
+	void *p;
+	uint32_t cap;
+
+	if (m->n_records == MEMBER_RECORDS_MAX)
+		return ERR_LIMIT;
+	if (m->n_records == m->cap_records) {
+		cap = m->cap_records == 0 ? 8 : m->cap_records * 2;
+		p = mem_grow(m->records, cap, sizeof(*m->records));
+		if (p == NULL)
+			return ERR_NOMEM;
+		m->records = p;
+		m->cap_records = cap;
+	}
+	if (m->n_grants == m->cap_grants) {
+		cap = m->cap_grants == 0 ? 8 : m->cap_grants * 2;
+		p = mem_grow(m->grants, cap, sizeof(*m->grants));
+		if (p == NULL)
+			return ERR_NOMEM;
+		m->grants = p;
+		m->cap_grants = cap;
+	}
+	return ERR_OK;
+}
+
+static enum err
+record_add(struct member *m, const struct member_record *r, struct slice raw)
+{
+	struct record_bytes *b = &m->records[m->n_records];
+	uint8_t *p = mem_new(raw.n);
+
+	if (p == NULL)
+		return ERR_NOMEM;
+	memcpy(p, raw.p, raw.n);
+	b->p = p;
+	b->n = raw.n;
+	b->id = r->id;
+	m->n_records++;
+	return ERR_OK;
+}
+
+static void
+grant_add(struct member *m, const struct member_grant *g, uint32_t record)
+{
+	for (uint32_t i = 0; i < m->n_grants; i++) {
+		const struct member_grant *o = &m->grants[i].g;
+
+		if (same_sign(&o->device.sign, &g->device.sign) &&
+		    o->role == g->role && o->compartment == g->compartment)
+			return; /* granted again: keys may be new */
+	}
+	m->grants[m->n_grants].g = *g;
+	m->grants[m->n_grants].record = record;
+	m->n_grants++;
+}
+
+enum err
+member_new(struct slice genesis, struct member **out)
+{
+	static const struct share_id no_share;
+	static const struct cry_id no_prev;
+	struct member_record r;
+	struct member_grant own;
+	struct member *m;
+	struct genesis g;
+	enum err e;
+
+	if ((e = record_decode(genesis, &r)) != ERR_OK)
+		return e;
+	if (r.kind != MEMBER_GENESIS || r.seq != 0 ||
+	    memcmp(&r.share, &no_share, sizeof(no_share)) != 0 ||
+	    memcmp(&r.prev, &no_prev, sizeof(no_prev)) != 0)
+		return ERR_MALFORMED;
+	if ((e = genesis_decode(r.content, &g)) != ERR_OK)
+		return e;
+	if ((m = mem_new(sizeof(*m))) == NULL)
+		return ERR_NOMEM;
+	memcpy(m->share.b, r.id.b, sizeof(m->share.b));
+	m->identified = (g.policy & GENESIS_IDENTIFIED) != 0;
+	m->k = g.k;
+	m->n_registrars = g.n;
+	memcpy(m->registrar, g.registrar, sizeof(m->registrar));
+	if ((e = signatures_check(m, &r)) != ERR_OK ||
+	    (e = reserve(m)) != ERR_OK ||
+	    (e = record_add(m, &r, genesis)) != ERR_OK)
+		goto fail;
+	own = (struct member_grant){ .device = g.registrar[0],
+		.role = ROLE_REGISTRAR,
+		.compartment = COMPARTMENT_ALL };
+	grant_add(m, &own, 0);
+	*out = m;
+	return ERR_OK;
+fail:
+	member_free(m);
+	return e;
+}
+
+void
+member_free(struct member *m)
+{
+	if (m == NULL)
+		return;
+	for (uint32_t i = 0; i < m->n_records; i++)
+		mem_free(m->records[i].p);
+	mem_free(m->records);
+	mem_free(m->grants);
+	mem_free(m);
+}
+
+/* Seen this number already: the same record again, or proof that a registrar
+ * signed two (rulings.md 21). */
+static enum err
+seen_before(const struct member *m, const struct member_record *r)
+{
+	enum err e;
+
+	if (memcmp(&m->records[r->seq].id, &r->id, sizeof(r->id)) == 0)
+		return ERR_EXISTS;
+	if (r->seq == 0)
+		return ERR_MALFORMED;
+	if ((e = signatures_check(m, r)) != ERR_OK)
+		return e;
+	return ERR_DENIED;
+}
+
+static const struct compartment_state *
+compartment_find(const struct member *m, uint16_t no)
+{
+	for (uint32_t i = 0; i < m->n_compartments; i++) {
+		if (m->compartments[i].number == no)
+			return &m->compartments[i];
+	}
+	return NULL;
+}
+
+static enum err
+compartment_check(const struct member *m, const struct compartment_rec *c)
+{
+	if (m->n_compartments == LIM_COMPARTMENTS)
+		return ERR_LIMIT;
+	if (c->number != m->n_compartments + 1 || c->epoch != 1)
+		return ERR_MALFORMED;
+	return ERR_OK;
+}
+
+static bool
+role_is_wide(enum role role)
+{
+	return role == ROLE_ADMIN || role == ROLE_HUB;
+}
+
+enum err
+member_grant_check(const struct member *m, const struct member_grant *g)
+{
+	if (g->role == ROLE_REGISTRAR)
+		return ERR_UNSUPPORTED; /* needs a REGISTRARS record */
+	if (g->role < ROLE_ADMIN || g->role > ROLE_HUB)
+		return ERR_UNSUPPORTED;
+	if (g->compartment == COMPARTMENT_ALL)
+		return ERR_OK;
+	if (role_is_wide(g->role))
+		return ERR_MALFORMED;
+	return compartment_find(m, g->compartment) != NULL ? ERR_OK
+							   : ERR_MALFORMED;
+}
+
+static enum err
+apply_compartment(
+    struct member *m, const struct member_record *r, struct slice raw)
+{
+	struct compartment_rec c;
+	enum err e;
+
+	if ((e = compartment_decode(r->content, &c)) != ERR_OK ||
+	    (e = compartment_check(m, &c)) != ERR_OK ||
+	    (e = record_add(m, r, raw)) != ERR_OK)
+		return e;
+	m->compartments[m->n_compartments++] = (struct compartment_state){
+		.number = c.number, .epoch = c.epoch, .record = m->n_records - 1
+	};
+	return ERR_OK;
+}
+
+static enum err
+apply_grant(struct member *m, const struct member_record *r, struct slice raw)
+{
+	struct member_grant out;
+	struct grant_rec g;
+	enum err e;
+
+	if ((e = grant_decode(r->content, &g)) != ERR_OK)
+		return e;
+	out = (struct member_grant){ .device = g.device,
+		.role = (enum role)g.role,
+		.compartment = g.compartment };
+	if ((e = member_grant_check(m, &out)) != ERR_OK ||
+	    (e = record_add(m, r, raw)) != ERR_OK)
+		return e;
+	grant_add(m, &out, m->n_records - 1);
+	return ERR_OK;
+}
+
+enum err
+member_apply(struct member *m, struct slice raw)
+{
+	struct member_record r;
+	enum err e;
+
+	if ((e = record_decode(raw, &r)) != ERR_OK)
+		return e;
+	if (r.seq < m->n_records)
+		return seen_before(m, &r);
+	if (r.seq > m->n_records)
+		return ERR_AGAIN;
+	if (memcmp(&r.share, &m->share, sizeof(m->share)) != 0)
+		return ERR_MALFORMED;
+	if ((e = signatures_check(m, &r)) != ERR_OK)
+		return e;
+	if (memcmp(&r.prev, member_head(m), sizeof(r.prev)) != 0)
+		return ERR_DENIED; /* signed, but grows on another branch */
+	if ((e = reserve(m)) != ERR_OK)
+		return e;
+	if (r.kind == MEMBER_COMPARTMENT)
+		return apply_compartment(m, &r, raw);
+	if (r.kind == MEMBER_GRANT)
+		return apply_grant(m, &r, raw);
+	return ERR_UNSUPPORTED;
+}
+
+/* --- questions --- */
+
+const struct share_id *
+member_share(const struct member *m)
+{
+	return &m->share;
+}
+
+uint64_t
+member_seq(const struct member *m)
+{
+	return m->n_records - 1;
+}
+
+const struct cry_id *
+member_head(const struct member *m)
+{
+	return &m->records[m->n_records - 1].id;
+}
+
+struct slice
+member_record(const struct member *m, uint64_t i)
+{
+	REQUIRE(i < m->n_records);
+	return slice_of(m->records[i].p, m->records[i].n);
+}
+
+uint32_t
+member_n_compartments(const struct member *m)
+{
+	return m->n_compartments;
+}
+
+uint16_t
+member_compartment(const struct member *m, uint32_t i)
+{
+	REQUIRE(i < m->n_compartments);
+	return m->compartments[i].number;
+}
+
+uint32_t
+member_epoch(const struct member *m, uint16_t compartment)
+{
+	const struct compartment_state *c = compartment_find(m, compartment);
+
+	return c == NULL ? 0 : c->epoch;
+}
+
+uint32_t
+member_n_grants(const struct member *m)
+{
+	return m->n_grants;
+}
+
+const struct member_grant *
+member_grant(const struct member *m, uint32_t i)
+{
+	REQUIRE(i < m->n_grants);
+	return &m->grants[i].g;
+}
+
+bool
+member_allow_identified(const struct member *m)
+{
+	return m->identified;
+}
+
+bool
+member_is_registrar(const struct member *m, const struct cry_sign_pk *d)
+{
+	for (uint8_t i = 0; i < m->n_registrars; i++) {
+		if (same_sign(&m->registrar[i].sign, d))
+			return true;
+	}
+	return false;
+}
+
+#define R(role) (1u << (role))
+#define ROLES_ANY 0xFFFFFFFFu
+#define ROLES_READ                                                             \
+	(R(ROLE_REGISTRAR) | R(ROLE_ADMIN) | R(ROLE_WRITER) | R(ROLE_RUNNER) | \
+	    R(ROLE_READER) | R(ROLE_AUDITOR))
+#define ROLES_FETCH ((ROLES_READ | R(ROLE_HUB)) & ~R(ROLE_AUDITOR))
+#define ROLES_WRITE (R(ROLE_WRITER) | R(ROLE_RUNNER))
+
+/* Has d one of these roles in this compartment?  0: in any. */
+static bool
+has_role(const struct member *m, const struct cry_sign_pk *d,
+    uint16_t compartment, uint32_t roles)
+{
+	for (uint32_t i = 0; i < m->n_grants; i++) {
+		const struct member_grant *g = &m->grants[i].g;
+
+		if ((roles & R(g->role)) == 0)
+			continue;
+		if (compartment != 0 && g->compartment != COMPARTMENT_ALL &&
+		    g->compartment != compartment)
+			continue;
+		if (same_sign(&g->device.sign, d))
+			return compartment == 0 ||
+			       compartment_find(m, compartment) != NULL;
+	}
+	return false;
+}
+
+bool
+member_is_member(const struct member *m, const struct cry_sign_pk *d)
+{
+	return has_role(m, d, 0, ROLES_ANY);
+}
+
+bool
+member_may_receive(
+    const struct member *m, const struct cry_sign_pk *d, uint16_t compartment)
+{
+	return compartment != 0 &&
+	       has_role(m, d, compartment, ROLES_READ | R(ROLE_HUB));
+}
+
+bool
+member_may_fetch(
+    const struct member *m, const struct cry_sign_pk *d, uint16_t compartment)
+{
+	return compartment != 0 && has_role(m, d, compartment, ROLES_FETCH);
+}
+
+bool
+member_may_read(
+    const struct member *m, const struct cry_sign_pk *d, uint16_t compartment)
+{
+	return compartment != 0 && has_role(m, d, compartment, ROLES_READ);
+}
+
+bool
+member_may_write(
+    const struct member *m, const struct cry_sign_pk *d, uint16_t compartment)
+{
+	return compartment != 0 && has_role(m, d, compartment, ROLES_WRITE);
+}
+
+bool
+member_may_write_original(
+    const struct member *m, const struct cry_sign_pk *d, uint16_t compartment)
+{
+	return compartment != 0 && has_role(m, d, compartment, R(ROLE_WRITER));
+}
+
+bool
+member_is_hub(const struct member *m, const struct cry_sign_pk *d)
+{
+	return has_role(m, d, 0, R(ROLE_HUB));
+}

@@ -1,0 +1,122 @@
+/* replication/member_internal.h: membership records taken apart; shared by
+ * member_*.c, not for other rooms.  Layout: docs/protocol.md section 6. */
+#ifndef PSC_REPLICATION_MEMBER_INTERNAL_H
+#define PSC_REPLICATION_MEMBER_INTERNAL_H
+
+#include "replication/member.h"
+#include "store/base/rd.h"
+
+#define MEMBER_VERSION 1u
+#define MEMBER_SIG_DOMAIN "member.1"
+#define MEMBER_SIGNERS_MAX 16u
+/* A share's life: each record is a decision of a person. */
+#define MEMBER_RECORDS_MAX 16384u
+#define MEMBER_SEALS_MAX 1100u
+#define MEMBER_SEALED_TEXT_MAX (CRY_NONCE_BYTES + 128u + CRY_TAG_BYTES)
+
+/* The clear start of every record. */
+struct member_record {
+	uint8_t kind;
+	uint16_t flags;
+	struct share_id share; /* zero in the genesis */
+	uint64_t seq;
+	struct cry_id prev;
+	uint64_t wall_ms;
+	struct slice content;
+	struct slice body; /* the signed bytes */
+	uint8_t n_sigs;    /* signatures follow the body */
+	struct slice sigs; /* n * {u8 signer, 64} */
+	struct cry_id id;  /* hash of the body */
+};
+
+#define GENESIS_IDENTIFIED 1u /* policy bit: identified data allowed */
+
+struct genesis {
+	uint8_t policy;
+	uint8_t k, n;
+	struct cry_device_pub registrar[MEMBER_SIGNERS_MAX];
+	struct slice share_name; /* sealed */
+	struct slice site_name;  /* sealed, of registrar 0 */
+	struct slice seals;
+};
+
+struct compartment_rec {
+	uint16_t number;
+	uint32_t epoch;
+	struct slice name;
+	struct slice seals;
+};
+
+struct grant_rec {
+	struct cry_device_pub device;
+	uint8_t role;
+	uint16_t compartment;
+	struct slice site_name;
+	struct slice seals;
+};
+
+/* One key sealed to one box key. */
+struct seal_rec {
+	struct cry_box_pk to;
+	struct slice box;
+};
+
+enum err record_decode(struct slice in, struct member_record *out) PSC_MUST_USE;
+enum err genesis_decode(struct slice content, struct genesis *out) PSC_MUST_USE;
+enum err compartment_decode(
+    struct slice content, struct compartment_rec *out) PSC_MUST_USE;
+enum err grant_decode(struct slice content, struct grant_rec *out) PSC_MUST_USE;
+/* The seals of any known record; empty for others. */
+enum err record_seals(
+    const struct member_record *r, struct slice *out) PSC_MUST_USE;
+/* Walk a checked seals field: false at the end. */
+bool seals_next(struct rd *r, struct seal_rec *out);
+
+/* Clear start up to and without the content. */
+void record_begin(const struct member_record *r, struct buf *out);
+/* Append content with its length, then one signature by signer 0. */
+enum err record_finish(struct buf *out, struct slice content,
+    const struct cry_sign_sk *sk) PSC_MUST_USE;
+/* Texts, sealed under the name key, length hidden below 64 characters. */
+void text_seal(const struct cry_key *name, const char *text, struct buf *out);
+enum err text_open(const struct cry_key *name, struct slice sealed,
+    char out[LIM_NAME_BYTES + 1]) PSC_MUST_USE;
+bool name_ok(const char *s); /* 1 to LIM_NAME_BYTES bytes, no control */
+
+/* The content of a seal. */
+void keys_encode(
+    const struct share_id *share, const struct member_keys *k, struct buf *out);
+enum err keys_decode(struct slice in, const struct share_id *share,
+    struct member_keys *out) PSC_MUST_USE;
+
+/* May this grant be made as the chain stands? */
+enum err member_grant_check(
+    const struct member *m, const struct member_grant *g) PSC_MUST_USE;
+
+struct compartment_state {
+	uint16_t number;
+	uint32_t epoch;
+	uint32_t record;
+};
+
+struct member {
+	struct share_id share;
+	bool identified;
+	uint8_t k, n_registrars;
+	struct cry_device_pub registrar[MEMBER_SIGNERS_MAX];
+	struct record_bytes {
+		uint8_t *p;
+		size_t n;
+		struct cry_id id;
+	} * records;
+	uint32_t n_records, cap_records;
+	struct compartment_state compartments[LIM_COMPARTMENTS];
+	uint32_t n_compartments;
+	struct grant_state {
+		struct member_grant g;
+		uint32_t record;
+	} * grants;
+	uint32_t n_grants, cap_grants;
+};
+
+#endif

@@ -1,0 +1,70 @@
+/* Membership records, invites and claims from hostile bytes. */
+#include "replication/member.h"
+#include "store/base/mem.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
+
+/* One chain, made once; hostile records must never move it. */
+static struct member *
+chain(void)
+{
+	static struct member *m;
+	struct cry_box_sk recovery;
+	struct cry_identity id;
+	struct buf rec = BUF_MAX(MIB);
+
+	if (m != NULL)
+		return m;
+	REQUIRE(cry_init() == ERR_OK);
+	cry_identity_new(&id, &recovery);
+	REQUIRE(member_build_genesis(&id, "s", "l", false, &rec) == ERR_OK);
+	REQUIRE(member_new(buf_slice(&rec), &m) == ERR_OK);
+	buf_fini(&rec);
+	return m;
+}
+
+static void
+invites(struct slice in)
+{
+	struct buf again = BUF_MAX(8 * KIB);
+	struct invite v;
+
+	if (invite_decode(in, &v) != ERR_OK)
+		return;
+	REQUIRE(invite_encode(&v, &again) == ERR_OK);
+	REQUIRE(slice_eq(in, buf_slice(&again)));
+	buf_fini(&again);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
+{
+	static const struct invite v = { .n_addrs = 0 };
+	struct slice in = slice_of(p, n);
+	char name[LIM_NAME_BYTES + 1];
+	struct cry_device_pub dev;
+	struct member *own, *m = chain();
+	struct invite_id id;
+
+	if (member_new(in, &own) == ERR_OK)
+		member_free(own);
+	REQUIRE(member_apply(m, in) != ERR_OK);
+	/* The same content as the record the chain waits for. */
+	if (n > 52) {
+		struct buf next = BUF_MAX(MIB);
+
+		buf_u8(&next, 1);
+		buf_u8(&next, (uint8_t)(3 + p[0] % 2));
+		buf_u16(&next, 0);
+		buf_put(&next, member_share(m)->b, 32);
+		buf_u64(&next, member_seq(m) + 1);
+		buf_put(&next, member_head(m)->b, 32);
+		buf_put(&next, p, n);
+		REQUIRE(member_apply(m, buf_slice(&next)) != ERR_OK);
+		buf_fini(&next);
+	}
+	invites(in);
+	(void)claim_invite(in, &id);
+	REQUIRE(claim_open(in, &v, &dev, name) != ERR_OK);
+	return 0;
+}
