@@ -42,9 +42,9 @@ prng_image(
 
 	for (i = 0; i < bytes / 2; i++) {
 		long x = (long)(i % width), y = (long)(i / width);
-		long v = 800 + x * 3 + (y * y) % 700;
+		long v = 400 + (x * x + y * y) / 400 % 2000;
 
-		v += (long)prng_below(p, 32);
+		v += (long)prng_below(p, 12);
 		if (is_signed)
 			v -= 1000;
 		out[2 * i] = (uint8_t)v;
