@@ -25,7 +25,7 @@ struct conf {
 	uint32_t n_inboxes;
 	char peers_listen[80];
 	char rest_listen[80];
-	char release_policy[512]; /* "manual" or a query */
+	char release_policy[512];   /* "manual" or a query */
 	char pseudonym_pattern[64]; /* key deid.pseudonym_pattern */
 	uint64_t limits_associations;
 	uint64_t limits_helper_memory; /* bytes */
@@ -36,15 +36,15 @@ struct conf {
 void conf_defaults(struct conf *c);
 /* Writes a first HOME/pesscara.yaml: every key with its help and default.
  * ERR_EXISTS: there is one already; ERR_MALFORMED: bad site name. */
-enum err conf_create(const char *home, const char *site, struct errmsg *em)
-    PSC_MUST_USE;
+enum err conf_create(
+    const char *home, const char *site, struct errmsg *em) PSC_MUST_USE;
 /* Reads HOME/pesscara.yaml. em: file:line and the nearest key. */
-enum err conf_load(const char *home, struct conf *out, struct errmsg *em)
-    PSC_MUST_USE;
+enum err conf_load(
+    const char *home, struct conf *out, struct errmsg *em) PSC_MUST_USE;
 /* key=value on top of the file (init --set, config set): rewrites the file
  * atomically, keeping what it does not touch.  `dicom.inboxes` takes JSON. */
-enum err conf_set(const char *home, const char *assignment,
-    struct errmsg *em) PSC_MUST_USE;
+enum err conf_set(
+    const char *home, const char *assignment, struct errmsg *em) PSC_MUST_USE;
 /* The whole config as YAML text, defaults included. */
 enum err conf_show(const struct conf *c, struct buf *out) PSC_MUST_USE;
 /* The same as one JSON object, nested like the file. */
@@ -56,7 +56,7 @@ enum err conf_parse(struct slice text, const char *name, struct conf *out,
     struct errmsg *em) PSC_MUST_USE;
 /* "HOST:PORT" or "[V6]:PORT" apart; port 0 allowed.  "off" is not an
  * address: ERR_NOTFOUND. */
-enum err conf_address(const char *text, char *host, size_t cap,
-    uint16_t *port) PSC_MUST_USE;
+enum err conf_address(
+    const char *text, char *host, size_t cap, uint16_t *port) PSC_MUST_USE;
 
 #endif

@@ -10,28 +10,28 @@
 
 struct json; /* a tree; json_free the root only */
 
-enum err json_parse(struct slice text, struct json **out, struct errmsg *em)
-    PSC_MUST_USE;
-enum err yaml_parse(struct slice text, struct json **out, struct errmsg *em)
-    PSC_MUST_USE;
+enum err json_parse(
+    struct slice text, struct json **out, struct errmsg *em) PSC_MUST_USE;
+enum err yaml_parse(
+    struct slice text, struct json **out, struct errmsg *em) PSC_MUST_USE;
 void json_free(struct json *j); /* NULL ok */
 
 /* Reading: NULL j or wrong type gives NULL / def / 0. */
 const struct json *json_get(const struct json *j, const char *key);
-const char *json_str(const struct json *j);		  /* NULL if not text */
-const char *json_get_str(const struct json *j, const char *key,
-    const char *def);
+const char *json_str(const struct json *j); /* NULL if not text */
+const char *json_get_str(
+    const struct json *j, const char *key, const char *def);
 bool json_get_bool(const struct json *j, const char *key, bool def);
 int64_t json_get_int(const struct json *j, const char *key, int64_t def);
 bool json_is_map(const struct json *j);
 bool json_is_array(const struct json *j);
-size_t json_len(const struct json *j);			  /* map or array */
+size_t json_len(const struct json *j);                      /* map or array */
 const struct json *json_at(const struct json *j, size_t i); /* array */
 /* A number that is not an integer, too. */
 double json_get_f64(const struct json *j, const char *key, double def);
 /* The i-th member of a map, in source order; NULL past the end. */
-const struct json *json_member(const struct json *j, size_t i,
-    const char **key);
+const struct json *json_member(
+    const struct json *j, size_t i, const char **key);
 
 /* Writing: an append-only writer over a buf; commas are its business.  What
  * is not UTF-8 is written as U+FFFD, a number that is not finite as null.

@@ -1,0 +1,81 @@
+/* node/conf/conf_internal.h: what the files of this room share. */
+#ifndef PSC_CONF_INTERNAL_H
+#define PSC_CONF_INTERNAL_H
+
+#include "node/conf/conf.h"
+
+/* Bounds of one tree; YAML and JSON alike. */
+#define TREE_DEPTH_MAX 64u
+#define TREE_NODES_MAX 100000u
+#define TREE_MEMBERS_MAX 4096u /* of one map */
+#define CONF_FILE_BYTES ((size_t)1 << 20)
+
+/* Where a value stands in its source: line of the key (or item), and the
+ * value's own extent in bytes. */
+struct yaml_mark {
+	const struct json *value;
+	uint32_t line;
+	size_t start;
+	size_t end;
+	bool flow; /* written in flow or scalar style */
+};
+struct yaml_marks {
+	struct yaml_mark *m;
+	uint32_t n;
+	uint32_t cap;
+};
+/* As yaml_parse; marks (may be NULL) is filled, free with yaml_marks_fini. */
+enum err yaml_load(struct slice text, struct yaml_marks *marks,
+    struct json **out, struct errmsg *em) PSC_MUST_USE;
+void yaml_marks_fini(struct yaml_marks *m);
+const struct yaml_mark *yaml_mark_of(
+    const struct yaml_marks *m, const struct json *value);
+
+enum conf_kind {
+	CONF_NAME,    /* letters, digits, '-', '_', '.' */
+	CONF_TEXT,    /* one line */
+	CONF_ADDR,    /* HOST:PORT or off */
+	CONF_AE,      /* DICOM AE title */
+	CONF_PATTERN, /* pseudonym pattern */
+	CONF_COUNT,   /* integer */
+	CONF_BYTES,   /* integer with k, m, g */
+	CONF_INBOXES,
+};
+
+/* One row of conf.def. */
+struct conf_key {
+	const char *name;
+	enum conf_kind kind;
+	size_t offset; /* in struct conf */
+	size_t size;
+	const char *def; /* default as written in the file */
+	uint64_t min;    /* of the number, or of the text's length */
+	uint64_t max;
+	const char *help;
+};
+extern const struct conf_key conf_keys[];
+extern const uint32_t conf_n_keys;
+const struct conf_key *conf_key_find(const char *name);
+/* The known key that is nearest by edit distance. */
+const char *conf_key_nearest(const char *name);
+
+/* Check one value and put it into c.  why: what is wrong with it. */
+enum err conf_value_set(struct conf *c, const struct conf_key *k,
+    const struct json *v, char *why, size_t why_cap) PSC_MUST_USE;
+/* The value as it stands in a file: quoted where YAML needs it. */
+void conf_value_put(
+    const struct conf *c, const struct conf_key *k, struct buf *out);
+/* A text as a YAML scalar. */
+void conf_text_put(struct buf *out, const char *text);
+const char *conf_kind_text(enum conf_kind k);
+
+enum err conf_file_read(
+    const char *home, struct buf *out, struct errmsg *em) PSC_MUST_USE;
+/* Atomic: temporary file, fsync, rename, fsync of the folder. */
+enum err conf_file_write(const char *home, struct slice text, bool replace,
+    struct errmsg *em) PSC_MUST_USE;
+/* With the marks, for conf_set. */
+enum err conf_check_tree(const struct json *root, const struct yaml_marks *m,
+    const char *name, struct conf *out, struct errmsg *em) PSC_MUST_USE;
+
+#endif

@@ -1,0 +1,423 @@
+/* node/conf/conf_keys.c: the table of keys, and checking one value.
+ *
+ * Happy path: conf_value_set() checks a value of the tree against its row and
+ * writes the member.  Failure: ERR_MALFORMED or ERR_LIMIT, and why holds half
+ * a sentence that the caller puts behind "file:line: key". */
+#include "node/conf/conf_internal.h"
+
+#include "store/base/mem.h"
+#include "store/base/num.h"
+
+const struct conf_key conf_keys[] = {
+#define CONF(name, kind, member, def, min, max, help)                          \
+	{ name, kind, offsetof(struct conf, member),                           \
+		sizeof(((struct conf *)NULL)->member), def, min, max, help },
+#include "node/conf/conf.def"
+#undef CONF
+};
+const uint32_t conf_n_keys = sizeof(conf_keys) / sizeof(conf_keys[0]);
+
+#define CONF_WORD_MAX 64u /* longer names are compared up to here */
+
+const struct conf_key *
+conf_key_find(const char *name)
+{
+	uint32_t i;
+
+	for (i = 0; i < conf_n_keys; i++) {
+		if (strcmp(conf_keys[i].name, name) == 0)
+			return &conf_keys[i];
+	}
+	return NULL;
+}
+
+static uint32_t
+conf_min3(uint32_t a, uint32_t b, uint32_t c)
+{
+	a = a < b ? a : b;
+	return a < c ? a : c;
+}
+
+/* Levenshtein's distance, two rows. */
+static uint32_t
+conf_distance(const char *a, const char *b)
+{
+	uint32_t row[CONF_WORD_MAX + 1], prev, keep;
+	size_t na = strnlen(a, CONF_WORD_MAX), nb = strnlen(b, CONF_WORD_MAX);
+	size_t i, j;
+
+	for (j = 0; j <= nb; j++)
+		row[j] = (uint32_t)j;
+	for (i = 1; i <= na; i++) {
+		prev = row[0];
+		row[0] = (uint32_t)i;
+		for (j = 1; j <= nb; j++) {
+			keep = row[j];
+			row[j] = conf_min3(row[j] + 1, row[j - 1] + 1,
+			    prev + (a[i - 1] != b[j - 1]));
+			prev = keep;
+		}
+	}
+	return row[nb];
+}
+
+const char *
+conf_key_nearest(const char *name)
+{
+	const char *best = conf_keys[0].name;
+	uint32_t i, d, best_d = UINT32_MAX;
+
+	for (i = 0; i < conf_n_keys; i++) {
+		d = conf_distance(name, conf_keys[i].name);
+		if (d < best_d) {
+			best_d = d;
+			best = conf_keys[i].name;
+		}
+	}
+	return best;
+}
+
+const char *
+conf_kind_text(enum conf_kind k)
+{
+	switch (k) {
+	case CONF_NAME: return "name";
+	case CONF_TEXT: return "text";
+	case CONF_ADDR: return "HOST:PORT or off";
+	case CONF_AE: return "AE title";
+	case CONF_PATTERN: return "pattern";
+	case CONF_COUNT: return "number";
+	case CONF_BYTES: return "bytes (k, m, g)";
+	case CONF_INBOXES: return "list of inboxes";
+	}
+	return "?";
+}
+
+static bool
+conf_is_name(const char *s)
+{
+	if (*s == '\0' || *s == '.' || *s == '-')
+		return false;
+	for (; *s != '\0'; s++) {
+		bool ok = (*s >= 'a' && *s <= 'z') ||
+			  (*s >= 'A' && *s <= 'Z') ||
+			  (*s >= '0' && *s <= '9') || strchr("-_.", *s) != NULL;
+
+		if (!ok)
+			return false;
+	}
+	return true;
+}
+
+/* PS3.5 section 6.2: AE has no backslash, no control, not only spaces. */
+static bool
+conf_is_ae(const char *s)
+{
+	bool seen = false;
+
+	for (; *s != '\0'; s++) {
+		if (*s < ' ' || *s > '~' || *s == '\\')
+			return false;
+		seen = seen || *s != ' ';
+	}
+	return seen;
+}
+
+static bool
+conf_is_line(const char *s)
+{
+	for (; *s != '\0'; s++) {
+		if ((unsigned char)*s < ' ' || *s == 0x7f)
+			return false;
+	}
+	return true;
+}
+
+/* Literal letters, digits, "-_." with {site} at most once and {n} or {n:0W}
+ * exactly once: two subjects can then never share a pseudonym. */
+static bool
+conf_is_pattern(const char *s)
+{
+	uint32_t sites = 0, counters = 0;
+
+	while (*s != '\0') {
+		if (strncmp(s, "{site}", 6) == 0) {
+			sites++;
+			s += 6;
+		} else if (strncmp(s, "{n}", 3) == 0) {
+			counters++;
+			s += 3;
+		} else if (strncmp(s, "{n:0", 4) == 0 && s[4] >= '1' &&
+			   s[4] <= '9' && s[5] == '}') {
+			counters++;
+			s += 6;
+		} else {
+			char one[2] = { *s, '\0' };
+
+			if (!conf_is_name(one) && *s != '-' && *s != '.')
+				return false;
+			s++;
+		}
+	}
+	return counters == 1 && sites <= 1;
+}
+
+enum err
+conf_address(const char *text, char *host, size_t cap, uint16_t *port)
+{
+	const char *colon = strrchr(text, ':');
+	const char *at = text;
+	size_t n;
+	uint64_t p;
+
+	if (strcmp(text, "off") == 0)
+		return ERR_NOTFOUND;
+	if (colon == NULL || !conf_is_line(text) || strchr(text, ' ') != NULL)
+		return ERR_MALFORMED;
+	n = (size_t)(colon - text);
+	if (n >= 2 && at[0] == '[' && at[n - 1] == ']') {
+		at++;
+		n -= 2;
+	} else if (memchr(at, ':', n) != NULL) {
+		return ERR_MALFORMED; /* a V6 address needs its brackets */
+	}
+	if (n == 0 || n >= cap)
+		return ERR_MALFORMED;
+	if (num_u64(slice_str(colon + 1), 0, 65535, &p) != ERR_OK)
+		return ERR_MALFORMED;
+	memcpy(host, at, n);
+	host[n] = '\0';
+	*port = (uint16_t)p;
+	return ERR_OK;
+}
+
+static enum err
+conf_why(char *why, size_t cap, enum err e, const char *text)
+{
+	(void)snprintf(why, cap, "%s", text);
+	return e;
+}
+
+static enum err
+conf_text_check(const struct conf_key *k, const char *s, char *why, size_t cap)
+{
+	char host[128];
+	uint16_t port;
+
+	if (strlen(s) < k->min || strlen(s) > k->max) {
+		(void)snprintf(why, cap, "must have %llu to %llu characters",
+		    (unsigned long long)k->min, (unsigned long long)k->max);
+		return ERR_LIMIT;
+	}
+	if (k->kind == CONF_NAME && !conf_is_name(s))
+		return conf_why(why, cap, ERR_MALFORMED,
+		    "may hold letters, digits, '-', '_' and '.' only");
+	if (k->kind == CONF_AE && !conf_is_ae(s))
+		return conf_why(why, cap, ERR_MALFORMED, "is not an AE title");
+	if (k->kind == CONF_PATTERN && !conf_is_pattern(s))
+		return conf_why(why, cap, ERR_MALFORMED,
+		    "needs exactly one {n} or {n:0W}, at most one {site}, else "
+		    "letters, digits, '-', '_', '.'");
+	if (k->kind == CONF_ADDR && strcmp(s, "off") != 0 &&
+	    conf_address(s, host, sizeof(host), &port) != ERR_OK)
+		return conf_why(
+		    why, cap, ERR_MALFORMED, "must be HOST:PORT or off");
+	if (!conf_is_line(s))
+		return conf_why(
+		    why, cap, ERR_MALFORMED, "must be one line of text");
+	return ERR_OK;
+}
+
+/* A scalar as text: a number that YAML read as one is a text again. */
+static const char *
+conf_scalar(const struct json *v, char *room, size_t cap)
+{
+	struct buf b = BUF_MAX(cap);
+	struct jw w;
+	const char *s = json_str(v);
+
+	if (s != NULL)
+		return s;
+	if (v == NULL || json_is_map(v) || json_is_array(v))
+		return NULL;
+	jw_init(&w, &b);
+	jw_json(&w, NULL, v);
+	(void)snprintf(room, cap, "%s", buf_cstr(&b));
+	buf_fini(&b);
+	return room;
+}
+
+static enum err
+conf_number_set(struct conf *c, const struct conf_key *k, const char *s,
+    char *why, size_t cap)
+{
+	uint64_t n = 0;
+	enum err e = k->kind == CONF_BYTES
+			 ? num_bytes(slice_str(s), UINT64_MAX, &n)
+			 : num_u64(slice_str(s), 0, UINT64_MAX, &n);
+
+	if (e != ERR_OK)
+		return conf_why(why, cap, ERR_MALFORMED,
+		    k->kind == CONF_BYTES
+			? "must be a number of bytes (64m, 1g)"
+			: "must be a number");
+	if (n < k->min || n > k->max) {
+		(void)snprintf(why, cap, "must be from %llu to %llu",
+		    (unsigned long long)k->min, (unsigned long long)k->max);
+		return ERR_LIMIT;
+	}
+	memcpy((uint8_t *)c + k->offset, &n, sizeof(n));
+	return ERR_OK;
+}
+
+struct conf_inbox_field {
+	const char *name;
+	size_t offset;
+	size_t size;
+	bool needed;
+};
+static const struct conf_inbox_field inbox_fields[] = {
+	{ "calling_ae", offsetof(struct conf_inbox, calling_ae), 17, true },
+	{ "share", offsetof(struct conf_inbox, share), LIM_NAME_BYTES + 1,
+	    true },
+	{ "compartment", offsetof(struct conf_inbox, compartment),
+	    LIM_NAME_BYTES + 1, false },
+	{ "profile", offsetof(struct conf_inbox, profile), 32, false },
+};
+#define N_INBOX_FIELDS (sizeof(inbox_fields) / sizeof(inbox_fields[0]))
+
+static enum err
+conf_inbox_tags(
+    struct conf_inbox *in, const struct json *v, char *why, size_t cap)
+{
+	size_t i, n = json_len(v);
+
+	if (!json_is_array(v) || n > 4)
+		return conf_why(
+		    why, cap, ERR_LIMIT, "tags must be a list of at most 4");
+	for (i = 0; i < n; i++) {
+		const char *s = json_str(json_at(v, i));
+
+		if (s == NULL || *s == '\0' || !conf_is_line(s) ||
+		    strlen(s) >= sizeof(in->tags[0]))
+			return conf_why(why, cap, ERR_MALFORMED,
+			    "a tag must be a text of 1 to 63 characters");
+		(void)snprintf(in->tags[i], sizeof(in->tags[i]), "%s", s);
+	}
+	in->n_tags = (uint32_t)n;
+	return ERR_OK;
+}
+
+static enum err
+conf_inbox_member(struct conf_inbox *in, const char *key, const struct json *v,
+    char *why, size_t cap)
+{
+	char room[64];
+	const char *s = conf_scalar(v, room, sizeof(room));
+	size_t i;
+
+	if (strcmp(key, "tags") == 0)
+		return conf_inbox_tags(in, v, why, cap);
+	for (i = 0; i < N_INBOX_FIELDS; i++) {
+		const struct conf_inbox_field *f = &inbox_fields[i];
+
+		if (strcmp(f->name, key) != 0)
+			continue;
+		if (s == NULL || !conf_is_line(s) || strlen(s) >= f->size) {
+			(void)snprintf(why, cap,
+			    "%s must be a text of at most %zu characters", key,
+			    f->size - 1);
+			return ERR_MALFORMED;
+		}
+		(void)snprintf((char *)in + f->offset, f->size, "%s", s);
+		return ERR_OK;
+	}
+	(void)snprintf(why, cap,
+	    "inbox has no \"%.32s\"; it has calling_ae, "
+	    "share, compartment, profile, tags",
+	    key);
+	return ERR_MALFORMED;
+}
+
+static enum err
+conf_inbox_set(
+    struct conf_inbox *in, const struct json *v, char *why, size_t cap)
+{
+	size_t i;
+	enum err e = ERR_OK;
+
+	*in = (struct conf_inbox){ 0 };
+	(void)snprintf(in->profile, sizeof(in->profile), "trial-imaging");
+	if (!json_is_map(v))
+		return conf_why(
+		    why, cap, ERR_MALFORMED, "each inbox must be a map");
+	for (i = 0; i < json_len(v) && e == ERR_OK; i++) {
+		const char *key;
+		const struct json *m = json_member(v, i, &key);
+
+		e = conf_inbox_member(in, key, m, why, cap);
+	}
+	if (e != ERR_OK)
+		return e;
+	for (i = 0; i < N_INBOX_FIELDS; i++) {
+		if (inbox_fields[i].needed &&
+		    *((const char *)in + inbox_fields[i].offset) == '\0') {
+			(void)snprintf(why, cap, "an inbox lacks %s",
+			    inbox_fields[i].name);
+			return ERR_MALFORMED;
+		}
+	}
+	if (!conf_is_ae(in->calling_ae))
+		return conf_why(
+		    why, cap, ERR_MALFORMED, "calling_ae is not an AE title");
+	return ERR_OK;
+}
+
+static enum err
+conf_inboxes_set(struct conf *c, const struct json *v, char *why, size_t cap)
+{
+	size_t i, k, n = json_len(v);
+	enum err e;
+
+	if (!json_is_array(v))
+		return conf_why(why, cap, ERR_MALFORMED, "must be a list");
+	if (n > sizeof(c->inboxes) / sizeof(c->inboxes[0]))
+		return conf_why(
+		    why, cap, ERR_LIMIT, "may have at most 32 inboxes");
+	for (i = 0; i < n; i++) {
+		e = conf_inbox_set(&c->inboxes[i], json_at(v, i), why, cap);
+		if (e != ERR_OK)
+			return e;
+		for (k = 0; k < i; k++) {
+			if (strcmp(c->inboxes[k].calling_ae,
+				c->inboxes[i].calling_ae) == 0)
+				return conf_why(why, cap, ERR_EXISTS,
+				    "names one calling_ae twice");
+		}
+	}
+	c->n_inboxes = (uint32_t)n;
+	return ERR_OK;
+}
+
+enum err
+conf_value_set(struct conf *c, const struct conf_key *k, const struct json *v,
+    char *why, size_t cap)
+{
+	char room[64];
+	const char *s = conf_scalar(v, room, sizeof(room));
+	enum err e;
+
+	if (k->kind == CONF_INBOXES)
+		return conf_inboxes_set(c, v, why, cap);
+	if (s == NULL) {
+		(void)snprintf(
+		    why, cap, "must be a %s", conf_kind_text(k->kind));
+		return ERR_MALFORMED;
+	}
+	if (k->kind == CONF_COUNT || k->kind == CONF_BYTES)
+		return conf_number_set(c, k, s, why, cap);
+	e = conf_text_check(k, s, why, cap);
+	if (e == ERR_OK)
+		(void)snprintf((char *)c + k->offset, k->size, "%s", s);
+	return e;
+}

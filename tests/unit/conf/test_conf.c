@@ -1,0 +1,308 @@
+/* conf: what is wrong is named by file, line, key and nearest key; setting
+ * one key keeps the rest of the file; docs/config.md is what the list says. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "node/conf/conf.h"
+
+static struct conf c; /* 15 KB: not on the stack */
+
+struct home {
+	char dir[64];
+};
+
+static int
+setup(void **state)
+{
+	static struct home h;
+
+	(void)snprintf(h.dir, sizeof(h.dir), "/tmp/psc_conf_XXXXXX");
+	assert_non_null(mkdtemp(h.dir));
+	*state = &h;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	const struct home *h = *state;
+	char path[128];
+
+	(void)snprintf(path, sizeof(path), "%s/pesscara.yaml", h->dir);
+	(void)unlink(path);
+	return rmdir(h->dir); /* fails if a temporary file was left */
+}
+
+static void
+put_file(const struct home *h, const char *text)
+{
+	char path[128];
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "%s/pesscara.yaml", h->dir);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	assert_int_equal(fwrite(text, 1, strlen(text), f), strlen(text));
+	assert_int_equal(fclose(f), 0);
+}
+
+static const char *
+get_file(const char *path)
+{
+	static char text[16384];
+	FILE *f = fopen(path, "r");
+	size_t n;
+
+	assert_non_null(f);
+	n = fread(text, 1, sizeof(text) - 1, f);
+	text[n] = '\0';
+	assert_int_equal(fclose(f), 0);
+	return text;
+}
+
+static const char *
+home_file(const struct home *h)
+{
+	char path[128];
+
+	(void)snprintf(path, sizeof(path), "%s/pesscara.yaml", h->dir);
+	return get_file(path);
+}
+
+static void
+expect_bad(const char *text, const char *cause)
+{
+	struct errmsg em = { 0 };
+
+	assert_int_not_equal(
+	    conf_parse(slice_str(text), "f.yaml", &c, &em), ERR_OK);
+	if (strstr(em.cause, cause) == NULL)
+		fail_msg("\"%s\" lacks \"%s\"", em.cause, cause);
+}
+
+static void
+test_errors_name_file_line_and_key(void **state)
+{
+	(void)state;
+	expect_bad("site: a\ndicom:\n  listn: 1\n",
+	    "f.yaml:3: unknown key \"dicom.listn\"; the nearest known key is "
+	    "dicom.listen");
+	expect_bad("site: a\nsit: b\n", "f.yaml:2: unknown key \"sit\"; the "
+					"nearest known key is site");
+	expect_bad("site: a\n\nrest:\n  listen: here\n",
+	    "f.yaml:4: rest.listen must be HOST:PORT or off");
+	expect_bad("site: a\nrest: {listen: 'h:70000'}\n", "f.yaml:2");
+	expect_bad("dicom:\n  listen: off\n", "site is missing");
+	expect_bad("site: a b\n", "f.yaml:1: site may hold");
+	expect_bad("site: a\nsite.x: 1\n", "unknown key");
+	expect_bad("[]\n", "must be a map");
+	expect_bad("site: a\n  b: c\n", "line 2");
+	expect_bad("site: a\nrest.listen: off\nrest:\n  listen: off\n",
+	    "rest.listen is set twice");
+	expect_bad("site: a\nlimits: {associations: 0}\n", "from 1 to 256");
+	expect_bad("site: a\nlimits: {associations: 257}\n", "from 1 to 256");
+	expect_bad("site: a\nlimits: {associations: [1]}\n", "number");
+	expect_bad("site: a\nstore: {segment_bytes: 1x}\n", "bytes");
+	expect_bad("site: a\ndicom: {ae_title: SEVENTEEN_LETTERS}\n", "16");
+	expect_bad("site: a\ndicom: {ae_title: 'A\\B'}\n", "AE title");
+	expect_bad("site: a\ndicom:\n  inboxes:\n  - share: s\n",
+	    "f.yaml:3: dicom.inboxes an inbox lacks calling_ae");
+	expect_bad("site: a\ndicom:\n  inboxes:\n  - calling: s\n",
+	    "inbox has no \"calling\"");
+	expect_bad("site: a\ndicom: {inboxes: [{calling_ae: A, share: s},"
+		   "{calling_ae: A, share: t}]}",
+	    "twice");
+	expect_bad("site: a\ndicom: {inboxes: {}}\n", "list");
+}
+
+static void
+test_pseudonym_patterns_cannot_give_one_name_to_two_subjects(void **state)
+{
+	static const char *const bad[] = { "{site}", "fixed", "{n}{n}",
+		"{n:00}", "{n:04", "{x}{n}", "a b{n}", "{site}{site}{n}",
+		"a\\\\{n}" };
+	char text[128];
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		(void)snprintf(text, sizeof(text),
+		    "site: a\ndeid: {pseudonym_pattern: \"%s\"}\n", bad[i]);
+		expect_bad(text, "f.yaml:2: deid.pseudonym_pattern");
+	}
+	assert_int_equal(
+	    conf_parse(SLICE_LIT("site: a\ndeid: {pseudonym_pattern: "
+				 "'{site}.T-{n:06}'}\n"),
+		"f", &c, NULL),
+	    ERR_OK);
+	assert_string_equal(c.pseudonym_pattern, "{site}.T-{n:06}");
+}
+
+static void
+test_defaults_are_loopback_and_shown_text_loads_again(void **state)
+{
+	struct buf a = BUF_MAX(64 * KIB), b = BUF_MAX(64 * KIB);
+	struct json *j = NULL;
+
+	(void)state;
+	assert_int_equal(
+	    conf_parse(SLICE_LIT("site: centre-a\ndicom:\n  inboxes:\n"
+				 "  - calling_ae: \"*\"\n    share: trial\n"
+				 "    tags: [mr, 7t]\n"
+				 "store: {segment_bytes: 16m}\n"),
+		"f", &c, NULL),
+	    ERR_OK);
+	assert_string_equal(c.dicom_listen, "127.0.0.1:11112");
+	assert_string_equal(c.peers_listen, "127.0.0.1:7433");
+	assert_string_equal(c.rest_listen, "127.0.0.1:8470");
+	assert_string_equal(c.release_policy, "manual");
+	assert_string_equal(c.inboxes[0].profile, "trial-imaging");
+	assert_string_equal(c.inboxes[0].tags[1], "7t");
+	assert_int_equal(c.store_segment_bytes, 16 * MIB);
+	assert_int_equal(conf_show(&c, &a), ERR_OK);
+	assert_int_equal(conf_parse(buf_slice(&a), "f", &c, NULL), ERR_OK);
+	assert_int_equal(conf_show(&c, &b), ERR_OK);
+	assert_true(slice_eq(buf_slice(&a), buf_slice(&b)));
+	buf_reset(&b);
+	assert_int_equal(conf_show_json(&c, &b), ERR_OK);
+	assert_int_equal(json_parse(buf_slice(&b), &j, NULL), ERR_OK);
+	assert_string_equal(
+	    json_get_str(json_get(j, "rest"), "listen", ""), "127.0.0.1:8470");
+	json_free(j);
+	buf_fini(&a);
+	buf_fini(&b);
+}
+
+static void
+test_set_keeps_comments_and_other_keys(void **state)
+{
+	const struct home *h = *state;
+	struct errmsg em = { 0 };
+
+	put_file(h, "# \xc3\xa4 first\nsite: a # the site\ndicom:\n"
+		    "  # listening\n  listen: off # why\n  inboxes:\n"
+		    "  - calling_ae: X\n    share: s\n\n# end\n");
+	assert_int_equal(
+	    conf_set(h->dir, "dicom.listen=127.0.0.1:0", &em), ERR_OK);
+	assert_int_equal(conf_set(h->dir, "dicom.ae_title=LAB", &em), ERR_OK);
+	assert_int_equal(conf_set(h->dir, "rest.listen=off", &em), ERR_OK);
+	assert_int_equal(
+	    conf_set(h->dir,
+		"dicom.inboxes=[{\"calling_ae\":\"Y\",\"share\":\"t\"}]", &em),
+	    ERR_OK);
+	assert_string_equal(home_file(h),
+	    "# \xc3\xa4 first\nsite: a # the site\ndicom:\n"
+	    "  ae_title: LAB\n  # listening\n"
+	    "  listen: \"127.0.0.1:0\" # why\n"
+	    "  inboxes: [{\"calling_ae\":\"Y\",\"share\":\"t\","
+	    "\"profile\":\"trial-imaging\",\"tags\":[]}]\n\n# end\n"
+	    "rest:\n  listen: off\n");
+	assert_int_equal(conf_load(h->dir, &c, &em), ERR_OK);
+	assert_string_equal(c.inboxes[0].calling_ae, "Y");
+}
+
+static void
+test_set_refuses_wrong_values_and_changes_nothing(void **state)
+{
+	static const char text[] = "site: a\nrest: {listen: off}\n";
+	const struct home *h = *state;
+	struct errmsg em = { 0 };
+
+	put_file(h, text);
+	assert_int_equal(conf_set(h->dir, "rest.lisen=off", &em), ERR_NOTFOUND);
+	assert_non_null(strstr(em.cause, "nearest known key is rest.listen"));
+	assert_int_equal(conf_set(h->dir, "rest.listen", &em), ERR_MALFORMED);
+	assert_int_equal(conf_set(h->dir, "rest.listen=x", &em), ERR_MALFORMED);
+	assert_int_equal(conf_set(h->dir, "site=a\nb: c", &em), ERR_MALFORMED);
+	assert_int_equal(
+	    conf_set(h->dir, "dicom.inboxes=[{", &em), ERR_MALFORMED);
+	assert_int_equal(
+	    conf_set(h->dir, "limits.associations=999", &em), ERR_LIMIT);
+	assert_string_equal(home_file(h), text);
+	assert_int_equal(
+	    conf_set(h->dir, "rest.listen=localhost:0", &em), ERR_OK);
+	assert_string_equal(
+	    home_file(h), "site: a\nrest: {listen: \"localhost:0\"}\n");
+}
+
+static void
+test_first_file_holds_every_key_and_is_made_once(void **state)
+{
+	const struct home *h = *state;
+	struct errmsg em = { 0 };
+
+	assert_int_equal(conf_create(h->dir, "../x", &em), ERR_MALFORMED);
+	assert_int_equal(conf_create(h->dir, "lab", &em), ERR_OK);
+	assert_int_equal(conf_create(h->dir, "lab", &em), ERR_EXISTS);
+	assert_int_equal(conf_load(h->dir, &c, &em), ERR_OK);
+	assert_string_equal(c.site, "lab");
+	assert_int_equal(conf_set(h->dir, "store.map_bytes=1g", &em), ERR_OK);
+	assert_int_equal(conf_load(h->dir, &c, &em), ERR_OK);
+	assert_int_equal(c.store_map_bytes, GIB);
+}
+
+static void
+test_addresses(void **state)
+{
+	char host[16];
+	uint16_t port;
+
+	(void)state;
+	assert_int_equal(conf_address("off", host, 16, &port), ERR_NOTFOUND);
+	assert_int_equal(conf_address("[::1]:7", host, 16, &port), ERR_OK);
+	assert_string_equal(host, "::1");
+	assert_int_equal(port, 7);
+	assert_int_equal(conf_address("a:0", host, 16, &port), ERR_OK);
+	assert_int_equal(conf_address("::1:7", host, 16, &port), ERR_MALFORMED);
+	assert_int_equal(conf_address(":7", host, 16, &port), ERR_MALFORMED);
+	assert_int_equal(conf_address("a:", host, 16, &port), ERR_MALFORMED);
+	assert_int_equal(
+	    conf_address("a:65536", host, 16, &port), ERR_MALFORMED);
+	assert_int_equal(
+	    conf_address("abcdefghijklmnop:1", host, 16, &port), ERR_MALFORMED);
+}
+
+static void
+test_docs_config_md_is_current(void **state)
+{
+	const char *path = PSC_SOURCE_DIR "/docs/config.md";
+	struct buf b = BUF_MAX(64 * KIB);
+	FILE *f;
+
+	(void)state;
+	assert_int_equal(conf_doc(&b), ERR_OK);
+	if (getenv("PSC_UPDATE_DOCS") != NULL) {
+		f = fopen(path, "w");
+		assert_non_null(f);
+		assert_int_equal(fwrite(b.p, 1, b.n, f), b.n);
+		assert_int_equal(fclose(f), 0);
+	}
+	assert_string_equal(get_file(path), buf_cstr(&b));
+	buf_fini(&b);
+}
+
+int
+main(void)
+{
+#define HOME(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_errors_name_file_line_and_key),
+		cmocka_unit_test(
+		    test_pseudonym_patterns_cannot_give_one_name_to_two_subjects),
+		cmocka_unit_test(
+		    test_defaults_are_loopback_and_shown_text_loads_again),
+		HOME(test_set_keeps_comments_and_other_keys),
+		HOME(test_set_refuses_wrong_values_and_changes_nothing),
+		HOME(test_first_file_holds_every_key_and_is_made_once),
+		cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_docs_config_md_is_current),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
