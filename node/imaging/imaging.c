@@ -312,6 +312,12 @@ imaging_send_series(
 	return e;
 }
 
+int
+imaging_pid(const struct imaging *im)
+{
+	return (int)im->pid;
+}
+
 void
 imaging_close(struct imaging *im)
 {

@@ -177,6 +177,8 @@ enum err imaging_send_file(struct imaging *im, int fd, uint64_t bytes)
 /* CONVERT: files[i] are whole Part 10 files of one series; RESULT follows. */
 enum err imaging_send_series(struct imaging *im, const struct slice *files,
     uint32_t n_files) PSC_MUST_USE;
+/* Process id of the helper, for accounting and tests; -1 once reaped. */
+int imaging_pid(const struct imaging *im);
 /* Ends the helper: closes the pair, waits up to a second, kills, reaps. */
 void imaging_close(struct imaging *im); /* NULL ok */
 
