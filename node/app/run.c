@@ -1,0 +1,180 @@
+/* node/app/run.c: start every room in order, wait for a signal, stop them in
+ * the other order.
+ *
+ * Whatever fails to start is named with its cause and next act, and what had
+ * started is stopped again.  SIGTERM and SIGINT drain: associations finish,
+ * the writer commits what it has, sockets close. */
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "node/api/api.h"
+#include "node/app/app.h"
+#include "node/ops/log.h"
+#include "node/web/web.h"
+
+struct node {
+	struct conf conf;
+	struct cry_identity id;
+	struct store *store;
+	struct shares *shares;
+	struct net *net;
+	struct ingest *ingest;
+	struct workflows *workflows;
+	struct api *api;
+	struct web *web;
+	bool unattended;
+	char helper[APP_PATH_MAX];
+};
+
+static enum err
+node_keys(struct node *n, const struct app_args *a, struct errmsg *em)
+{
+	char keystore[APP_PATH_MAX], credential[APP_PATH_MAX];
+	struct buf pass = BUF_MAX(4 * KIB);
+	enum err e = ERR_OK;
+
+	app_path(a->home, APP_KEYSTORE, keystore);
+	app_path(a->home, APP_CREDENTIAL, credential);
+	if (!app_exists(keystore))
+		return errmsg_set(em, ERR_NOTFOUND,
+		    "run `pesscara --home DIR init --site NAME`",
+		    "this home is not initialised");
+	n->unattended = app_exists(credential);
+	if (!n->unattended)
+		e = app_passphrase(a, false, &pass, em);
+	if (e == ERR_OK)
+		e = cry_keystore_load(keystore,
+		    n->unattended ? NULL : buf_cstr(&pass),
+		    n->unattended ? credential : NULL, &n->id, em);
+	buf_wipe(&pass);
+	return e;
+}
+
+static enum err
+node_store(struct node *n, const struct app_args *a, struct errmsg *em)
+{
+	struct store_opts o = { .local = n->id.local,
+		.convergence = n->id.convergence,
+		.segment_bytes = n->conf.store_segment_bytes,
+		.map_bytes = n->conf.store_map_bytes };
+	char dir[APP_PATH_MAX];
+	enum err e;
+
+	app_path(a->home, APP_STORE, dir);
+	o.dir = dir;
+	e = store_open(&o, &n->store, em);
+	cry_wipe(&o, sizeof(o));
+	return e;
+}
+
+static enum err
+node_rooms(struct node *n, const struct app_args *a, struct errmsg *em)
+{
+	enum err e;
+
+	e = shares_open(&(struct shares_opts){ n->store, &n->id, n->conf.site },
+	    &n->shares, em);
+	if (e != ERR_OK)
+		return e;
+	e = net_start(&(struct net_opts){ n->store, n->shares, &n->id,
+			  n->conf.peers_listen },
+	    &n->net, em);
+	if (e != ERR_OK)
+		return e;
+	e = ingest_start(&(struct ingest_opts){ n->store, n->shares, &n->conf,
+			     n->helper, a->home, &n->id },
+	    &n->ingest, em);
+	if (e != ERR_OK)
+		return e;
+	return workflows_start(&(struct workflows_opts){ n->store, n->shares,
+				   n->helper, n->conf.site },
+	    &n->workflows, em);
+}
+
+static enum err
+node_web(struct node *n, const struct app_args *a, struct errmsg *em)
+{
+	struct api_opts o = { .conf = &n->conf,
+		.me = &n->id,
+		.store = n->store,
+		.shares = n->shares,
+		.net = n->net,
+		.ingest = n->ingest,
+		.workflows = n->workflows,
+		.unattended = n->unattended };
+	enum err e = api_new(&o, &n->api);
+
+	if (e != ERR_OK)
+		return errmsg_set(
+		    em, e, "", "the API did not start: %s", err_text(e));
+	return web_start(
+	    &(struct web_opts){ a->home, n->conf.rest_listen, n->api }, &n->web,
+	    em);
+}
+
+static void
+node_stop(struct node *n)
+{
+	web_stop(n->web);
+	ingest_stop(n->ingest);
+	workflows_stop(n->workflows);
+	net_stop(n->net);
+	api_free(n->api);
+	shares_close(n->shares);
+	store_close(n->store);
+	cry_identity_wipe(&n->id);
+}
+
+static void
+node_ready(struct node *n)
+{
+	char dicom[80], peers[80];
+
+	ingest_listen_text(n->ingest, dicom, sizeof(dicom));
+	net_listen_text(n->net, peers, sizeof(peers));
+	log_info("app", "node is ready",
+	    "version=%s dicom=%s peers=%s unattended=%d", PSC_VERSION, dicom,
+	    peers, n->unattended);
+}
+
+static void
+block_signals(sigset_t *set)
+{
+	(void)sigemptyset(set);
+	(void)sigaddset(set, SIGTERM);
+	(void)sigaddset(set, SIGINT);
+	(void)pthread_sigmask(SIG_BLOCK, set, NULL); /* threads inherit it */
+	(void)signal(SIGPIPE, SIG_IGN);
+}
+
+enum err
+app_run(const struct app_args *a, struct errmsg *em)
+{
+	static struct node n; /* too large for a stack frame */
+	struct rlimit no_core = { 0, 0 };
+	sigset_t set;
+	int sig = 0;
+	enum err e;
+
+	(void)setrlimit(RLIMIT_CORE, &no_core); /* keys are in memory */
+	block_signals(&set);
+	if ((e = conf_load(a->home, &n.conf, em)) != ERR_OK)
+		return e;
+	if ((e = app_sibling("pesscara-imaging", n.helper, em)) != ERR_OK)
+		return e;
+	if ((e = node_keys(&n, a, em)) != ERR_OK)
+		return e;
+	e = node_store(&n, a, em);
+	if (e == ERR_OK)
+		e = node_rooms(&n, a, em);
+	if (e == ERR_OK)
+		e = node_web(&n, a, em);
+	if (e == ERR_OK) {
+		node_ready(&n);
+		(void)sigwait(&set, &sig);
+		log_info("app", "stopping", "signal=%d", sig);
+	}
+	node_stop(&n);
+	return e;
+}
