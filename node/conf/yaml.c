@@ -19,7 +19,6 @@ struct yl_frame {
 	json_t *v; /* map or list; owned by its parent, the lowest by yl */
 	char *key; /* map: the key read last, waiting for its value */
 	size_t key_line;
-	size_t start;
 	bool flow;
 };
 
@@ -33,7 +32,8 @@ struct yl {
 	uint32_t depth;
 	uint32_t nodes;
 	bool done;
-	size_t at_chars; /* yl_bytes(): where the last answer stood */
+	size_t content_end; /* chars: end of the last scalar or flow value */
+	size_t at_chars;    /* yl_bytes(): where the last answer stood */
 	size_t at_bytes;
 };
 
@@ -213,6 +213,7 @@ yl_scalar(struct yl *y, const yaml_event_t *ev)
 	struct yl_frame *f = y->depth > 0 ? &y->st[y->depth - 1] : NULL;
 	json_t *v;
 
+	y->content_end = ev->end_mark.index;
 	if (ev->data.scalar.anchor != NULL || ev->data.scalar.tag != NULL)
 		return yl_fail(y, ERR_UNSUPPORTED, ev->start_mark,
 		    "anchors and tags are not allowed");
@@ -251,22 +252,27 @@ yl_open(struct yl *y, const yaml_event_t *ev, bool map)
 	e = yl_place(y, v, ev, flow);
 	if (e != ERR_OK)
 		return e;
-	y->st[y->depth++] = (struct yl_frame){ .v = v };
+	y->st[y->depth++] = (struct yl_frame){ .v = v, .flow = flow };
 	return ERR_OK;
 }
 
+/* A block collection ends where its last content does: libyaml's own end mark
+ * lies behind the comments that follow. */
 static enum err
 yl_close(struct yl *y, const yaml_event_t *ev)
 {
-	const json_t *v = y->st[y->depth - 1].v;
+	const struct yl_frame *f = &y->st[--y->depth];
+	struct yaml_mark *m;
 	uint32_t i;
 
-	y->depth--;
+	if (f->flow)
+		y->content_end = ev->end_mark.index;
 	if (y->marks == NULL)
 		return ERR_OK;
 	for (i = y->marks->n; i-- > 0;) {
-		if ((const void *)y->marks->m[i].value == (const void *)v) {
-			y->marks->m[i].end = yl_bytes(y, ev->end_mark.index);
+		m = &y->marks->m[i];
+		if ((const void *)m->value == (const void *)f->v) {
+			m->end = yl_bytes(y, y->content_end);
 			break;
 		}
 	}
