@@ -207,6 +207,7 @@ store_open(const struct store_opts *o, struct store **out, struct errmsg *em)
 	dbo.reserve_bytes = reserve_of(s->segment_bytes);
 	pthread_mutex_init(&s->fd_lock, NULL);
 	pthread_mutex_init(&s->lock, NULL);
+	pthread_mutex_init(&s->hook_lock, NULL);
 	pthread_cond_init(&s->wake, NULL);
 	keys_derive(s, o);
 	if ((e = dirs_open(s, o, db_dir, &why)) != ERR_OK ||
@@ -240,6 +241,7 @@ store_close(struct store *s)
 		close(s->dir_fd);
 	pthread_cond_destroy(&s->wake);
 	pthread_mutex_destroy(&s->lock);
+	pthread_mutex_destroy(&s->hook_lock);
 	pthread_mutex_destroy(&s->fd_lock);
 	cry_wipe(s, sizeof(*s));
 	mem_free(s);

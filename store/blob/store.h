@@ -49,6 +49,15 @@ enum err store_submit(struct store *s, store_job_fn job, store_done_fn done,
 enum err store_write(struct store *s, store_job_fn job, void *ctx)
     PSC_MUST_USE;
 
+/* fn runs on the writer thread after each batch is durable, before its done
+ * callbacks: for state in memory that must only ever follow what is durable.
+ * ERR_LIMIT: too many.  store_off_commit returns when fn is not running and
+ * will not be called again; not from fn. */
+typedef void (*store_commit_fn)(void *ctx);
+enum err store_on_commit(struct store *s, store_commit_fn fn, void *ctx)
+    PSC_MUST_USE;
+void store_off_commit(struct store *s, store_commit_fn fn, void *ctx);
+
 struct db_txn *store_txn_db(struct store_txn *t);
 struct store *store_txn_store(struct store_txn *t);
 enum err store_read(struct store *s, struct db_txn **out) PSC_MUST_USE;

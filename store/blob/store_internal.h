@@ -69,6 +69,12 @@ struct seg_slot {
 	uint32_t users;
 };
 
+#define STORE_HOOKS_MAX 8u
+struct store_hook {
+	store_commit_fn fn; /* NULL: free */
+	void *ctx;
+};
+
 struct store {
 	struct db *db;
 	int dir_fd; /* segments/ */
@@ -98,6 +104,9 @@ struct store {
 	bool closing;
 	bool started;
 	pthread_t writer;
+
+	pthread_mutex_t hook_lock; /* held while hooks run */
+	struct store_hook hook[STORE_HOOKS_MAX];
 
 	_Atomic(store_fault_fn) fault;
 	void *fault_ctx;

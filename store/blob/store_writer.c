@@ -111,6 +111,19 @@ batch_commit(struct store *s, struct db_txn *txn)
 }
 
 static void
+batch_tell(struct store *s)
+{
+	uint32_t i;
+
+	pthread_mutex_lock(&s->hook_lock);
+	for (i = 0; i < STORE_HOOKS_MAX; i++) {
+		if (s->hook[i].fn != NULL)
+			s->hook[i].fn(s->hook[i].ctx);
+	}
+	pthread_mutex_unlock(&s->hook_lock);
+}
+
+static void
 batch_answer(struct batch *b)
 {
 	struct store_job *j = b->first, *next;
@@ -167,10 +180,12 @@ batch_run(struct store *s)
 		b.good += j->e == ERR_OK;
 		batch_add(&b, j);
 	}
-	if (b.good > 0)
+	if (b.good > 0) {
 		batch_commit(s, txn);
-	else
+		batch_tell(s);
+	} else {
 		db_abort(txn);
+	}
 	batch_answer(&b);
 }
 
@@ -192,6 +207,39 @@ writer_main(void *arg)
 			batch_run(s);
 	}
 	return NULL;
+}
+
+/* --- who wants to know of commits --- */
+
+enum err
+store_on_commit(struct store *s, store_commit_fn fn, void *ctx)
+{
+	enum err e = ERR_LIMIT;
+	uint32_t i;
+
+	pthread_mutex_lock(&s->hook_lock);
+	for (i = 0; i < STORE_HOOKS_MAX && e != ERR_OK; i++) {
+		if (s->hook[i].fn != NULL)
+			continue;
+		s->hook[i].fn = fn;
+		s->hook[i].ctx = ctx;
+		e = ERR_OK;
+	}
+	pthread_mutex_unlock(&s->hook_lock);
+	return e;
+}
+
+void
+store_off_commit(struct store *s, store_commit_fn fn, void *ctx)
+{
+	uint32_t i;
+
+	pthread_mutex_lock(&s->hook_lock);
+	for (i = 0; i < STORE_HOOKS_MAX; i++) {
+		if (s->hook[i].fn == fn && s->hook[i].ctx == ctx)
+			s->hook[i].fn = NULL;
+	}
+	pthread_mutex_unlock(&s->hook_lock);
 }
 
 /* --- the queue --- */
