@@ -121,6 +121,10 @@ enum err shares_open_op(struct shares *sh, struct db_txn *t, uint64_t lseq,
  * replication must know (new heads, records, joins, wants). */
 typedef void (*shares_notice_fn)(void *ctx);
 void shares_set_notice(struct shares *sh, shares_notice_fn fn, void *ctx);
+/* Our feeds of this run: the incarnation opened at start. */
+uint64_t shares_incarnation(const struct shares *sh);
+/* Counts commits that may have added wants: scan again when it moved. */
+uint64_t shares_wants_gen(const struct shares *sh);
 /* Pending joins, for RE_JOIN after start. */
 typedef int (*shares_join_fn)(void *ctx, const struct share_id *share,
     const struct cry_sign_pk *registrar, struct slice claim);

@@ -1,0 +1,117 @@
+/* node/share/share_internal.h: shared inside the room.
+ *
+ * Each share is held twice.  `pub` is what is durable: the writer thread
+ * moves it on after a commit, under the mutex, and everybody may read it.
+ * `wrk` belongs to jobs on the writer thread: it follows the transaction they
+ * see, and is checked against it before each use, so that a job or a batch
+ * that was undone leaves no trace. */
+#ifndef PSC_SHARE_INTERNAL_H
+#define PSC_SHARE_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "node/share/share.h"
+#include "store/base/mem.h"
+#include "store/base/rd.h"
+
+#define SHARE_TAG_KEY "ekey"      /* share, compartment, epoch -> keys */
+#define SHARE_TAG_JOIN "join"     /* share -> registrar, claim */
+#define SHARE_TAG_INVITE "invite" /* share, invite id -> what it grants */
+#define SHARE_TAG_SUB "sub"       /* share, compartment -> content or not */
+#define SHARE_ROW_VERSION 1u
+#define SHARE_KEY_MAX 64u
+
+/* A membership chain and the keys it gave us. */
+struct share_state {
+	struct member *m;
+	bool has_name; /* keys.name is known */
+	struct member_keys keys;
+	bool no_content[LIM_COMPARTMENTS + 1]; /* unsubscribed, by number */
+};
+
+struct share_slot {
+	struct share_id id;
+	uint32_t no;
+	struct share_state *pub; /* NULL: nothing is durable yet */
+	struct share_state *wrk; /* writer thread only; NULL: not loaded */
+};
+
+struct shares {
+	struct store *store;
+	const struct cry_identity *me;
+	char site[LIM_NAME_BYTES + 1];
+	uint64_t incarnation;
+	_Atomic uint64_t wants_gen;
+
+	pthread_mutex_t lock; /* slot (array, pub) and notice */
+	struct share_slot **slot;
+	uint32_t n, cap;
+	shares_notice_fn notice;
+	void *notice_ctx;
+
+	/* writer thread: what the jobs since the last commit touched */
+	bool touched;
+	bool touched_members;
+	bool touched_wants;
+};
+
+/* --- share_state.c --- */
+void share_state_free(struct share_state *s); /* NULL ok */
+/* Bring *s (NULL: load) up to what txn holds.  ERR_NOTFOUND: no chain. */
+enum err share_state_sync(struct shares *sh, struct db_txn *txn,
+    const struct share_slot *slot, struct share_state **s) PSC_MUST_USE;
+/* Store the rows of keys that the chain gives us and that are not kept. */
+enum err share_keys_keep(struct store_txn *t, struct shares *sh,
+    const struct share_id *id, struct share_state *s) PSC_MUST_USE;
+const struct member_epoch_key *share_key(const struct share_state *s,
+    uint16_t compartment, uint32_t epoch); /* NULL: not ours */
+
+/* --- share.c --- */
+struct share_slot *share_slot_find(
+    struct shares *sh, const struct share_id *id);
+/* Finds or adds. */
+enum err share_slot_add(struct shares *sh, const struct share_id *id,
+    uint32_t no, struct share_slot **out) PSC_MUST_USE;
+/* In a job: the share's working state, as the transaction sees it. */
+enum err share_work(struct store_txn *t, struct shares *sh,
+    const struct share_id *id, struct share_slot **out) PSC_MUST_USE;
+enum err share_work_no(struct store_txn *t, struct shares *sh, uint32_t no,
+    struct share_slot **out) PSC_MUST_USE;
+struct cry_id share_cry_id(const struct share_id *id);
+struct share_id share_id_of(const struct cry_id *id);
+
+/* --- share_info.c --- */
+/* "site-" and 8 characters: for those whose name we do not know. */
+void share_id_name(
+    const char *word, struct slice id, char out[LIM_NAME_BYTES + 1]);
+/* The name, or "share-" and 8 characters of the id. */
+void share_name(const struct share_state *s, const struct share_id *id,
+    char out[LIM_NAME_BYTES + 1]);
+void share_compartment_text(
+    const struct share_state *s, uint16_t no, char out[LIM_NAME_BYTES + 1]);
+bool share_is_hub(const struct shares *sh, const struct share_state *s);
+/* Committed slot by name or id prefix; lock is held. */
+enum err share_slot_named(struct shares *sh, const char *name,
+    struct share_slot **out, struct errmsg *em) PSC_MUST_USE;
+enum err share_name_check(
+    const char *what, const char *name, struct errmsg *em) PSC_MUST_USE;
+
+/* --- share_member.c --- */
+/* Apply a record to the working state and put it. */
+enum err share_record_put(struct store_txn *t, struct shares *sh,
+    struct share_slot *slot, struct slice record) PSC_MUST_USE;
+/* Compartment number for a grant of this role; NULL for roles of all. */
+enum err share_grant_compartment(const struct share_state *s, enum role role,
+    const char *name, uint16_t *no, struct errmsg *em) PSC_MUST_USE;
+bool share_has_grant(const struct share_state *s, const struct member_grant *g);
+
+/* --- row keys --- */
+void share_row_key(struct buf *b, const struct share_id *id);
+
+/* --- share_ops.c --- */
+/* Where an op comes from, read from its bytes. */
+enum err share_origin(struct db_txn *txn, struct shares *sh, uint64_t lseq,
+    struct cat_origin *out) PSC_MUST_USE;
+
+#endif

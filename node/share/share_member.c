@@ -1,0 +1,350 @@
+/* node/share/share_member.c: acts of a registrar, and records from peers.
+ *
+ * Every record takes the same way: it is applied to the working state (which
+ * checks it), put into the log, and the keys it brings us are kept, all in
+ * one job. */
+#include "node/share/share_internal.h"
+
+static enum err
+refuse(struct errmsg *em, enum err e, const char *what)
+{
+	if (e == ERR_OK)
+		return e;
+	if (em != NULL && em->code == e && em->cause[0] != '\0')
+		return e; /* said already, closer to the cause */
+	return errmsg_set(em, e, e == ERR_FULL ? "free some disk space" : "",
+	    "%s: %s", what, err_text(e));
+}
+
+enum err
+share_name_check(const char *what, const char *name, struct errmsg *em)
+{
+	size_t i, n = name == NULL ? 0 : strlen(name);
+
+	if (n == 0 || n > LIM_NAME_BYTES)
+		return errmsg_set(em, ERR_LIMIT, "choose another name",
+		    "the name of a %s has 1 to %u bytes", what, LIM_NAME_BYTES);
+	for (i = 0; i < n; i++) {
+		if ((unsigned char)name[i] <= ' ' || name[i] == 0x7f ||
+		    name[i] == '*' || name[i] == '/')
+			return errmsg_set(em, ERR_MALFORMED,
+			    "use letters, digits, '-' and '_'",
+			    "the name of a %s has no spaces, '*' or '/'", what);
+	}
+	return ERR_OK;
+}
+
+enum err
+share_record_put(struct store_txn *t, struct shares *sh,
+    struct share_slot *slot, struct slice record)
+{
+	enum err e = member_apply(slot->wrk->m, record);
+
+	if (e == ERR_OK)
+		e = oplog_member_put(
+		    t, slot->no, member_seq(slot->wrk->m), record);
+	if (e == ERR_OK)
+		e = share_keys_keep(t, sh, &slot->id, slot->wrk);
+	sh->touched = true;
+	sh->touched_members = true;
+	return e;
+}
+
+/* --- create --- */
+
+struct create {
+	struct shares *sh;
+	const char *name;
+	const char *const *compartments;
+	uint32_t n;
+	bool allow_identified;
+};
+
+static enum err
+create_compartments(
+    struct store_txn *t, struct create *c, struct share_slot *slot)
+{
+	struct buf rec = BUF_MAX(LIM_MEMBER_RECORD_BYTES);
+	enum err e = ERR_OK;
+	uint32_t i;
+
+	for (i = 0; e == ERR_OK && i < c->n; i++) {
+		buf_reset(&rec);
+		e = member_build_compartment(slot->wrk->m, c->sh->me,
+		    &slot->wrk->keys, c->compartments[i], &rec);
+		if (e == ERR_OK)
+			e = share_record_put(t, c->sh, slot, buf_slice(&rec));
+	}
+	buf_fini(&rec);
+	return e;
+}
+
+static enum err
+create_job(struct store_txn *t, void *ctx)
+{
+	struct create *c = ctx;
+	struct buf rec = BUF_MAX(LIM_MEMBER_RECORD_BYTES);
+	struct share_slot *slot = NULL;
+	struct member *m = NULL;
+	struct share_id id;
+	struct cry_id cid;
+	uint32_t no;
+	enum err e;
+
+	e = member_build_genesis(
+	    c->sh->me, c->name, c->sh->site, c->allow_identified, &rec);
+	if (e == ERR_OK)
+		e = member_new(buf_slice(&rec), &m);
+	if (e != ERR_OK)
+		goto out;
+	id = *member_share(m);
+	cid = share_cry_id(&id);
+	if ((e = oplog_share_add(t, &cid, &no)) != ERR_OK)
+		goto out;
+	if ((e = oplog_member_put(t, no, 0, buf_slice(&rec))) != ERR_OK)
+		goto out;
+	if ((e = share_work(t, c->sh, &id, &slot)) != ERR_OK)
+		goto out;
+	if ((e = share_keys_keep(t, c->sh, &id, slot->wrk)) != ERR_OK)
+		goto out;
+	c->sh->touched = true;
+	c->sh->touched_members = true;
+	e = create_compartments(t, c, slot);
+out:
+	member_free(m);
+	buf_fini(&rec);
+	return e;
+}
+
+enum err
+shares_create(struct shares *sh, const char *name,
+    const char *const *compartments, uint32_t n, bool allow_identified,
+    struct errmsg *em)
+{
+	struct create c = { sh, name, compartments, n, allow_identified };
+	struct share_slot *slot;
+	enum err e;
+	uint32_t i, k;
+
+	if ((e = share_name_check("share", name, em)) != ERR_OK)
+		return e;
+	if (n == 0 || n > LIM_COMPARTMENTS)
+		return errmsg_set(em, ERR_LIMIT, "name at least one",
+		    "a share has 1 to %u compartments", LIM_COMPARTMENTS);
+	for (i = 0; i < n; i++) {
+		e = share_name_check("compartment", compartments[i], em);
+		if (e != ERR_OK)
+			return e;
+		for (k = 0; k < i; k++) {
+			if (strcmp(compartments[i], compartments[k]) == 0)
+				return errmsg_set(em, ERR_EXISTS,
+				    "name each compartment once",
+				    "compartment \"%s\" is given twice",
+				    compartments[i]);
+		}
+	}
+	pthread_mutex_lock(&sh->lock);
+	e = share_slot_named(sh, name, &slot, NULL);
+	pthread_mutex_unlock(&sh->lock);
+	if (e != ERR_NOTFOUND)
+		return errmsg_set(em, ERR_EXISTS, "choose another name",
+		    "there is a share called \"%s\" already", name);
+	return refuse(em, store_write(sh->store, create_job, &c),
+	    "the share was not created");
+}
+
+/* --- grant --- */
+
+enum err
+share_grant_compartment(const struct share_state *s, enum role role,
+    const char *name, uint16_t *no, struct errmsg *em)
+{
+	char text[LIM_NAME_BYTES + 1];
+	uint32_t i;
+
+	if (role == ROLE_HUB || role == ROLE_REGISTRAR || role == ROLE_ADMIN) {
+		if (name != NULL && strcmp(name, "*") != 0)
+			return errmsg_set(em, ERR_MALFORMED,
+			    "leave out --compartment",
+			    "the role %s is for all compartments",
+			    role_text(role));
+		*no = COMPARTMENT_ALL;
+		return ERR_OK;
+	}
+	if (name == NULL)
+		return errmsg_set(em, ERR_MALFORMED, "add --compartment NAME",
+		    "the role %s is for one compartment", role_text(role));
+	for (i = 0; i < member_n_compartments(s->m); i++) {
+		*no = member_compartment(s->m, i);
+		share_compartment_text(s, *no, text);
+		if (strcmp(text, name) == 0)
+			return ERR_OK;
+	}
+	return errmsg_set(em, ERR_NOTFOUND, "see `pesscara share show`",
+	    "the share has no compartment \"%s\"", name);
+}
+
+bool
+share_has_grant(const struct share_state *s, const struct member_grant *g)
+{
+	const struct member_grant *have;
+	uint32_t i;
+
+	for (i = 0; i < member_n_grants(s->m); i++) {
+		have = member_grant(s->m, i);
+		if (have->role == g->role &&
+		    have->compartment == g->compartment &&
+		    memcmp(&have->device, &g->device, sizeof(g->device)) == 0)
+			return true;
+	}
+	return false;
+}
+
+struct grant {
+	struct shares *sh;
+	struct share_id id;
+	struct member_grant g;
+	const char *compartment;
+	struct errmsg *em;
+};
+
+static enum err
+grant_job(struct store_txn *t, void *ctx)
+{
+	struct grant *g = ctx;
+	char site[LIM_NAME_BYTES + 1];
+	struct buf rec = BUF_MAX(LIM_MEMBER_RECORD_BYTES);
+	struct share_slot *slot;
+	enum err e;
+
+	if ((e = share_work(t, g->sh, &g->id, &slot)) != ERR_OK)
+		return e;
+	if (!member_is_registrar(slot->wrk->m, &g->sh->me->pub.sign))
+		return errmsg_set(g->em, ERR_DENIED, "ask the registrar",
+		    "this site is no registrar of the share");
+	e = share_grant_compartment(
+	    slot->wrk, g->g.role, g->compartment, &g->g.compartment, g->em);
+	if (e != ERR_OK)
+		return e;
+	if (share_has_grant(slot->wrk, &g->g))
+		return errmsg_set(
+		    g->em, ERR_EXISTS, "", "the device has this grant already");
+	/* A site's own name comes with a claim; a grant by key has none. */
+	share_id_name("site",
+	    slice_of(g->g.device.site.b, sizeof(g->g.device.site.b)), site);
+	e = member_build_grant(
+	    slot->wrk->m, g->sh->me, &slot->wrk->keys, &g->g, site, &rec);
+	if (e == ERR_OK)
+		e = share_record_put(t, g->sh, slot, buf_slice(&rec));
+	buf_fini(&rec);
+	return e;
+}
+
+enum err
+shares_grant(struct shares *sh, const char *share,
+    const struct cry_device_pub *device, enum role role,
+    const char *compartment, struct errmsg *em)
+{
+	struct grant g = { .sh = sh, .compartment = compartment, .em = em };
+	struct share_slot *slot;
+	enum err e;
+
+	pthread_mutex_lock(&sh->lock);
+	e = share_slot_named(sh, share, &slot, em);
+	if (e == ERR_OK)
+		g.id = slot->id;
+	pthread_mutex_unlock(&sh->lock);
+	if (e != ERR_OK)
+		return e;
+	g.g.device = *device;
+	g.g.role = role;
+	return refuse(em, store_write(sh->store, grant_job, &g),
+	    "the grant was not written");
+}
+
+/* --- subscribe --- */
+
+struct subscribe {
+	struct shares *sh;
+	struct share_id id;
+	const char *compartment;
+	bool content;
+	uint32_t done;
+};
+
+static enum err
+subscribe_one(struct store_txn *t, struct subscribe *s,
+    const struct share_slot *slot, uint16_t no)
+{
+	struct buf key, val = BUF_MAX(8);
+	enum err e;
+
+	share_row_key(&key, &slot->id);
+	buf_u8(&key, (uint8_t)(no >> 8));
+	buf_u8(&key, (uint8_t)(no & 0xff));
+	buf_u8(&val, s->content ? 1 : 0);
+	e = buf_err(&key) != ERR_OK ? buf_err(&key) : buf_err(&val);
+	if (e == ERR_OK)
+		e = store_row_put(
+		    t, SHARE_TAG_SUB, buf_slice(&key), buf_slice(&val));
+	if (e == ERR_OK)
+		e = s->content ? oplog_want_all(t, slot->no, no)
+			       : oplog_want_none(t, slot->no, no);
+	buf_fini(&key);
+	buf_fini(&val);
+	s->done++;
+	return e;
+}
+
+static enum err
+subscribe_job(struct store_txn *t, void *ctx)
+{
+	struct subscribe *s = ctx;
+	char text[LIM_NAME_BYTES + 1];
+	struct share_slot *slot;
+	enum err e;
+	uint32_t i;
+	uint16_t no;
+
+	s->done = 0;
+	if ((e = share_work(t, s->sh, &s->id, &slot)) != ERR_OK)
+		return e;
+	for (i = 0; i < member_n_compartments(slot->wrk->m); i++) {
+		no = member_compartment(slot->wrk->m, i);
+		share_compartment_text(slot->wrk, no, text);
+		if (s->compartment != NULL && strcmp(s->compartment, text) != 0)
+			continue;
+		if (!member_may_read(slot->wrk->m, &s->sh->me->pub.sign, no))
+			continue;
+		if ((e = subscribe_one(t, s, slot, no)) != ERR_OK)
+			return e;
+	}
+	s->sh->touched = true;
+	s->sh->touched_members = true;
+	s->sh->touched_wants = true;
+	return ERR_OK;
+}
+
+enum err
+shares_subscribe(struct shares *sh, const char *share, const char *compartment,
+    bool content, struct errmsg *em)
+{
+	struct subscribe s = {
+		.sh = sh, .compartment = compartment, .content = content
+	};
+	struct share_slot *slot;
+	enum err e;
+
+	pthread_mutex_lock(&sh->lock);
+	e = share_slot_named(sh, share, &slot, em);
+	if (e == ERR_OK)
+		s.id = slot->id;
+	pthread_mutex_unlock(&sh->lock);
+	if (e != ERR_OK)
+		return e;
+	e = store_write(sh->store, subscribe_job, &s);
+	if (e == ERR_OK && s.done == 0)
+		return errmsg_set(em, ERR_NOTFOUND, "see `pesscara share show`",
+		    "this site can read no such compartment");
+	return refuse(em, e, "the subscription was not kept");
+}

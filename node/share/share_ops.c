@@ -1,0 +1,565 @@
+/* node/share/share_ops.c: our ops go in, others' ops come in.
+ *
+ * Ours: next place in our feed, dependency on the op that set the highest
+ * lamport seen (rulings.md 16), sealed under the epoch key, put, signed head,
+ * applied to the catalog.  Others': put as they are; where we hold the key
+ * they are opened and applied.  An op that does not open, does not parse or
+ * that its author had no right to is kept and set aside with an event: the
+ * log stays whole and nothing of it shows. */
+#include "node/share/share_internal.h"
+#include "store/base/clock.h"
+
+#define PACKING_ITEM 36u /* of the store: cid 32, c_len u32 LE */
+#define OP_BYTES_MAX ((size_t)64 * MIB)
+
+/* --- writing our own --- */
+
+struct append {
+	struct shares *sh;
+	struct share_slot *slot;
+	struct op_feed feed;
+	struct oplog_feed row;
+	struct op_header h;
+	struct slice plain;
+	struct slice packing; /* as the op carries it */
+	uint64_t lseq;
+	struct cry_id id;
+	uint32_t missing;
+};
+
+struct seen {
+	const struct append *a;
+	uint64_t lamport;
+	struct cry_id id;
+};
+
+static int
+append_see(void *ctx, const struct oplog_feed *f, const struct oplog_head *head)
+{
+	struct seen *s = ctx;
+
+	if (head == NULL || f->share != s->a->slot->no ||
+	    f->compartment != s->a->feed.compartment ||
+	    head->lamport <= s->lamport)
+		return 0;
+	s->lamport = head->lamport;
+	s->id = head->op_id;
+	return 0;
+}
+
+/* Place in the feed, lamport and dependency. */
+static enum err
+append_place(struct store_txn *t, struct append *a)
+{
+	struct oplog_head mine = { 0 };
+	struct seen s = { .a = a };
+	enum err e;
+
+	if ((e = oplog_feed_add(t, &a->row)) != ERR_OK)
+		return e;
+	e = oplog_feed_head(store_txn_db(t), a->row.no, &mine);
+	if (e != ERR_OK && e != ERR_NOTFOUND)
+		return e;
+	a->h.seq = mine.seq + 1;
+	a->h.prev = mine.op_id; /* zero before the first op */
+	s.lamport = mine.lamport;
+	e = oplog_feeds_each(store_txn_db(t), append_see, &s);
+	if (e != ERR_OK)
+		return e;
+	if (s.lamport > mine.lamport) {
+		a->h.deps[0] = s.id;
+		a->h.n_deps = 1;
+	}
+	if (s.lamport == UINT64_MAX)
+		return ERR_LIMIT;
+	a->h.lamport = s.lamport + 1;
+	return ERR_OK;
+}
+
+static enum err
+append_head(struct store_txn *t, const struct append *a)
+{
+	struct op_head h = { .feed = a->h.feed,
+		.seq = a->h.seq,
+		.id = a->id,
+		.lamport = a->h.lamport };
+	struct oplog_head row = {
+		.seq = h.seq, .op_id = h.id, .lamport = h.lamport
+	};
+	struct buf b = BUF_MAX(OP_HEAD_BYTES);
+	enum err e;
+
+	op_head_sign(&h, &a->sh->me->sign_sk);
+	op_head_encode(&h, &b);
+	e = buf_err(&b);
+	REQUIRE(e != ERR_OK || b.n == sizeof(row.bytes));
+	if (e == ERR_OK) {
+		memcpy(row.bytes, b.p, sizeof(row.bytes));
+		e = oplog_head_put(t, a->row.no, &row);
+	}
+	buf_fini(&b);
+	return e;
+}
+
+/* The store's view of a packing list: its items, without our header. */
+static enum err
+packing_items(struct slice packing, struct slice *out)
+{
+	uint32_t n = 0;
+	enum err e = ERR_OK;
+
+	*out = (struct slice){ 0 };
+	if (packing.n > 0)
+		e = op_packing_check(packing, &n);
+	if (e == ERR_OK && n > 0)
+		*out = slice_of(
+		    packing.p + packing.n - n * PACKING_ITEM, n * PACKING_ITEM);
+	return e;
+}
+
+static enum err
+append_write(struct store_txn *t, struct append *a)
+{
+	const struct member_epoch_key *k =
+	    share_key(a->slot->wrk, a->feed.compartment, a->h.epoch);
+	struct buf op = BUF_MAX(OP_BYTES_MAX);
+	struct oplog_op row = { 0 };
+	struct op_view v;
+	enum err e;
+
+	if (k == NULL)
+		return ERR_DENIED;
+	e = op_build(&a->h, &k->content, a->plain, a->packing, &op, &a->id);
+	if (e == ERR_OK)
+		e = op_decode(buf_slice(&op), &v);
+	if (e == ERR_OK)
+		e = packing_items(v.packing, &row.packing);
+	if (e == ERR_OK) {
+		row.share = a->slot->no;
+		row.compartment = a->feed.compartment;
+		row.feed = a->row.no;
+		row.seq = a->h.seq;
+		row.lamport = a->h.lamport;
+		row.id = a->id;
+		row.bytes = buf_slice(&op);
+		row.want_content = true;
+		e = oplog_op_put(t, &row, &a->lseq, &a->missing);
+	}
+	if (e == ERR_OK)
+		e = append_head(t, a);
+	buf_fini(&op);
+	return e;
+}
+
+static enum err
+append_right(const struct append *a, bool derived)
+{
+	const struct cry_sign_pk *me = &a->sh->me->pub.sign;
+	const struct member *m = a->slot->wrk->m;
+	uint16_t c = a->feed.compartment;
+
+	if (derived ? member_may_write(m, me, c)
+		    : member_may_write_original(m, me, c))
+		return ERR_OK;
+	return ERR_DENIED;
+}
+
+/* {cid, c_len} items of the content writer to the op's packing list. */
+static enum err
+append_packing(struct slice items, struct buf *out)
+{
+	uint32_t i, n = (uint32_t)(items.n / PACKING_ITEM);
+	struct rd r = rd_init(items);
+	struct op_chunk *c;
+	enum err e;
+
+	if (items.n % PACKING_ITEM != 0)
+		return ERR_MALFORMED;
+	if (n == 0)
+		return ERR_OK;
+	if ((c = mem_array(n, sizeof(*c))) == NULL)
+		return ERR_NOMEM;
+	for (i = 0; i < n; i++) {
+		rd_copy(&r, c[i].cid.b, sizeof(c[i].cid.b));
+		c[i].c_len = rd_u32(&r);
+	}
+	e = rd_end(&r);
+	if (e == ERR_OK)
+		e = op_packing_encode(c, n, out);
+	mem_free(c);
+	return e;
+}
+
+static void
+append_init(struct append *a, uint16_t compartment)
+{
+	struct shares *sh = a->sh;
+
+	a->feed.share = a->slot->id;
+	a->feed.compartment = compartment;
+	a->feed.device = sh->me->pub.sign;
+	a->feed.incarnation = sh->incarnation;
+	a->row.share = a->slot->no;
+	a->row.compartment = compartment;
+	memcpy(a->row.device, sh->me->pub.sign.b, sizeof(a->row.device));
+	a->row.incarnation = sh->incarnation;
+	a->h.kind = OP_ASSET_PUT;
+	a->h.epoch = member_epoch(a->slot->wrk->m, compartment);
+	op_feed_id(&a->feed, &a->h.feed);
+	memcpy(a->row.id, a->h.feed.b, sizeof(a->row.id));
+	a->h.wall_ms = clock_wall_ms();
+}
+
+static void
+append_origin(const struct append *a, struct cat_origin *o)
+{
+	o->share = share_cry_id(&a->slot->id);
+	o->share_no = a->slot->no;
+	o->compartment = a->feed.compartment;
+	o->lseq = a->lseq;
+	o->lamport = a->h.lamport;
+	o->wall_ms = a->h.wall_ms;
+	o->op_id = a->id;
+}
+
+enum err
+shares_append_put(struct store_txn *t, struct shares *sh, uint32_t share_no,
+    uint16_t compartment, const struct cat_put *put, struct slice packing,
+    struct asset_id *asset)
+{
+	struct append *a = mem_new(sizeof(*a));
+	struct buf plain = BUF_MAX(LIM_OP_PAYLOAD_BYTES);
+	struct buf list = BUF_MAX(OP_BYTES_MAX);
+	struct cat_origin o = { 0 };
+	enum err e;
+
+	if (a == NULL)
+		return ERR_NOMEM;
+	a->sh = sh;
+	if ((e = share_work_no(t, sh, share_no, &a->slot)) != ERR_OK)
+		goto out;
+	append_init(a, compartment);
+	if ((e = append_right(a, put->derived)) != ERR_OK)
+		goto out;
+	if ((e = cat_put_encode(put, &plain)) != ERR_OK)
+		goto out;
+	if ((e = append_packing(packing, &list)) != ERR_OK)
+		goto out;
+	a->plain = buf_slice(&plain);
+	a->packing = buf_slice(&list);
+	if ((e = append_place(t, a)) != ERR_OK)
+		goto out;
+	if ((e = append_write(t, a)) != ERR_OK)
+		goto out;
+	append_origin(a, &o);
+	sh->touched = true;
+	e = cat_apply_put(t, &o, a->plain, asset);
+	if (e == ERR_OK && a->missing == 0)
+		e = cat_content_complete(t, &o, asset);
+	else if (e == ERR_OK)
+		sh->touched_wants = true;
+out:
+	buf_wipe(&plain);
+	buf_fini(&list);
+	mem_free(a);
+	return e;
+}
+
+/* --- others' ops --- */
+
+struct incoming {
+	struct shares *sh;
+	struct share_slot *slot;
+	const struct op_feed *feed;
+	struct oplog_feed row;
+	bool want;
+	bool reads;
+};
+
+static enum err
+incoming_want(struct store_txn *t, struct incoming *in)
+{
+	struct buf key, val = BUF_MAX(8);
+	uint16_t no = in->feed->compartment;
+	enum err e;
+
+	in->reads =
+	    member_may_read(in->slot->wrk->m, &in->sh->me->pub.sign, no);
+	in->want = true; /* hubs keep all; readers do until they say no */
+	if (!in->reads)
+		return ERR_OK;
+	share_row_key(&key, &in->slot->id);
+	buf_u8(&key, (uint8_t)(no >> 8));
+	buf_u8(&key, (uint8_t)(no & 0xff));
+	e = buf_err(&key);
+	if (e == ERR_OK)
+		e = store_row_get(in->sh->store, store_txn_db(t), SHARE_TAG_SUB,
+		    buf_slice(&key), &val);
+	if (e == ERR_OK && val.n == 1)
+		in->want = val.p[0] != 0;
+	buf_fini(&key);
+	buf_fini(&val);
+	return e == ERR_NOTFOUND ? ERR_OK : e;
+}
+
+static enum err
+set_aside(struct store_txn *t, const struct cat_origin *o, const char *why)
+{
+	struct cat_event ev = { .wall_ms = clock_wall_ms(),
+		.share = o->share,
+		.compartment = o->compartment,
+		.lseq = o->lseq };
+
+	(void)snprintf(ev.type, sizeof(ev.type), "op.aside");
+	(void)snprintf(ev.detail, sizeof(ev.detail), "%s", why);
+	return cat_event_append(t, &ev);
+}
+
+/* NULL: may stand.  An original needs the right to write originals. */
+static const char *
+incoming_fault(const struct incoming *in, struct slice payload)
+{
+	const struct member *m = in->slot->wrk->m;
+	struct mp_doc doc = { 0 };
+	bool derived;
+	enum err e;
+
+	if (cat_put_parse(payload, &doc) != ERR_OK)
+		return "payload does not parse";
+	derived = mp_bool(&doc, mp_get(doc.root, "derived"));
+	e = doc.err;
+	mp_doc_fini(&doc);
+	if (e != ERR_OK)
+		return "payload does not parse";
+	if (!derived && !member_may_write_original(
+			    m, &in->feed->device, in->feed->compartment))
+		return "the author may write derived versions only";
+	return NULL;
+}
+
+static enum err
+incoming_apply(struct store_txn *t, const struct incoming *in,
+    const struct op_view *v, const struct cat_origin *o, uint32_t missing)
+{
+	const struct member_epoch_key *k =
+	    share_key(in->slot->wrk, o->compartment, v->h.epoch);
+	struct buf plain = BUF_MAX(LIM_OP_PAYLOAD_BYTES);
+	struct asset_id asset;
+	const char *fault;
+	enum err e;
+
+	if (k == NULL)
+		return set_aside(t, o, "no key for its epoch");
+	if (v->h.kind != OP_ASSET_PUT)
+		return set_aside(t, o, "of a kind this version does not know");
+	e = op_open(v, &k->content, &plain);
+	if (e == ERR_NOMEM)
+		goto out;
+	fault = e != ERR_OK ? "payload does not open"
+			    : incoming_fault(in, buf_slice(&plain));
+	if (fault != NULL) {
+		e = set_aside(t, o, fault);
+		goto out;
+	}
+	e = cat_apply_put(t, o, buf_slice(&plain), &asset);
+	if (e == ERR_MALFORMED || e == ERR_LIMIT) {
+		e = set_aside(t, o, "payload does not fit the catalog");
+		goto out;
+	}
+	if (e == ERR_OK && missing == 0)
+		e = cat_content_complete(t, o, &asset);
+out:
+	buf_wipe(&plain);
+	return e;
+}
+
+static enum err
+incoming_op(struct store_txn *t, struct incoming *in, struct slice bytes)
+{
+	struct cat_origin o = { .share = share_cry_id(&in->slot->id),
+		.share_no = in->slot->no,
+		.compartment = in->feed->compartment };
+	struct oplog_op row = { .share = in->slot->no,
+		.compartment = in->feed->compartment,
+		.feed = in->row.no,
+		.bytes = bytes,
+		.want_content = in->want };
+	struct op_view *v = mem_new(sizeof(*v));
+	uint32_t missing = 0;
+	enum err e;
+
+	if (v == NULL)
+		return ERR_NOMEM;
+	if ((e = op_decode(bytes, v)) != ERR_OK)
+		goto out;
+	if ((e = packing_items(v->packing, &row.packing)) != ERR_OK)
+		goto out;
+	row.seq = v->h.seq;
+	row.lamport = v->h.lamport;
+	row.id = v->id;
+	e = oplog_op_put(t, &row, &o.lseq, &missing);
+	if (e == ERR_EXISTS) { /* here already: nothing to do again */
+		e = ERR_OK;
+		goto out;
+	}
+	if (e != ERR_OK)
+		goto out;
+	in->sh->touched_wants |= in->want && missing > 0;
+	o.lamport = v->h.lamport;
+	o.wall_ms = v->h.wall_ms;
+	o.op_id = v->id;
+	if (in->reads)
+		e = incoming_apply(t, in, v, &o, missing);
+out:
+	mem_free(v);
+	return e;
+}
+
+static enum err
+incoming_head(
+    struct store_txn *t, const struct incoming *in, const struct op_head *h)
+{
+	struct oplog_head row = {
+		.seq = h->seq, .op_id = h->id, .lamport = h->lamport
+	};
+	struct buf b = BUF_MAX(OP_HEAD_BYTES);
+	enum err e;
+
+	op_head_encode(h, &b);
+	e = buf_err(&b);
+	REQUIRE(e != ERR_OK || b.n == sizeof(row.bytes));
+	if (e == ERR_OK) {
+		memcpy(row.bytes, b.p, sizeof(row.bytes));
+		e = oplog_head_put(t, in->row.no, &row);
+	}
+	buf_fini(&b);
+	return e == ERR_EXISTS ? ERR_OK : e;
+}
+
+enum err
+shares_put_ops(
+    struct store_txn *t, struct shares *sh, const struct repl_ops *ops)
+{
+	struct incoming in = { .sh = sh, .feed = &ops->feed };
+	struct feed_id id;
+	uint32_t i;
+	enum err e;
+
+	e = share_work(t, sh, &ops->feed.share, &in.slot);
+	if (e != ERR_OK)
+		return e;
+	if (!member_may_write(
+		in.slot->wrk->m, &ops->feed.device, ops->feed.compartment))
+		return ERR_DENIED;
+	if ((e = incoming_want(t, &in)) != ERR_OK)
+		return e;
+	op_feed_id(&ops->feed, &id);
+	in.row.share = in.slot->no;
+	in.row.compartment = ops->feed.compartment;
+	in.row.incarnation = ops->feed.incarnation;
+	memcpy(in.row.device, ops->feed.device.b, sizeof(in.row.device));
+	memcpy(in.row.id, id.b, sizeof(in.row.id));
+	e = oplog_feed_add(t, &in.row);
+	for (i = 0; e == ERR_OK && i < ops->n_ops; i++)
+		e = incoming_op(t, &in, ops->ops[i]);
+	sh->touched = true;
+	return e == ERR_OK ? incoming_head(t, &in, &ops->head) : e;
+}
+
+/* --- reading an op --- */
+
+static enum err
+op_feed_row(struct db_txn *txn, const struct op_view *v, struct oplog_feed *out)
+{
+	enum err e = oplog_feed_find(txn, v->h.feed.b, out);
+
+	return e == ERR_NOTFOUND ? ERR_CORRUPT : e;
+}
+
+enum err
+share_origin(struct db_txn *txn, struct shares *sh, uint64_t lseq,
+    struct cat_origin *out)
+{
+	struct buf op = BUF_MAX(OP_BYTES_MAX);
+	struct op_view *v = mem_new(sizeof(*v));
+	struct oplog_feed f;
+	uint32_t i;
+	enum err e = ERR_NOMEM;
+
+	if (v == NULL)
+		goto out;
+	if ((e = oplog_op_get_lseq(sh->store, txn, lseq, &op)) != ERR_OK)
+		goto out;
+	if ((e = op_decode(buf_slice(&op), v)) != ERR_OK)
+		goto out;
+	if ((e = op_feed_row(txn, v, &f)) != ERR_OK)
+		goto out;
+	memset(out, 0, sizeof(*out));
+	e = ERR_NOTFOUND;
+	for (i = 0; i < sh->n && e != ERR_OK; i++) {
+		if (sh->slot[i]->no != f.share)
+			continue;
+		out->share = share_cry_id(&sh->slot[i]->id);
+		e = ERR_OK;
+	}
+	out->share_no = f.share;
+	out->compartment = f.compartment;
+	out->lseq = lseq;
+	out->lamport = v->h.lamport;
+	out->wall_ms = v->h.wall_ms;
+	out->op_id = v->id;
+out:
+	mem_free(v);
+	buf_fini(&op);
+	return e;
+}
+
+/* The key of an op, from what is durable. */
+static enum err
+open_key(struct shares *sh, const struct oplog_feed *f, uint32_t epoch,
+    struct cry_key *out)
+{
+	const struct member_epoch_key *k;
+	enum err e = ERR_DENIED;
+	uint32_t i;
+
+	pthread_mutex_lock(&sh->lock);
+	for (i = 0; i < sh->n; i++) {
+		if (sh->slot[i]->no != f->share || sh->slot[i]->pub == NULL)
+			continue;
+		k = share_key(sh->slot[i]->pub, f->compartment, epoch);
+		if (k != NULL) {
+			*out = k->content;
+			e = ERR_OK;
+		}
+	}
+	pthread_mutex_unlock(&sh->lock);
+	return e;
+}
+
+enum err
+shares_open_op(
+    struct shares *sh, struct db_txn *t, uint64_t lseq, struct buf *out)
+{
+	struct buf op = BUF_MAX(OP_BYTES_MAX);
+	struct op_view *v = mem_new(sizeof(*v));
+	struct oplog_feed f;
+	struct cry_key k;
+	enum err e = ERR_NOMEM;
+
+	if (v == NULL)
+		goto out;
+	if ((e = oplog_op_get_lseq(sh->store, t, lseq, &op)) != ERR_OK)
+		goto out;
+	if ((e = op_decode(buf_slice(&op), v)) != ERR_OK)
+		goto out;
+	if ((e = op_feed_row(t, v, &f)) != ERR_OK)
+		goto out;
+	if ((e = open_key(sh, &f, v->h.epoch, &k)) == ERR_OK)
+		e = op_open(v, &k, out);
+	cry_wipe(&k, sizeof(k));
+out:
+	mem_free(v);
+	buf_fini(&op);
+	return e;
+}

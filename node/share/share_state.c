@@ -1,0 +1,299 @@
+/* node/share/share_state.c: a chain and its keys, loaded and followed.
+ *
+ * Records are applied in order from the log; keys come from the sealed rows
+ * that the job which stored a record wrote beside it.  A state whose last
+ * record is not the one in the transaction belongs to a batch that was
+ * undone: it is dropped and loaded again. */
+#include "node/share/share_internal.h"
+
+void
+share_state_free(struct share_state *s)
+{
+	if (s == NULL)
+		return;
+	member_free(s->m);
+	cry_wipe(&s->keys, sizeof(s->keys));
+	mem_free(s);
+}
+
+void
+share_row_key(struct buf *b, const struct share_id *id)
+{
+	*b = BUF_MAX(SHARE_KEY_MAX);
+	buf_put(b, id->b, sizeof(id->b));
+}
+
+const struct member_epoch_key *
+share_key(const struct share_state *s, uint16_t compartment, uint32_t epoch)
+{
+	uint32_t i;
+
+	for (i = 0; i < s->keys.n; i++) {
+		if (s->keys.k[i].compartment == compartment &&
+		    s->keys.k[i].epoch == epoch)
+			return &s->keys.k[i];
+	}
+	return NULL;
+}
+
+/* --- rows --- */
+
+static void
+key_row_key(struct buf *b, const struct share_id *id, uint16_t compartment,
+    uint32_t epoch)
+{
+	share_row_key(b, id);
+	buf_u8(b, (uint8_t)(compartment >> 8));
+	buf_u8(b, (uint8_t)(compartment & 0xff));
+	buf_be32(b, epoch);
+}
+
+/* {version u8, content 32, ladder 32, sealed to the recovery key}.
+ * Compartment 0 holds the share's name key in place of content. */
+static enum err
+key_row_put(struct store_txn *t, struct shares *sh, const struct share_id *id,
+    const struct member_epoch_key *k)
+{
+	struct buf key, plain = BUF_MAX(64), val = BUF_MAX(512), old;
+	enum err e;
+
+	old = BUF_MAX(512);
+	key_row_key(&key, id, k->compartment, k->epoch);
+	e = store_row_get(
+	    sh->store, store_txn_db(t), SHARE_TAG_KEY, buf_slice(&key), &old);
+	if (e != ERR_NOTFOUND)
+		goto out; /* kept already, or a failure */
+	buf_put(&plain, k->content.b, sizeof(k->content.b));
+	buf_put(&plain, k->ladder.b, sizeof(k->ladder.b));
+	buf_u8(&val, SHARE_ROW_VERSION);
+	buf_put_slice(&val, buf_slice(&plain));
+	cry_seal(&sh->me->recovery, buf_slice(&plain), &val);
+	e = buf_err(&val) != ERR_OK ? buf_err(&val) : buf_err(&key);
+	if (e == ERR_OK)
+		e = store_row_put(
+		    t, SHARE_TAG_KEY, buf_slice(&key), buf_slice(&val));
+out:
+	buf_fini(&key);
+	buf_wipe(&plain);
+	buf_wipe(&val);
+	buf_wipe(&old);
+	return e;
+}
+
+struct keys_load {
+	struct share_state *s;
+	enum err e;
+};
+
+static int
+keys_load_row(void *ctx, struct slice key, struct slice value)
+{
+	struct keys_load *l = ctx;
+	struct member_keys *ks = &l->s->keys;
+	struct member_epoch_key k = { 0 };
+	struct rd rk = rd_init(key), rv = rd_init(value);
+	uint8_t hi, lo;
+
+	(void)rd_bytes(&rk, sizeof(struct share_id));
+	hi = rd_u8(&rk);
+	lo = rd_u8(&rk);
+	k.compartment = (uint16_t)((unsigned)hi << 8 | lo);
+	k.epoch = rd_be32(&rk);
+	if (rd_u8(&rv) != SHARE_ROW_VERSION)
+		rd_fail(&rv, ERR_UNSUPPORTED);
+	rd_copy(&rv, k.content.b, sizeof(k.content.b));
+	rd_copy(&rv, k.ladder.b, sizeof(k.ladder.b));
+	(void)rd_rest(&rv);
+	if (rd_end(&rk) != ERR_OK || rd_end(&rv) != ERR_OK) {
+		l->e = ERR_CORRUPT;
+	} else if (k.compartment == 0) {
+		ks->name = k.content;
+		l->s->has_name = true;
+	} else if (ks->n < LIM_COMPARTMENTS) {
+		ks->k[ks->n++] = k;
+	}
+	cry_wipe(&k, sizeof(k));
+	return l->e != ERR_OK;
+}
+
+static enum err
+keys_load(struct shares *sh, struct db_txn *txn, const struct share_id *id,
+    struct share_state *s)
+{
+	struct keys_load l = { .s = s };
+	struct buf prefix;
+	enum err e;
+	int rc;
+
+	s->keys.n = 0;
+	s->has_name = false;
+	share_row_key(&prefix, id);
+	e = buf_err(&prefix);
+	if (e == ERR_OK) {
+		rc = (int)store_row_each(sh->store, txn, SHARE_TAG_KEY,
+		    buf_slice(&prefix), keys_load_row, &l);
+		e = l.e != ERR_OK ? l.e : rc < 0 ? (enum err)rc : ERR_OK;
+	}
+	buf_fini(&prefix);
+	return e;
+}
+
+enum err
+share_keys_keep(struct store_txn *t, struct shares *sh,
+    const struct share_id *id, struct share_state *s)
+{
+	struct member_keys *ks = mem_new(sizeof(*ks));
+	struct member_epoch_key name = { 0 };
+	enum err e;
+	uint32_t i;
+
+	if (ks == NULL)
+		return ERR_NOMEM;
+	e = member_open_keys(s->m, &sh->me->pub, &sh->me->box_sk, ks);
+	if (e == ERR_NOTFOUND) { /* a hub, or not granted yet */
+		mem_free(ks);
+		return ERR_OK;
+	}
+	name.content = ks->name;
+	if (e == ERR_OK)
+		e = key_row_put(t, sh, id, &name);
+	for (i = 0; e == ERR_OK && i < ks->n; i++)
+		e = key_row_put(t, sh, id, &ks->k[i]);
+	if (e == ERR_OK)
+		e = keys_load(sh, store_txn_db(t), id, s);
+	cry_wipe(&name, sizeof(name));
+	cry_wipe(ks, sizeof(*ks));
+	mem_free(ks);
+	return e;
+}
+
+static int
+sub_load_row(void *ctx, struct slice key, struct slice value)
+{
+	struct share_state *s = ctx;
+	struct rd rk = rd_init(key), rv = rd_init(value);
+	uint8_t hi, lo;
+	uint32_t no;
+	bool content;
+
+	(void)rd_bytes(&rk, sizeof(struct share_id));
+	hi = rd_u8(&rk);
+	lo = rd_u8(&rk);
+	no = (uint32_t)hi << 8 | lo;
+	content = rd_u8(&rv) != 0;
+	if (rd_end(&rk) == ERR_OK && rd_end(&rv) == ERR_OK &&
+	    no <= LIM_COMPARTMENTS)
+		s->no_content[no] = !content;
+	return 0;
+}
+
+static enum err
+subs_load(struct shares *sh, struct db_txn *txn, const struct share_id *id,
+    struct share_state *s)
+{
+	struct buf prefix;
+	enum err e;
+	int rc;
+
+	share_row_key(&prefix, id);
+	rc = (int)store_row_each(
+	    sh->store, txn, SHARE_TAG_SUB, buf_slice(&prefix), sub_load_row, s);
+	e = rc < 0 ? (enum err)rc : buf_err(&prefix);
+	buf_fini(&prefix);
+	return e;
+}
+
+/* --- the chain --- */
+
+static enum err
+record_apply(
+    struct share_state *s, const struct share_id *id, struct slice record)
+{
+	enum err e;
+
+	if (s->m != NULL)
+		return member_apply(s->m, record);
+	e = member_new(record, &s->m);
+	/* The number may come from a batch that was undone. */
+	if (e == ERR_OK &&
+	    memcmp(member_share(s->m)->b, id->b, sizeof(id->b)) != 0) {
+		member_free(s->m);
+		s->m = NULL;
+		e = ERR_NOTFOUND;
+	}
+	return e;
+}
+
+/* Is the state's last record the one at its place in the log? */
+static enum err
+state_matches(struct shares *sh, struct db_txn *txn, uint32_t no,
+    const struct share_state *s, bool *out)
+{
+	struct buf rec = BUF_MAX(LIM_MEMBER_RECORD_BYTES);
+	uint64_t seq = member_seq(s->m);
+	enum err e = oplog_member_get(sh->store, txn, no, seq, &rec);
+
+	*out =
+	    e == ERR_OK && slice_eq(buf_slice(&rec), member_record(s->m, seq));
+	buf_fini(&rec);
+	return e == ERR_NOTFOUND ? ERR_OK : e;
+}
+
+static enum err
+chain_follow(struct shares *sh, struct db_txn *txn,
+    const struct share_slot *slot, struct share_state *s)
+{
+	struct buf rec = BUF_MAX(LIM_MEMBER_RECORD_BYTES);
+	uint64_t seq = s->m == NULL ? 0 : member_seq(s->m) + 1;
+	enum err e;
+
+	for (;; seq++) {
+		buf_reset(&rec);
+		e = oplog_member_get(sh->store, txn, slot->no, seq, &rec);
+		if (e == ERR_OK)
+			e = record_apply(s, &slot->id, buf_slice(&rec));
+		if (e != ERR_OK)
+			break;
+	}
+	buf_fini(&rec);
+	/* The end of the chain; records at rest were checked when they came,
+	 * so one that does not apply now is damage. */
+	if (e == ERR_NOTFOUND)
+		return s->m == NULL ? ERR_NOTFOUND : ERR_OK;
+	return e == ERR_NOMEM || e == ERR_IO ? e : ERR_CORRUPT;
+}
+
+enum err
+share_state_sync(struct shares *sh, struct db_txn *txn,
+    const struct share_slot *slot, struct share_state **state)
+{
+	struct share_state *s = *state;
+	uint64_t had = 0;
+	bool same = false;
+	enum err e;
+
+	if (s != NULL) {
+		e = state_matches(sh, txn, slot->no, s, &same);
+		if (e != ERR_OK)
+			return e;
+	}
+	if (!same) {
+		share_state_free(s);
+		*state = NULL;
+		if ((s = mem_new(sizeof(*s))) == NULL)
+			return ERR_NOMEM;
+	} else {
+		had = member_seq(s->m);
+	}
+	e = chain_follow(sh, txn, slot, s);
+	if (e == ERR_OK && (!same || member_seq(s->m) != had))
+		e = keys_load(sh, txn, &slot->id, s);
+	if (e != ERR_OK) {
+		share_state_free(s);
+		s = NULL;
+	}
+	*state = s;
+	if (e != ERR_OK)
+		return e;
+	return subs_load(sh, txn, &slot->id, s);
+}
