@@ -105,6 +105,11 @@ struct cat_asset {
 	uint64_t created_ms;
 	uint32_t n_versions;
 	struct cat_version head; /* default head: max (lamport, op id) */
+	/* level image, known from its series' table: head tells of this one
+	 * member, cat_manifest gives the series' table, and this is its place
+	 * there (content_member, content_stream). */
+	bool is_member;
+	uint32_t member;
 };
 enum err cat_asset_get(struct store *s, struct db_txn *t,
     const struct asset_id *id, struct cat_asset *out) PSC_MUST_USE;
@@ -179,6 +184,17 @@ enum err cat_cursor_put(
 /* Hash-chained; rows also go into the segment (sealed). */
 enum err cat_audit_append(struct store_txn *t, const char *actor,
     const char *act, const char *object, const char *reason) PSC_MUST_USE;
+
+struct cat_audit {
+	uint64_t no;
+	uint64_t wall_ms;
+	char actor[401], act[401], object[401], reason[401];
+};
+typedef int (*cat_audit_fn)(void *ctx, const struct cat_audit *a);
+/* In order, each checked against the chain before fn (NULL: only check) is
+ * called.  ERR_CORRUPT: a row was changed, removed or moved. */
+enum err cat_audit_each(
+    struct store *s, struct db_txn *t, cat_audit_fn fn, void *ctx) PSC_MUST_USE;
 
 /* Hash over all derived views, to compare nodes in tests. */
 enum err cat_hash(struct store *s, struct db_txn *t, uint32_t share,

@@ -281,7 +281,8 @@ enum err content_open_in(struct store *s, struct db_txn *t,
     struct slice manifest, struct content **out) PSC_MUST_USE;
 #define CONTENT_TABLE_BYTES_MAX (128 * MIB)
 #define CONTENT_BUNDLE_BYTES_MAX (1 * GIB)
-enum err content_table_decode(
-    struct slice table, struct content **out) PSC_MUST_USE;
+/* Takes the table's bytes, also when it fails. */
+enum err content_table_take(
+    struct buf *table, struct content **out) PSC_MUST_USE;
 
 #endif

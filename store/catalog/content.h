@@ -11,11 +11,17 @@
 #include "store/base/limits.h"
 #include "store/blob/blob.h"
 
+#define CONTENT_NAME_MAX 128u
+/* A file name that is safe to create in a folder: no separators, controls or
+ * leading dot or dash; never empty.  Content keeps only such names. */
+void content_name_clean(struct slice in, char out[CONTENT_NAME_MAX + 1]);
+
 struct content_writer;
 /* Pieces are prepared into batch; put it in the job that appends the op. */
 struct content_writer *content_writer_new(struct blob_batch *batch);
 void content_writer_free(struct content_writer *w); /* NULL ok */
-/* name: file name in an export ("IM0001.dcm"), no '/'.  header may be empty;
+/* name: file name in an export ("IM0001.dcm"), clean (content_name_clean) and
+ * unique (else ERR_MALFORMED, ERR_EXISTS at the end).  header may be empty;
  * body: an encoded manifest (may be empty); hash: BLAKE2b-256 of the whole
  * file; fields: msgpack map of image-level fields, or empty. */
 struct content_add {
@@ -42,7 +48,7 @@ enum err content_writer_end(
     struct content_writer *w, struct content_done *out) PSC_MUST_USE;
 void content_done_fini(struct content_done *d);
 
-struct content; /* an opened table */
+struct content; /* an opened table; use it from one thread at a time */
 /* manifest: as the op carries it.  ERR_NOTFOUND while chunks are missing. */
 enum err content_open(
     struct store *s, struct slice manifest, struct content **out) PSC_MUST_USE;
