@@ -93,7 +93,8 @@ store_seg_stage_flush(struct store *s, bool all)
 		    (size_t)(store_round(t->pos, STORE_BLOCK) - t->pos);
 
 		/* Cannot fail: the stage keeps a block of room for this. */
-		buf_put_zero(&t->stage, pad);
+		if (pad > 0)
+			buf_put_zero(&t->stage, pad);
 		REQUIRE(t->stage.err == ERR_OK);
 		n = t->stage.n;
 	}
@@ -223,18 +224,15 @@ seg_key(uint32_t seg, uint8_t key[4])
 static enum err
 seg_row_put(struct db_txn *txn, uint32_t seg, const struct seg_row *row)
 {
-	struct buf b = BUF_MAX(32);
-	uint8_t key[4];
-	enum err e;
+	uint8_t key[4], v[17];
+	int i;
 
-	buf_u8(&b, row->sealed);
-	buf_u64(&b, row->cap);
-	buf_u64(&b, row->used);
-	e = buf_err(&b);
-	if (e == ERR_OK)
-		e = db_put(txn, DB_SEG, seg_key(seg, key), buf_slice(&b));
-	buf_fini(&b);
-	return e;
+	v[0] = row->sealed;
+	for (i = 0; i < 8; i++) {
+		v[1 + i] = (uint8_t)(row->cap >> (8 * i));
+		v[9 + i] = (uint8_t)(row->used >> (8 * i));
+	}
+	return db_put(txn, DB_SEG, seg_key(seg, key), slice_of(v, sizeof(v)));
 }
 
 static enum err

@@ -81,18 +81,17 @@ job_run(struct store *s, struct db_txn *parent, struct store_job *j)
 static enum err
 commit_no_put(struct store *s, struct db_txn *txn)
 {
-	struct buf b = BUF_MAX(8);
-	enum err e;
+	uint8_t no[8];
+	int i;
 
-	buf_u64(&b, s->commit_no + 1);
-	e = buf_err(&b);
-	if (e == ERR_OK)
-		e = db_put(txn, DB_META, SLICE_LIT("commit"), buf_slice(&b));
-	buf_fini(&b);
-	return e;
+	for (i = 0; i < 8; i++)
+		no[i] = (uint8_t)((s->commit_no + 1) >> (8 * i));
+	return db_put(
+	    txn, DB_META, SLICE_LIT("commit"), slice_of(no, sizeof(no)));
 }
 
-/* From here on there is no way back: all or the process. */
+/* From here on there is no way back: all or the process.  Nothing of ours is
+ * allocated in here. */
 static void
 batch_commit(struct store *s, struct db_txn *txn)
 {
