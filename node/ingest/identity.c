@@ -188,6 +188,8 @@ id_subject(struct ingest *g, const struct sink *k,
 	return e;
 }
 
+__extension__ typedef unsigned __int128 uint128;
+
 struct key_job {
 	const struct share_id *share;
 	struct cry_key *out;
@@ -243,7 +245,7 @@ static void
 uid_new(const struct cry_key *key, const char *old, char out[IMG_UID_MAX + 1])
 {
 	struct slice part = slice_str(old);
-	unsigned __int128 v = 0;
+	uint128 v = 0;
 	uint8_t u[16];
 	char digits[40];
 	int i, n = 0;

@@ -153,20 +153,20 @@ ingest_start(
 			e = errmsg_set(em, ERR_NOMEM, "", "no thread left");
 	}
 	if (e != ERR_OK) {
-		ingest_stop(g);
+		(void)ingest_stop(g);
 		return e;
 	}
 	*out = g;
 	return ERR_OK;
 }
 
-void
+bool
 ingest_stop(struct ingest *g)
 {
 	struct timespec until;
 
 	if (g == NULL)
-		return;
+		return true;
 	pthread_mutex_lock(&g->mu);
 	g->stopping = true;
 	pthread_cond_broadcast(&g->slot_free);
@@ -186,12 +186,13 @@ ingest_stop(struct ingest *g)
 		 */
 		pthread_mutex_unlock(&g->mu);
 		log_warn("ingest", "associations cut off", "n=%u", g->running);
-		return;
+		return false; /* their threads still use g */
 	}
 	pthread_mutex_unlock(&g->mu);
 	(void)pthread_mutex_destroy(&g->mu);
 	(void)pthread_cond_destroy(&g->slot_free);
 	mem_free(g);
+	return true;
 }
 
 void

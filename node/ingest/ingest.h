@@ -24,7 +24,9 @@ struct ingest_opts {
 /* Binds dicom.listen (ERR_BUSY: port taken) and starts accepting. */
 enum err ingest_start(const struct ingest_opts *o, struct ingest **out,
     struct errmsg *em) PSC_MUST_USE;
-void ingest_stop(struct ingest *g); /* finishes running associations; NULL ok */
+/* Running associations get 10 s to end.  false: some did not, their threads
+ * still use the store, so the process must end without closing it. NULL ok */
+bool ingest_stop(struct ingest *g);
 void ingest_listen_text(struct ingest *g, char *out, size_t cap);
 
 struct ingest_item { /* a quarantine item */

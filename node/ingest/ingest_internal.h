@@ -77,7 +77,7 @@ struct assoc; /* one served association, assoc.c */
 struct ingest {
 	struct ingest_opts o;
 	int listen_fd; /* -1: off */
-	char listen_text[80];
+	char listen_text[160];
 	pthread_t accept_thread;
 	bool accepting;
 	pthread_mutex_t mu;

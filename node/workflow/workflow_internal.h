@@ -17,6 +17,8 @@
 
 #define WF_YAML_MAX (64 * KIB)
 #define WF_ATTEMPTS_MAX 3u
+/* A step's id; with asset id and workflow name it makes a natural key. */
+#define WF_STEP_MAX 24u
 
 struct wf_key {
 	uint8_t b[16];
@@ -30,7 +32,7 @@ struct wf_def { /* as kept; yaml is the definition */
 	struct cry_id hash; /* of the YAML */
 	uint64_t added_ms;
 	char where[512];
-	char step[LIM_NAME_BYTES + 1];
+	char step[WF_STEP_MAX + 1];
 };
 
 struct wf_run {

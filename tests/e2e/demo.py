@@ -18,7 +18,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 SRC = HERE.parent.parent
 sys.path.insert(0, str(SRC / "tests" / "lib"))
-from nodes import Failed, Node, until  # noqa: E402
+from nodes import Failed, Node, storescu, until  # noqa: E402
 
 DATA = SRC / "tests" / "data" / "dicom"
 SHARE = "glioma-trial-17"
@@ -103,11 +103,8 @@ def send_all(nodes, top):
         for name in sets:
             files = sorted(str(p) for p in (out / name).iterdir()
                            if p.name != "phi.txt")
-            done = subprocess.run(
-                ["storescu", "-xs", "-aet", f"SCANNER{site[-1]}", "-aec",
-                 "PESSCARA", "127.0.0.1", str(nodes[site].port("dicom"))]
-                + files, text=True, capture_output=True, check=False,
-                timeout=120, env={**os.environ, "TCP_NODELAY": "1"})
+            done = storescu(nodes[site].port("dicom"),
+                            f"SCANNER{site[-1]}", files)
             if done.returncode != 0:
                 raise Failed(f"storescu to {site}: {done.stderr}")
     return phi

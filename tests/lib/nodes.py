@@ -113,11 +113,10 @@ def until(what, seconds, fn, every=0.05):
         time.sleep(every)
 
 
-def store(port, calling_ae, folder, called_ae="PESSCARA", tool="storescu"):
-    """Send every file of a folder by C-STORE; returns the process."""
+def storescu(port, calling_ae, files, called_ae="PESSCARA"):
+    """Send files by C-STORE over loopback; the finished process."""
     return subprocess.run(
-        [tool, "-aet", calling_ae, "-aec", called_ae, "-xs", "+sd", "+r",
-         "127.0.0.1", str(port), str(folder)]
-        if tool == "storescu" else [tool],
+        ["storescu", "-xs", "-aet", calling_ae, "-aec", called_ae,
+         "127.0.0.1", str(port)] + [str(f) for f in files],
         text=True, capture_output=True, timeout=300, check=False,
         env={**os.environ, "TCP_NODELAY": "1"})
