@@ -23,8 +23,8 @@ struct web_opts {
 /* Listens on both before it returns; calls api_set_rest_listen().  A stale
  * socket file is replaced, one that a daemon answers on is ERR_BUSY, as is a
  * taken port. */
-enum err web_start(const struct web_opts *o, struct web **out,
-    struct errmsg *em) PSC_MUST_USE;
+enum err web_start(
+    const struct web_opts *o, struct web **out, struct errmsg *em) PSC_MUST_USE;
 /* Cancels running streams, waits for the connections, removes the socket
  * file.  Call it before the rooms that api uses are stopped.  NULL ok. */
 void web_stop(struct web *w);
