@@ -297,6 +297,10 @@ deid_apply(const struct dcm_file *f, const struct img_identity *id,
 		    "have the sender use another transfer syntax",
 		    "transfer syntax %s is not de-identified",
 		    f->transfer_syntax);
+	} else if (dcm_find(f, 0x00041220) != DCM_NONE) {
+		block(&r, "risky-class", "media directory");
+		e = errmsg_set(em, ERR_UNSUPPORTED, "import the files it lists",
+		    "a media directory is not de-identified");
 	} else {
 		e = apply_profile(f, id, ctx, &r, em);
 	}

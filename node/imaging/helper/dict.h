@@ -57,10 +57,14 @@ enum dict_act {
 	ACT_XZU,
 };
 
-#define DICT_RET 1u  /* retired */
-#define DICT_KEEP 2u /* reviewed: dict/keep_text.tsv */
-#define DICT_PAT 4u  /* K under Retain Patient Characteristics */
-#define DICT_XS 8u   /* US or SS, by PixelRepresentation */
+#define DICT_RET 0x01u /* retired */
+#define DICT_PAT 0x02u /* K under Retain Patient Characteristics */
+#define DICT_XS 0x04u  /* US or SS, by PixelRepresentation */
+/* Reviewed by hand, dict/keep_text.tsv: */
+#define DICT_KEEP 0x10u
+#define DICT_EMPTY 0x20u
+#define DICT_DUMMY 0x40u
+#define DICT_DROP 0x80u
 
 struct dict_row {
 	uint32_t tag;

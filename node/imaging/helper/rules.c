@@ -63,14 +63,21 @@ choose_xd(const struct rules *r, uint32_t tag)
 	return FATE_DROP;
 }
 
-/* X/Z/D: the enhanced modules make two of them type 1 or 1C. */
+/* X/Z/D: outside the classic image modules two of them are type 1 or 1C;
+ * Operators' Name is type 2 in radiotherapy. */
 static enum fate
 choose_xzd(const struct rules *r, uint32_t tag)
 {
-	if (r->family == FAM_ENHANCED &&
-	    (tag == 0x0008002A || tag == 0x00181000))
+	bool classic = r->family == FAM_CLASSIC || r->family == FAM_PET;
+
+	if (tag == 0x0008002A && !classic)
 		return FATE_DUMMY;
-	if (r->family == FAM_SR && tag == 0x00081111)
+	if (tag == 0x00181000 &&
+	    (r->family == FAM_ENHANCED || r->family == FAM_OTHER))
+		return FATE_DUMMY;
+	if (tag == 0x00081070 && r->family == FAM_RT)
+		return FATE_EMPTY;
+	if (tag == 0x00081111 && r->family == FAM_SR)
 		return FATE_EMPTY;
 	return FATE_DROP;
 }
@@ -105,6 +112,12 @@ unnamed_fate(const struct dict_row *d, const struct dcm_elem *q)
 {
 	enum dcm_vr vr = (enum dcm_vr)d->vr;
 
+	if ((d->flags & DICT_DROP) != 0)
+		return FATE_DROP;
+	if ((d->flags & DICT_EMPTY) != 0)
+		return FATE_EMPTY;
+	if ((d->flags & DICT_DUMMY) != 0)
+		return FATE_DUMMY;
 	if (vr == VR_UI)
 		return uids_fixed_tag(d->tag) ? FATE_KEEP : FATE_UID;
 	if ((d->flags & DICT_KEEP) != 0) {
@@ -165,7 +178,7 @@ named_fate(
 	switch ((enum dict_act)d->act) {
 	case ACT_X: return FATE_DROP;
 	case ACT_Z: return FATE_EMPTY;
-	case ACT_D: return FATE_DUMMY;
+	case ACT_D: return d->vr == VR_UI ? FATE_UID : FATE_DUMMY;
 	case ACT_U: return uids_fixed_tag(d->tag) ? FATE_KEEP : FATE_UID;
 	case ACT_XZ: return choose_xz(r, d->tag);
 	case ACT_XD: return choose_xd(r, d->tag);

@@ -407,13 +407,17 @@ names_uid(const struct scrub_search *q, struct slice text)
 }
 
 static bool
-uid_hits(const struct scrub_search *q, struct slice all)
+uid_hits(
+    const struct scrub_search *q, const struct dcm_elem *e, struct slice all)
 {
 	struct slice v;
 
 	for (uint32_t k = 0; dcm_nth(all, k, &v); k++) {
 		uint32_t at = uids_find(q->uids, v);
 
+		/* "0" as an instance and as a class is nobody's name. */
+		if (v.n < 8 && uids_fixed_tag(e->tag))
+			continue;
 		if (at != UIDS_NONE && !q->keep[at])
 			return true;
 	}
@@ -471,7 +475,7 @@ element_hits(const struct scrub_search *q, const struct dcm_file *f, uint32_t i)
 	if (v.n == 0 || vr == VR_SQ || vr == VR_NONE || i == f->pixels)
 		return false;
 	if (vr == VR_UI)
-		return uid_hits(q, v);
+		return uid_hits(q, e, v);
 	if (dict_vr_text(vr))
 		return text_hits(q, e, v);
 	if (vr == VR_OB || vr == VR_OW || vr == VR_UN)

