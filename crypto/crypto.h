@@ -59,6 +59,13 @@ void cry_hasher_add(struct cry_hasher *h, struct slice in);
 void cry_hasher_end(struct cry_hasher *h, struct cry_id *out);
 /* SHA-256, for export manifests only (rulings.md 6). */
 void cry_sha256(struct slice in, uint8_t out[32]);
+/* The same in parts, for files that are streamed out. */
+struct cry_sha256_hasher {
+	uint8_t state[128];
+};
+void cry_sha256_init(struct cry_sha256_hasher *h);
+void cry_sha256_add(struct cry_sha256_hasher *h, struct slice in);
+void cry_sha256_end(struct cry_sha256_hasher *h, uint8_t out[32]);
 /* Subkey number id of key in an 8-character context (crypto_kdf). */
 void cry_subkey(const struct cry_key *key, const char ctx[8], uint64_t id,
     struct cry_key *out);

@@ -44,9 +44,9 @@ struct api_request {
 	const char *(*arg)(void *ctx, const char *name);
 	void *arg_ctx;
 	struct slice body;
-	bool local; /* came over the unix socket */
+	bool local;        /* came over the unix socket */
 	bool event_stream; /* Accept: text/event-stream */
-	uid_t uid;  /* local: who (the owner); else the owner of the node */
+	uid_t uid; /* local: who (the owner); else the owner of the node */
 };
 
 /* --- where the answer goes; implemented by web (and by tests) --- */
@@ -70,8 +70,8 @@ struct api_out {
 bool api_streams(const char *method, const char *path);
 /* Carries out the request; every failure becomes an answer
  * {error, cause, next} with a fitting status. */
-void api_handle(struct api *a, const struct api_request *r,
-    struct api_out *out);
+void api_handle(
+    struct api *a, const struct api_request *r, struct api_out *out);
 /* HTTP status for an error code. */
 unsigned api_status_of(enum err e);
 /* {error, cause, next} appended to out. */
