@@ -68,6 +68,12 @@ node_store(struct node *n, const struct app_args *a, struct errmsg *em)
 	return e;
 }
 
+static void
+node_committed(void *ctx)
+{
+	workflows_wake(ctx);
+}
+
 static enum err
 node_rooms(struct node *n, const struct app_args *a, struct errmsg *em)
 {
@@ -87,9 +93,12 @@ node_rooms(struct node *n, const struct app_args *a, struct errmsg *em)
 	    &n->ingest, em);
 	if (e != ERR_OK)
 		return e;
-	return workflows_start(&(struct workflows_opts){ n->store, n->shares,
-				   n->helper, n->conf.site },
+	e = workflows_start(&(struct workflows_opts){ n->store, n->shares,
+				n->helper, n->conf.site },
 	    &n->workflows, em);
+	if (e == ERR_OK)
+		e = store_on_commit(n->store, node_committed, n->workflows);
+	return e;
 }
 
 static enum err
@@ -119,6 +128,8 @@ node_stop(struct node *n)
 	web_stop(n->web);
 	if (!ingest_stop(n->ingest))
 		_exit(0); /* all that was acknowledged is durable */
+	if (n->workflows != NULL)
+		store_off_commit(n->store, node_committed, n->workflows);
 	workflows_stop(n->workflows);
 	net_stop(n->net);
 	api_free(n->api);

@@ -1,0 +1,93 @@
+"""What the end-to-end tests share: a ready single node, synthetic series."""
+import json
+import os
+import pathlib
+import sys
+
+import numpy
+import pydicom
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
+
+from nodes import Node
+
+SRC = pathlib.Path(os.environ.get(
+    "PSC_SRC", pathlib.Path(__file__).resolve().parent.parent.parent))
+BIN = pathlib.Path(os.environ.get("PSC_BIN", SRC / "build" / "dev" / "bin"))
+DATA = SRC / "tests" / "data" / "dicom"
+SHARE = "kidney-trial-4"
+
+
+def env(**more):
+    """This process's environment and more."""
+    return {**os.environ, **more}
+
+
+def single(top, site, ae="SCANNER1", start=True, **settings):
+    """A node that created its own share and receives into it."""
+    node = Node(BIN, pathlib.Path(top) / site, site)
+    node.init(dicom__listen="127.0.0.1:0", peers__listen="off",
+              rest__listen="off",
+              dicom__inboxes=json.dumps(
+                  [{"calling_ae": ae, "share": SHARE, "compartment": "images",
+                    "profile": "basic"}]), **settings)
+    if start:
+        node.start()
+        node.cli("share", "create", SHARE, "--compartment", "images")
+    return node
+
+
+def make_series(folder, n, seed=0, size=64, patient="P-SYNTH-77",
+                name="Nachname^Vorname"):
+    """n small MR images of one series, the same bytes for the same seed."""
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True)
+    rng = numpy.random.default_rng(seed)
+    root = f"1.2.826.0.1.3680043.8.498.77.{seed + 1}"
+    paths = []
+    for i in range(n):
+        meta = FileMetaDataset()
+        meta.MediaStorageSOPClassUID = MRImageStorage
+        meta.MediaStorageSOPInstanceUID = f"{root}.3.{i + 1}"
+        meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        ds = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+        ds.is_little_endian, ds.is_implicit_VR = True, False
+        ds.SOPClassUID = MRImageStorage
+        ds.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
+        ds.StudyInstanceUID, ds.SeriesInstanceUID = f"{root}.1", f"{root}.2"
+        ds.FrameOfReferenceUID = f"{root}.4"
+        ds.PatientName, ds.PatientID = name, patient
+        ds.PatientBirthDate, ds.PatientSex = "19610203", "F"
+        ds.StudyDate, ds.StudyTime, ds.AccessionNumber = \
+            "20240517", "101112", "ACC-998877"
+        ds.Modality, ds.Manufacturer = "MR", "Synthetic"
+        ds.ImageType = ["ORIGINAL", "PRIMARY", "M"]
+        ds.SeriesNumber, ds.InstanceNumber = 3, i + 1
+        ds.ScanningSequence, ds.SequenceVariant = "GR", "NONE"
+        ds.ScanOptions, ds.MRAcquisitionType = "", "3D"
+        ds.ImagePositionPatient = [0, 0, 2.0 * i]
+        ds.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        ds.PixelSpacing, ds.SliceThickness = [1, 1], 2
+        ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+        ds.Rows = ds.Columns = size
+        ds.BitsAllocated, ds.BitsStored, ds.HighBit = 16, 12, 11
+        ds.PixelRepresentation = 0
+        ds.PixelData = rng.integers(0, 4095, size * size,
+                                    dtype="uint16").tobytes()
+        path = folder / f"im{i + 1:04}.dcm"
+        ds.save_as(str(path), write_like_original=False)
+        paths.append(path)
+    return paths
+
+
+def error_of(done):
+    """The {error, cause, next} of a command that failed with --json."""
+    assert done.returncode == 1, \
+        f"exit {done.returncode}: {done.stdout} {done.stderr}"
+    err = json.loads(done.stderr.strip().splitlines()[-1])
+    for key in ("error", "cause", "next"):
+        assert err.get(key), f"{key} is missing in {err}"
+    return err
+
+
+assert pydicom and sys
