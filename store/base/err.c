@@ -31,8 +31,8 @@ err_text(enum err e)
 }
 
 enum err
-errmsg_set(struct errmsg *em, enum err e, const char *next,
-    const char *cause_fmt, ...)
+errmsg_set(
+    struct errmsg *em, enum err e, const char *next, const char *cause_fmt, ...)
 {
 	va_list ap;
 

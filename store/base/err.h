@@ -47,8 +47,7 @@ enum err errmsg_set(struct errmsg *em, enum err e, const char *next,
     const char *cause_fmt, ...) PSC_PRINTF(4, 5);
 
 /* Programmer errors only, never input.  Always on. */
-#define REQUIRE(x) \
-	((x) ? (void)0 : require_failed(#x, __FILE__, __LINE__))
+#define REQUIRE(x) ((x) ? (void)0 : require_failed(#x, __FILE__, __LINE__))
 void require_failed(const char *what, const char *file, int line)
     __attribute__((noreturn));
 

@@ -7,7 +7,7 @@
 
 #include <stddef.h>
 
-void *mem_new(size_t n);               /* zeroed; n > 0 */
+void *mem_new(size_t n);                    /* zeroed; n > 0 */
 void *mem_array(size_t count, size_t size); /* zeroed; product checked */
 /* Grow to count * size; on failure NULL and p stays valid. */
 void *mem_grow(void *p, size_t count, size_t size);
