@@ -9,7 +9,12 @@
 #include "dcmtk/dcmnet/cond.h"
 #include "dcmtk/dcmnet/dcmtrans.h"
 #include "dcmtk/dcmnet/diutil.h"
+#include "dcmtk/dcmdata/dctk.h"
+#include "dcmtk/dcmdata/dcistrmb.h"
+#include "dcmtk/dcmdata/dcrledrg.h"
 #include "dcmtk/dcmdata/dcuid.h"
+#include "dcmtk/dcmjpeg/djdecode.h"
+#include "dcmtk/dcmjpls/djdecode.h"
 #include "dcmtk/oflog/oflog.h"
 
 #include <cstring>
@@ -106,6 +111,73 @@ try {
 	OFLog::configure(OFLogger::OFF_LOG_LEVEL);
 	dcmDisableGethostbyaddr.set(OFTrue);
 	return ERR_OK;
+} catch (...) {
+	return ERR_FOREIGN;
+}
+
+extern "C" enum err
+shim_init_codecs(void)
+try {
+	/* Encapsulated syntaxes are explicit VR: without the dictionary
+	 * files the codecs work all the same. */
+	(void)dcmDataDict.isDictionaryLoaded();
+	DJDecoderRegistration::registerCodecs();
+	DJLSDecoderRegistration::registerCodecs();
+	DcmRLEDecoderRegistration::registerCodecs();
+	return ERR_OK;
+} catch (...) {
+	return ERR_FOREIGN;
+}
+
+static enum err
+shim_samples(DcmDataset *d, uint8_t *out, size_t n)
+{
+	DcmElement *e = nullptr;
+	Uint16 *words = nullptr;
+	Uint8 *bytes = nullptr;
+
+	if (d->findAndGetElement(DCM_PixelData, e).bad() || e == nullptr)
+		return ERR_SHORT;
+	if (e->getLength() < n)
+		return ERR_SHORT;
+	/* 8-bit samples come as bytes or packed in words; on this little
+	 * endian machine both lie in memory as the file has them. */
+	if (e->getUint16Array(words).good() && words != nullptr)
+		std::memcpy(out, words, n);
+	else if (e->getUint8Array(bytes).good() && bytes != nullptr)
+		std::memcpy(out, bytes, n);
+	else
+		return ERR_FOREIGN;
+	return ERR_OK;
+}
+
+extern "C" enum err
+shim_decode(const uint8_t *file, size_t file_n, uint8_t *out, size_t n)
+try {
+	DcmInputBufferStream in;
+	DcmFileFormat ff;
+	DcmDataset *d;
+	OFCondition c;
+
+	in.setBuffer(file, static_cast<offile_off_t>(file_n));
+	in.setEos();
+	ff.transferInit();
+	c = ff.read(in, EXS_Unknown, EGL_noChange);
+	ff.transferEnd();
+	if (c.bad())
+		return ERR_MALFORMED;
+	d = ff.getDataset();
+	if (!DcmXfer(d->getOriginalXfer()).isEncapsulated())
+		return ERR_UNSUPPORTED;
+	c = d->chooseRepresentation(EXS_LittleEndianExplicit, nullptr);
+	if (c == EC_CannotChangeRepresentation ||
+	    c == EC_RepresentationNotFound || c == EC_UnsupportedEncoding)
+		return ERR_UNSUPPORTED;
+	if (c.bad())
+		return ERR_MALFORMED;
+	return shim_samples(d, out, n);
+} catch (const std::bad_alloc &) {
+	return ERR_NOMEM;
 } catch (...) {
 	return ERR_FOREIGN;
 }

@@ -41,6 +41,13 @@ struct shim_context {
 /* Once a process, before the sandbox: quiet the logger, register codecs. */
 enum err shim_init(void) PSC_MUST_USE;
 
+/* For conversion, before the sandbox: dictionary and image codecs. */
+enum err shim_init_codecs(void) PSC_MUST_USE;
+/* JPEG, JPEG-LS or RLE samples of a whole Part 10 file's only frame, native
+ * little endian, exactly n bytes.  ERR_UNSUPPORTED: no codec for it. */
+enum err shim_decode(
+    const uint8_t *file, size_t file_n, uint8_t *out, size_t n) PSC_MUST_USE;
+
 /* Read an A-ASSOCIATE-RQ from fd (taken over on success).  ERR_TIMEOUT,
  * ERR_MALFORMED, ERR_IO, ERR_FOREIGN. */
 enum err shim_assoc_receive(int fd, uint32_t idle_s, struct shim_assoc **out,

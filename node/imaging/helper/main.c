@@ -26,8 +26,10 @@ main_confine(const struct msg_config *c)
 		.cpu_s = MAIN_CPU_S };
 	enum err e = shim_init();
 
-	if (c->mode == IMAGING_CONVERT)
+	if (e == ERR_OK && c->mode == IMAGING_CONVERT) {
 		lim.file_bytes = MAIN_VOLUME_MAX;
+		e = shim_init_codecs();
+	}
 	if (e == ERR_OK)
 		e = sandbox_enter(&lim);
 	return e;
