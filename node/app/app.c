@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include "node/app/app.h"
+#include "store/base/mem.h"
 
 enum {
 	OPT_HOME = 256,
@@ -113,11 +114,15 @@ do_config_set(const struct app_args *a, struct errmsg *em)
 static enum err
 do_check(const struct app_args *a, struct errmsg *em)
 {
-	struct conf c;
-	enum err e = conf_load(a->home, &c, em);
+	struct conf *c = mem_new(sizeof(*c));
+	enum err e;
 
+	if (c == NULL)
+		return errmsg_set(em, ERR_NOMEM, "", "out of memory");
+	e = conf_load(a->home, c, em);
 	if (e == ERR_OK)
 		printf("%s\n", a->json ? "{\"ok\": true}" : "config is good");
+	mem_free(c);
 	return e;
 }
 

@@ -9,6 +9,7 @@
 
 #include "node/app/app.h"
 #include "store/base/enc.h"
+#include "store/base/mem.h"
 #include "store/blob/store.h"
 
 static enum err
@@ -26,10 +27,9 @@ make_folder(const char *path, struct errmsg *em)
 }
 
 static enum err
-init_config(const struct app_args *a, struct errmsg *em)
+init_config(const struct app_args *a, struct conf *c, struct errmsg *em)
 {
 	char text[LIM_NAME_BYTES + 16];
-	struct conf c;
 	uint32_t i;
 	enum err e;
 
@@ -37,26 +37,23 @@ init_config(const struct app_args *a, struct errmsg *em)
 	e = conf_set(a->home, text, em);
 	for (i = 0; e == ERR_OK && i < a->n_sets; i++)
 		e = conf_set(a->home, a->sets[i], em);
-	return e == ERR_OK ? conf_load(a->home, &c, em) : e;
+	return e == ERR_OK ? conf_load(a->home, c, em) : e;
 }
 
 static enum err
-init_store(
-    const struct app_args *a, const struct cry_identity *id, struct errmsg *em)
+init_store(const struct app_args *a, const struct conf *c,
+    const struct cry_identity *id, struct errmsg *em)
 {
 	struct store_opts o = { .local = id->local,
-		.convergence = id->convergence };
+		.convergence = id->convergence,
+		.segment_bytes = c->store_segment_bytes,
+		.map_bytes = c->store_map_bytes };
 	char dir[APP_PATH_MAX];
 	struct store *s = NULL;
-	struct conf c;
-	enum err e = conf_load(a->home, &c, em);
+	enum err e;
 
-	if (e != ERR_OK)
-		return e;
 	app_path(a->home, APP_STORE, dir);
 	o.dir = dir;
-	o.segment_bytes = c.store_segment_bytes;
-	o.map_bytes = c.store_map_bytes;
 	e = store_open(&o, &s, em);
 	cry_wipe(&o, sizeof(o));
 	store_close(s);
@@ -116,7 +113,8 @@ init_say(const struct app_args *a, const struct cry_identity *id,
 }
 
 static enum err
-init_keys(const struct app_args *a, struct cry_identity *id, struct errmsg *em)
+init_keys(const struct app_args *a, const struct conf *c,
+    struct cry_identity *id, struct errmsg *em)
 {
 	char keystore[APP_PATH_MAX], credential[APP_PATH_MAX];
 	char recovery[4 + ENC_B32_LEN(32) + 1] = "psr1";
@@ -131,7 +129,7 @@ init_keys(const struct app_args *a, struct cry_identity *id, struct errmsg *em)
 	cry_identity_new(id, &rsk);
 	enc_b32(slice_of(rsk.b, 32), recovery + 4);
 	cry_wipe(&rsk, sizeof(rsk));
-	if ((e = init_store(a, id, em)) != ERR_OK)
+	if ((e = init_store(a, c, id, em)) != ERR_OK)
 		goto out;
 	if (a->recovery_file != NULL &&
 	    (e = init_recovery(a, recovery, em)) != ERR_OK)
@@ -171,7 +169,8 @@ init_site_check(const struct app_args *a, struct errmsg *em)
 enum err
 app_init(const struct app_args *a, struct errmsg *em)
 {
-	struct cry_identity id;
+	struct cry_identity id = { 0 };
+	struct conf *c;
 	char path[APP_PATH_MAX];
 	enum err e = init_site_check(a, em);
 
@@ -187,9 +186,13 @@ app_init(const struct app_args *a, struct errmsg *em)
 	app_path(a->home, "keys", path);
 	if ((e = make_folder(path, em)) != ERR_OK)
 		return e;
-	if ((e = init_config(a, em)) != ERR_OK)
-		return e;
-	e = init_keys(a, &id, em);
+	c = mem_new(sizeof(*c));
+	if (c == NULL)
+		return errmsg_set(em, ERR_NOMEM, "", "out of memory");
+	e = init_config(a, c, em);
+	if (e == ERR_OK)
+		e = init_keys(a, c, &id, em);
 	cry_identity_wipe(&id);
+	mem_free(c);
 	return e;
 }
