@@ -15,18 +15,25 @@ static const struct mp_limits value_limits = {
 	.depth_max = 2,
 };
 
+static void
+hash_name(const char *domain, struct slice name, struct field_hash *out)
+{
+	uint8_t h[16];
+
+	cry_hash_parts(NULL, domain, &name, 1, h, sizeof(h));
+	memcpy(out->b, h, sizeof(out->b));
+}
+
 void
 field_hash(struct slice name, struct field_hash *out)
 {
-	cry_hash_parts(NULL, "psc.field.1", &name, 1, out->b, sizeof(out->b));
+	hash_name("psc.field.1", name, out);
 }
 
 void
 field_hash_pseudo(const char *what, struct field_hash *out)
 {
-	struct slice s = slice_str(what);
-
-	cry_hash_parts(NULL, "psc.pseudo.1", &s, 1, out->b, sizeof(out->b));
+	hash_name("psc.pseudo.1", slice_str(what), out);
 }
 
 /* --- the index --- */

@@ -1,0 +1,446 @@
+/* tests/unit/catalog/test_oplog.c: the op log keeps what it is given, finds
+ * it again, refuses what breaks order, and settles chunks exactly once. */
+#include "lib/catalog_lib.h"
+
+static const uint8_t CHUNK_A[] = "ciphertext of chunk a";
+static const uint8_t CHUNK_B[] = "ciphertext of chunk b";
+
+struct job {
+	enum err (*fn)(struct store_txn *t, struct job *j);
+	struct oplog_op op;
+	uint64_t lseq;
+	uint32_t missing;
+	uint32_t no;
+	struct oplog_feed feed;
+	struct oplog_head head;
+	struct slice bytes;
+	uint64_t seq;
+	struct cry_id id;
+	uint64_t done[8];
+	uint32_t n_done;
+};
+
+static enum err
+run(struct store_txn *t, void *ctx)
+{
+	struct job *j = ctx;
+
+	return j->fn(t, j);
+}
+
+static enum err
+go(struct cl *c, struct job *j,
+    enum err (*fn)(struct store_txn *, struct job *))
+{
+	j->fn = fn;
+	return store_write(c->s, run, j);
+}
+
+static enum err
+do_share(struct store_txn *t, struct job *j)
+{
+	return oplog_share_add(t, &j->id, &j->no);
+}
+
+static enum err
+do_member(struct store_txn *t, struct job *j)
+{
+	return oplog_member_put(t, j->no, j->seq, j->bytes);
+}
+
+static enum err
+do_feed(struct store_txn *t, struct job *j)
+{
+	return oplog_feed_add(t, &j->feed);
+}
+
+static enum err
+do_head(struct store_txn *t, struct job *j)
+{
+	return oplog_head_put(t, j->feed.no, &j->head);
+}
+
+static enum err
+do_op(struct store_txn *t, struct job *j)
+{
+	return oplog_op_put(t, &j->op, &j->lseq, &j->missing);
+}
+
+static void
+on_complete(void *ctx, uint64_t lseq)
+{
+	struct job *j = ctx;
+
+	assert_true(j->n_done < 8);
+	j->done[j->n_done++] = lseq;
+}
+
+static enum err
+do_chunk(struct store_txn *t, struct job *j)
+{
+	return oplog_chunk_put(t, &j->id, j->bytes, on_complete, j);
+}
+
+static enum err
+do_chunk_elsewhere(struct store_txn *t, struct job *j)
+{
+	return blob_chunk_put(t, &j->id, j->bytes);
+}
+
+static enum err
+do_settle(struct store_txn *t, struct job *j)
+{
+	return oplog_wants_settle(t, on_complete, j);
+}
+
+static int
+count_share(void *ctx, uint32_t no, const struct cry_id *share)
+{
+	(void)share;
+	*(uint32_t *)ctx += no;
+	return 0;
+}
+
+static void
+test_shares_get_dense_numbers(void **state)
+{
+	struct cl c;
+	struct job j = { .id = cl_id("share", 1) };
+	struct db_txn *t;
+	uint32_t no = 0, sum = 0;
+
+	(void)state;
+	cl_init(&c);
+	assert_int_equal(go(&c, &j, do_share), ERR_OK);
+	assert_int_equal(j.no, 1);
+	j.id = cl_id("share", 2);
+	assert_int_equal(go(&c, &j, do_share), ERR_OK);
+	assert_int_equal(j.no, 2);
+	assert_int_equal(go(&c, &j, do_share), ERR_OK); /* again: the same */
+	assert_int_equal(j.no, 2);
+	t = cl_read(&c);
+	assert_int_equal(oplog_share_no(t, &j.id, &no), ERR_OK);
+	assert_int_equal(no, 2);
+	j.id = cl_id("share", 3);
+	assert_int_equal(oplog_share_no(t, &j.id, &no), ERR_NOTFOUND);
+	assert_int_equal(oplog_shares_each(t, count_share, &sum), ERR_OK);
+	assert_int_equal(sum, 3);
+	db_abort(t);
+	cl_fini(&c);
+}
+
+static void
+test_member_records_are_dense_and_verbatim(void **state)
+{
+	struct cl c;
+	struct job j = { .no = 1, .bytes = SLICE_LIT("genesis") };
+	struct buf out = BUF_MAX(100);
+	struct db_txn *t;
+
+	(void)state;
+	cl_init(&c);
+	j.seq = 1;
+	assert_int_equal(go(&c, &j, do_member), ERR_AGAIN);
+	j.seq = 0;
+	assert_int_equal(go(&c, &j, do_member), ERR_OK);
+	assert_int_equal(go(&c, &j, do_member), ERR_EXISTS);
+	j.seq = 1;
+	j.bytes = SLICE_LIT("grant");
+	assert_int_equal(go(&c, &j, do_member), ERR_OK);
+	t = cl_read(&c);
+	assert_int_equal(oplog_member_get(c.s, t, 1, 1, &out), ERR_OK);
+	assert_string_equal(buf_cstr(&out), "grant");
+	assert_int_equal(oplog_member_get(c.s, t, 1, 2, &out), ERR_NOTFOUND);
+	db_abort(t);
+	buf_fini(&out);
+	cl_fini(&c);
+}
+
+static int
+count_feed(void *ctx, const struct oplog_feed *f, const struct oplog_head *h)
+{
+	uint64_t *sum = ctx;
+
+	*sum += f->incarnation + (h != NULL ? h->seq : 0);
+	return 0;
+}
+
+static void
+test_feeds_and_their_heads(void **state)
+{
+	struct cl c;
+	struct job j = { .id = cl_id("share", 1) };
+	struct oplog_feed f;
+	struct oplog_head h;
+	struct db_txn *t;
+	uint64_t sum = 0;
+
+	(void)state;
+	cl_init(&c);
+	assert_int_equal(go(&c, &j, do_share), ERR_OK);
+	j.feed = (struct oplog_feed){
+		.share = j.no, .compartment = 7, .incarnation = 1000
+	};
+	memset(j.feed.id, 9, sizeof(j.feed.id));
+	memset(j.feed.device, 8, sizeof(j.feed.device));
+	assert_int_equal(go(&c, &j, do_feed), ERR_OK);
+	assert_int_equal(j.feed.no, 1);
+	assert_int_equal(go(&c, &j, do_feed), ERR_OK);
+	assert_int_equal(j.feed.no, 1);
+	t = cl_read(&c);
+	assert_int_equal(oplog_feed_head(t, 1, &h), ERR_NOTFOUND);
+	db_abort(t);
+	j.head = (struct oplog_head){ .seq = 3, .lamport = 30 };
+	j.head.bytes[127] = 0xaa;
+	assert_int_equal(go(&c, &j, do_head), ERR_OK);
+	assert_int_equal(go(&c, &j, do_head), ERR_OK);
+	j.head.op_id = cl_id("other", 1);
+	assert_int_equal(go(&c, &j, do_head), ERR_EXISTS);
+	j.head.seq = 8;
+	assert_int_equal(go(&c, &j, do_head), ERR_OK);
+	t = cl_read(&c);
+	assert_int_equal(oplog_feed_find(t, j.feed.id, &f), ERR_OK);
+	assert_int_equal(f.compartment, 7);
+	assert_memory_equal(f.device, j.feed.device, 32);
+	assert_int_equal(oplog_feed_head(t, 1, &h), ERR_OK);
+	assert_int_equal(h.seq, 8);
+	assert_int_equal(oplog_head_at(t, 1, 2, &h), ERR_OK);
+	assert_int_equal(h.seq, 3);
+	assert_int_equal(h.bytes[127], 0xaa);
+	assert_int_equal(oplog_head_at(t, 1, 4, &h), ERR_OK);
+	assert_int_equal(h.seq, 8);
+	assert_int_equal(oplog_head_at(t, 1, 9, &h), ERR_NOTFOUND);
+	assert_int_equal(oplog_feeds_each(t, count_feed, &sum), ERR_OK);
+	assert_int_equal(sum, 1008);
+	db_abort(t);
+	cl_fini(&c);
+}
+
+/* --- ops and their chunks --- */
+
+static void
+packing_add(struct buf *b, const struct cry_id *cid, size_t n)
+{
+	buf_put(b, cid->b, sizeof(cid->b));
+	buf_u32(b, (uint32_t)n);
+}
+
+static struct cry_id
+cid_of(const uint8_t *p, size_t n)
+{
+	struct cry_id id;
+
+	cry_hash(slice_of(p, n), &id);
+	return id;
+}
+
+/* An op in compartment c that names chunks a and (if two) b. */
+static void
+op_make(struct job *j, struct buf *b, uint64_t seq, uint16_t comp, bool two)
+{
+	struct cry_id x = cid_of(CHUNK_A, sizeof(CHUNK_A));
+	struct cry_id y = cid_of(CHUNK_B, sizeof(CHUNK_B));
+
+	*b = BUF_MAX(1000);
+	buf_put_str(b, "header+payload");
+	packing_add(b, &x, sizeof(CHUNK_A));
+	if (two)
+		packing_add(b, &y, sizeof(CHUNK_B));
+	j->op = (struct oplog_op){ .share = 1,
+		.compartment = comp,
+		.feed = 1,
+		.seq = seq,
+		.lamport = seq,
+		.id = cl_id("op", seq),
+		.bytes = buf_slice(b),
+		.packing = slice_of(b->p + 14, b->n - 14),
+		.want_content = true };
+}
+
+static void
+test_op_is_kept_verbatim_and_once(void **state)
+{
+	struct cl c;
+	struct job j = { 0 };
+	struct buf b, out = BUF_MAX(1000);
+	struct db_txn *t;
+
+	(void)state;
+	cl_init(&c);
+	op_make(&j, &b, 1, 1, true);
+	assert_int_equal(go(&c, &j, do_op), ERR_OK);
+	assert_int_equal(j.lseq, 1);
+	assert_int_equal(j.missing, 2);
+	assert_int_equal(go(&c, &j, do_op), ERR_EXISTS);
+	j.op.id = cl_id("op", 99); /* another op in the same place: a fork */
+	assert_int_equal(go(&c, &j, do_op), ERR_EXISTS);
+	j.op.packing.n--;
+	assert_int_equal(go(&c, &j, do_op), ERR_MALFORMED);
+	t = cl_read(&c);
+	assert_int_equal(oplog_op_get(c.s, t, 1, 1, &out), ERR_OK);
+	assert_true(slice_eq(buf_slice(&out), buf_slice(&b)));
+	assert_int_equal(oplog_op_get(c.s, t, 1, 2, &out), ERR_NOTFOUND);
+	assert_int_equal(oplog_op_get_lseq(c.s, t, 2, &out), ERR_NOTFOUND);
+	db_abort(t);
+	buf_fini(&b);
+	buf_fini(&out);
+	cl_fini(&c);
+}
+
+static int
+want_sum(void *ctx, const struct oplog_want *w)
+{
+	uint32_t *sum = ctx;
+
+	*sum += w->c_len + w->compartment * 1000u;
+	return 0;
+}
+
+static void
+chunk(struct job *j, const uint8_t *p, size_t n)
+{
+	j->id = cid_of(p, n);
+	j->bytes = slice_of(p, n);
+}
+
+static void
+test_last_chunk_completes_each_op_once(void **state)
+{
+	struct cl c;
+	struct job j = { 0 };
+	struct buf one, two;
+	struct db_txn *t;
+	uint64_t wants = 0;
+	uint32_t sum = 0, missing = 0;
+
+	(void)state;
+	cl_init(&c);
+	op_make(&j, &one, 1, 1, true);
+	assert_int_equal(go(&c, &j, do_op), ERR_OK);
+	op_make(&j, &two, 2, 2, false);
+	assert_int_equal(go(&c, &j, do_op), ERR_OK);
+	t = cl_read(&c);
+	assert_int_equal(oplog_wants_count(t, &wants), ERR_OK);
+	assert_int_equal(wants, 3); /* a for both compartments, b for one */
+	assert_int_equal(oplog_wants_each(t, want_sum, &sum), ERR_OK);
+	assert_int_equal(sum, 4000 + 3 * sizeof(CHUNK_A));
+	db_abort(t);
+
+	chunk(&j, CHUNK_B, sizeof(CHUNK_B));
+	assert_int_equal(go(&c, &j, do_chunk), ERR_OK);
+	assert_int_equal(j.n_done, 0);
+	chunk(&j, CHUNK_A, sizeof(CHUNK_A));
+	assert_int_equal(go(&c, &j, do_chunk), ERR_OK);
+	assert_int_equal(j.n_done, 2);
+	assert_int_equal(j.done[0] + j.done[1], 3);
+	assert_int_equal(go(&c, &j, do_chunk), ERR_OK); /* and never again */
+	assert_int_equal(j.n_done, 2);
+	t = cl_read(&c);
+	assert_int_equal(oplog_wants_count(t, &wants), ERR_OK);
+	assert_int_equal(wants, 0);
+	assert_int_equal(oplog_op_missing(t, 1, &missing), ERR_OK);
+	assert_int_equal(missing, 0);
+	db_abort(t);
+	/* An op that comes after its chunks lacks nothing. */
+	buf_fini(&two);
+	op_make(&j, &two, 3, 1, true);
+	assert_int_equal(go(&c, &j, do_op), ERR_OK);
+	assert_int_equal(j.missing, 0);
+	buf_fini(&one);
+	buf_fini(&two);
+	cl_fini(&c);
+}
+
+static void
+test_wrong_bytes_settle_nothing(void **state)
+{
+	struct cl c;
+	struct job j = { 0 };
+	struct buf b;
+	struct db_txn *t;
+	uint64_t wants = 0;
+
+	(void)state;
+	cl_init(&c);
+	op_make(&j, &b, 1, 1, false);
+	assert_int_equal(go(&c, &j, do_op), ERR_OK);
+	chunk(&j, CHUNK_A, sizeof(CHUNK_A));
+	j.bytes = slice_of(CHUNK_B, sizeof(CHUNK_B));
+	assert_int_equal(go(&c, &j, do_chunk), ERR_AUTH);
+	assert_int_equal(j.n_done, 0);
+	t = cl_read(&c);
+	assert_int_equal(oplog_wants_count(t, &wants), ERR_OK);
+	assert_int_equal(wants, 1);
+	db_abort(t);
+	buf_fini(&b);
+	cl_fini(&c);
+}
+
+static void
+test_chunk_that_came_another_way_is_settled(void **state)
+{
+	struct cl c;
+	struct job j = { 0 };
+	struct buf b;
+	struct db_txn *t;
+	uint64_t wants = 9;
+
+	(void)state;
+	cl_init(&c);
+	op_make(&j, &b, 1, 1, false);
+	assert_int_equal(go(&c, &j, do_op), ERR_OK);
+	assert_int_equal(go(&c, &j, do_settle), ERR_OK);
+	assert_int_equal(j.n_done, 0); /* not here yet */
+	chunk(&j, CHUNK_A, sizeof(CHUNK_A));
+	assert_int_equal(go(&c, &j, do_chunk_elsewhere), ERR_OK);
+	assert_int_equal(go(&c, &j, do_settle), ERR_OK);
+	assert_int_equal(j.n_done, 1);
+	t = cl_read(&c);
+	assert_int_equal(oplog_wants_count(t, &wants), ERR_OK);
+	assert_int_equal(wants, 0);
+	db_abort(t);
+	buf_fini(&b);
+	cl_fini(&c);
+}
+
+static void
+test_chunk_is_for_compartments_whose_ops_name_it(void **state)
+{
+	struct cl c;
+	struct job j = { 0 };
+	struct cry_id a = cid_of(CHUNK_A, sizeof(CHUNK_A));
+	struct cry_id b = cid_of(CHUNK_B, sizeof(CHUNK_B));
+	struct buf buf;
+	struct db_txn *t;
+
+	(void)state;
+	cl_init(&c);
+	op_make(&j, &buf, 1, 5, false);
+	assert_int_equal(go(&c, &j, do_op), ERR_OK);
+	t = cl_read(&c);
+	assert_int_equal(oplog_cref_check(t, 1, 5, &a), ERR_OK);
+	assert_int_equal(oplog_cref_check(t, 1, 4, &a), ERR_NOTFOUND);
+	assert_int_equal(oplog_cref_check(t, 2, 5, &a), ERR_NOTFOUND);
+	assert_int_equal(oplog_cref_check(t, 1, 5, &b), ERR_NOTFOUND);
+	db_abort(t);
+	buf_fini(&buf);
+	cl_fini(&c);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_shares_get_dense_numbers),
+		cmocka_unit_test(test_member_records_are_dense_and_verbatim),
+		cmocka_unit_test(test_feeds_and_their_heads),
+		cmocka_unit_test(test_op_is_kept_verbatim_and_once),
+		cmocka_unit_test(test_last_chunk_completes_each_op_once),
+		cmocka_unit_test(test_wrong_bytes_settle_nothing),
+		cmocka_unit_test(test_chunk_that_came_another_way_is_settled),
+		cmocka_unit_test(
+		    test_chunk_is_for_compartments_whose_ops_name_it),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
