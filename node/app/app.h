@@ -6,7 +6,7 @@
 #include "crypto/identity.h"
 #include "node/conf/conf.h"
 
-#define APP_PATH_MAX 4096u
+#define APP_PATH_MAX 1024u
 #define APP_SETS_MAX 64u
 
 struct app_args {
