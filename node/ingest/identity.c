@@ -21,7 +21,7 @@ struct name_job {
 
 /* Upper case, no spaces at the ends or doubled inside: PatientIDs differ by
  * typing only. */
-static void
+void
 id_normalise(const char *in, char *out, size_t cap)
 {
 	size_t n = 0;

@@ -115,6 +115,9 @@ struct id_answer {
 enum err id_answer_make(struct ingest *g, const struct sink *k,
     const struct img_identity *id, struct id_answer *out) PSC_MUST_USE;
 void id_answer_fini(struct id_answer *a);
+/* Upper case, one space between words: PatientIDs that differ by typing only
+ * are one. out holds cap bytes. */
+void id_normalise(const char *in, char *out, size_t cap);
 /* The (site, project) key; made on first use. */
 enum err id_project_key(struct ingest *g, const struct share_id *share,
     struct cry_key *out) PSC_MUST_USE;

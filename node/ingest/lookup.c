@@ -48,14 +48,14 @@ lookup_put(struct lookup *l, struct slice patient, struct slice name)
 {
 	struct buf b = BUF_MAX(1024);
 	struct key16 key;
-	char norm[IMG_TEXT_MAX + 2];
+	char raw[IMG_TEXT_MAX + 1], norm[IMG_TEXT_MAX + 2];
 	struct slice part;
 	enum err e;
-	size_t i;
 
-	for (i = 0; i < patient.n; i++)
-		norm[i] = (char)toupper(patient.p[i]);
-	part = slice_of(norm, patient.n);
+	memcpy(raw, patient.p, patient.n);
+	raw[patient.n] = '\0';
+	id_normalise(raw, norm, sizeof(norm));
+	part = slice_str(norm);
 	key16_of(l->g, "psc.plist.1", &part, 1, &key);
 	mp_w_map(&b, 1);
 	mp_kv_str(&b, "subject", name);

@@ -1,0 +1,214 @@
+/* Pseudonyms and UIDs: one patient keeps one name, for ever; a lookup list
+ * wins over the pattern; UIDs map the same way in every object. */
+#include <setjmp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+#include "lib/tmpdir.h"
+#include "node/ingest/ingest_internal.h"
+
+struct world {
+	char dir[TMPDIR_MAX];
+	struct cry_identity me;
+	struct cry_box_sk recovery;
+	struct conf conf;
+	struct ingest g;
+	struct sink sink;
+};
+
+static void
+world_open(struct world *w)
+{
+	struct store_opts o = { .dir = w->dir,
+		.segment_bytes = 1 << 20,
+		.map_bytes = (size_t)1 << 28 };
+	struct errmsg em = { 0 };
+
+	o.local = w->me.local;
+	o.convergence = w->me.convergence;
+	assert_int_equal(store_open(&o, &w->g.o.store, &em), ERR_OK);
+}
+
+static int
+setup(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+
+	assert_non_null(w);
+	assert_int_equal(cry_init(), ERR_OK);
+	tmpdir_make(w->dir);
+	cry_identity_new(&w->me, &w->recovery);
+	conf_defaults(&w->conf);
+	(void)snprintf(w->conf.site, sizeof(w->conf.site), "north");
+	(void)snprintf(w->conf.pseudonym_pattern,
+	    sizeof(w->conf.pseudonym_pattern), "{site}-{n:04}");
+	w->g.o.me = &w->me;
+	w->g.o.conf = &w->conf;
+	memset(w->sink.share.b, 7, 32);
+	world_open(w);
+	*state = w;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	struct world *w = *state;
+
+	store_close(w->g.o.store);
+	tmpdir_remove(w->dir);
+	free(w);
+	return 0;
+}
+
+static void
+subject_of(struct world *w, const char *patient, char *out)
+{
+	struct img_identity id = { 0 };
+	struct id_answer a;
+
+	(void)snprintf(id.patient_id, sizeof(id.patient_id), "%s", patient);
+	assert_int_equal(id_answer_make(&w->g, &w->sink, &id, &a), ERR_OK);
+	memcpy(out, a.subject, sizeof(a.subject));
+	id_answer_fini(&a);
+}
+
+static void
+test_one_patient_one_name_also_after_a_restart(void **state)
+{
+	struct world *w = *state;
+	char a[CAT_KEY_MAX + 1], b[CAT_KEY_MAX + 1];
+
+	subject_of(w, "MRN 0012", a);
+	assert_string_equal(a, "north-0001");
+	subject_of(w, "mrn  0012 ", b); /* typed otherwise */
+	assert_string_equal(b, a);
+	subject_of(w, "MRN 0013", b);
+	assert_string_equal(b, "north-0002");
+	store_close(w->g.o.store);
+	world_open(w);
+	subject_of(w, "MRN 0012", b);
+	assert_string_equal(b, a);
+}
+
+static void
+test_other_share_other_name_series(void **state)
+{
+	struct world *w = *state;
+	char a[CAT_KEY_MAX + 1];
+
+	subject_of(w, "MRN 1", a);
+	memset(w->sink.share.b, 8, 32);
+	subject_of(w, "MRN 2", a);
+	assert_string_equal(a, "north-0001");
+}
+
+static void
+lookup_file(struct world *w, const char *text, char *path, size_t cap)
+{
+	FILE *f;
+
+	(void)snprintf(path, cap, "%s/list.csv", w->dir);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	assert_true(fputs(text, f) >= 0);
+	assert_int_equal(fclose(f), 0);
+}
+
+static void
+test_lookup_list_wins_over_the_pattern(void **state)
+{
+	struct world *w = *state;
+	struct errmsg em = { 0 };
+	char path[400], a[CAT_KEY_MAX + 1];
+	uint64_t added = 0;
+
+	lookup_file(
+	    w, "# trial ids\nMRN 0012, 003-0142\n\n", path, sizeof(path));
+	assert_int_equal(
+	    ingest_lookup_import(&w->g, path, "ada@north", &added, &em),
+	    ERR_OK);
+	assert_int_equal(added, 1);
+	subject_of(w, "mrn 0012", a);
+	assert_string_equal(a, "003-0142");
+}
+
+static void
+test_bad_lookup_line_is_named_and_nothing_is_imported(void **state)
+{
+	struct world *w = *state;
+	struct errmsg em = { 0 };
+	char path[400], a[CAT_KEY_MAX + 1];
+	uint64_t added = 0;
+
+	lookup_file(w, "A,003-1\nno comma here\n", path, sizeof(path));
+	assert_int_not_equal(
+	    ingest_lookup_import(&w->g, path, "ada@north", &added, &em),
+	    ERR_OK);
+	assert_non_null(strstr(em.cause, "line 2"));
+	assert_true(em.next[0] != '\0');
+	subject_of(w, "A", a);
+	assert_string_equal(a, "north-0001");
+}
+
+static void
+test_uids_map_alike_in_every_object_and_fit_the_standard(void **state)
+{
+	struct world *w = *state;
+	struct img_identity id = { .n_uids = 2 };
+	char uids[2][IMG_UID_MAX + 1] = { "1.2.3.4", "1.2.3.5" };
+	struct id_answer a, b;
+	const char *p;
+
+	id.uids = uids;
+	assert_int_equal(id_answer_make(&w->g, &w->sink, &id, &a), ERR_OK);
+	(void)snprintf(uids[1], sizeof(uids[1]), "1.2.3.4");
+	assert_int_equal(id_answer_make(&w->g, &w->sink, &id, &b), ERR_OK);
+	assert_string_equal(a.ctx.new_uids[0], b.ctx.new_uids[0]);
+	assert_string_equal(a.ctx.new_uids[0], b.ctx.new_uids[1]);
+	assert_string_not_equal(a.ctx.new_uids[0], a.ctx.new_uids[1]);
+	assert_int_equal(strncmp(a.ctx.new_uids[0], "2.25.", 5), 0);
+	assert_true(strlen(a.ctx.new_uids[0]) <= IMG_UID_MAX);
+	for (p = a.ctx.new_uids[0] + 5; *p != '\0'; p++)
+		assert_true(*p >= '0' && *p <= '9');
+	assert_true(a.ctx.new_uids[0][5] != '0');
+	id_answer_fini(&a);
+	id_answer_fini(&b);
+}
+
+static void
+test_quarantine_item_row_round_trip(void **state)
+{
+	struct world *w = *state;
+	uint64_t no = 0;
+	char text[40];
+
+	(void)w;
+	q_text(12, text);
+	assert_string_equal(text, "q000012");
+	assert_int_equal(q_parse(text, &no), ERR_OK);
+	assert_int_equal(no, 12);
+	assert_int_not_equal(q_parse("12", &no), ERR_OK);
+	assert_int_not_equal(q_parse("q", &no), ERR_OK);
+	assert_int_not_equal(q_parse("q0", &no), ERR_OK);
+}
+
+int
+main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(test_one_patient_one_name_also_after_a_restart),
+		T(test_other_share_other_name_series),
+		T(test_lookup_list_wins_over_the_pattern),
+		T(test_bad_lookup_line_is_named_and_nothing_is_imported),
+		T(test_uids_map_alike_in_every_object_and_fit_the_standard),
+		T(test_quarantine_item_row_round_trip),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
