@@ -161,18 +161,14 @@ struct job {
 static enum err
 job_init(struct job *j, const struct img_identity *id)
 {
-	enum err e = ERR_OK;
+	enum err e = collect_uids(j->f, &j->uids);
 
-	for (uint32_t k = 0; k < id->n_uids && e == ERR_OK; k++) {
-		if (k >= IMG_UIDS_MAX)
-			break;
-		e = uids_add(&j->uids, slice_str(id->uids[k]));
+	if (e != ERR_OK)
+		return e;
+	REQUIRE(id->n_uids == j->uids.n);
+	for (uint32_t k = 0; k < j->uids.n; k++)
 		j->keep[k] = k < j->ctx->n_uids && j->ctx->new_uids[k] == NULL;
-	}
-	j->uids.full = id->n_uids >= IMG_UIDS_MAX;
-	if (e == ERR_OK)
-		e = scrub_collect(j->f, &j->scrub);
-	return e;
+	return scrub_collect(j->f, &j->scrub);
 }
 
 static void

@@ -1,0 +1,701 @@
+/* deid: each rule of the basic profile on hand-made objects. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <stdio.h>
+
+#include "node/imaging/helper/walk.h"
+#include "store/base/mem.h"
+#include "tests/lib/dcm_build.h"
+
+/* The object under test and what became of it. */
+struct run {
+	struct dcm_build d;
+	struct dcm_file *in;
+	struct dcm_file *out;
+	struct img_identity id;
+	struct deid_result r;
+	struct errmsg em;
+	char map[IMG_UIDS_MAX][24];
+	const char *uids[IMG_UIDS_MAX];
+};
+
+static struct run *
+run_new(const char *syntax)
+{
+	struct run *t = mem_new(sizeof(*t));
+
+	assert_non_null(t);
+	dcm_build_init(&t->d, syntax);
+	return t;
+}
+
+static void
+run_free(struct run *t)
+{
+	dcm_close(t->in);
+	dcm_close(t->out);
+	deid_identity_fini(&t->id);
+	deid_result_fini(&t->r);
+	dcm_build_fini(&t->d);
+	mem_free(t);
+}
+
+static enum err
+run_with(struct run *t, struct img_context *c)
+{
+	enum err e;
+
+	e = dcm_open(buf_slice(&t->d.b), &t->in, &t->em);
+	if (e == ERR_OK)
+		e = deid_identity(t->in, &t->id);
+	for (uint32_t k = 0; e == ERR_OK && k < t->id.n_uids; k++) {
+		(void)snprintf(
+		    t->map[k], sizeof(t->map[k]), "2.25.%u", 1000000 + k);
+		if (t->uids[k] == NULL)
+			t->uids[k] = t->map[k];
+	}
+	c->new_uids = t->uids;
+	c->n_uids = t->id.n_uids;
+	if (e == ERR_OK)
+		e = deid_apply(t->in, &t->id, c, &t->r, &t->em);
+	if (e == ERR_OK)
+		e = dcm_open(buf_slice(&t->r.file), &t->out, &t->em);
+	return e;
+}
+
+static void
+run_basic(struct run *t)
+{
+	struct img_context c = { .profile = "basic", .subject = "S-01" };
+
+	assert_int_equal(run_with(t, &c), ERR_OK);
+}
+
+static bool
+finds(const struct run *t, const char *kind)
+{
+	for (uint32_t k = 0; k < t->r.n_findings; k++)
+		if (strcmp(t->r.findings[k].kind, kind) == 0)
+			return true;
+	return false;
+}
+
+static bool
+out_has(const struct run *t, const char *bytes)
+{
+	return memmem(t->r.file.p, t->r.file.n, bytes, strlen(bytes)) != NULL;
+}
+
+static void
+assert_text(const struct run *t, uint32_t tag, const char *want)
+{
+	char v[300];
+
+	assert_int_not_equal(dcm_find(t->out, tag), DCM_NONE);
+	dcm_text(t->out, tag, v, sizeof(v));
+	assert_string_equal(v, want);
+}
+
+static void
+test_a_plain_image_is_releasable_and_says_what_was_done(void **state)
+{
+	static const char *const syntax[] = { DCM_IMPLICIT, DCM_EXPLICIT };
+
+	(void)state;
+	for (int k = 0; k < 2; k++) {
+		struct run *t = run_new(syntax[k]);
+		uint32_t sq;
+
+		dcm_build_ct(&t->d, 4, 4);
+		run_basic(t);
+		assert_true(t->r.releasable);
+		assert_int_equal(t->r.n_findings, 0);
+		assert_string_equal(dcm_transfer_syntax(t->out), syntax[k]);
+		assert_text(t, TAG_PATIENT_NAME, "S-01");
+		assert_text(t, TAG_PATIENT_ID, "S-01");
+		assert_text(t, 0x00120062, "YES");
+		assert_text(t, 0x00280303, "REMOVED");
+		assert_text(t, TAG_META_SOP_UID, "2.25.1000000");
+		assert_string_equal(t->r.sop_uid, "2.25.1000000");
+		sq = dcm_find(t->out, 0x00120064);
+		assert_int_equal(t->out->e[sq].skip, sq + 5); /* one code */
+		assert_true(
+		    slice_eq(dcm_value(t->out, sq + 2), SLICE_LIT("113100")));
+		run_free(t);
+	}
+}
+
+static void
+test_dates_are_emptied_or_removed_by_type(void **state)
+{
+	struct run *t = run_new(DCM_EXPLICIT);
+
+	(void)state;
+	dcm_build_str(&t->d, 0x00080008, "CS", "ORIGINAL\\PRIMARY");
+	dcm_build_str(&t->d, 0x00080012, "DA", "20190807");
+	dcm_build_str(&t->d, 0x00080016, "UI", DCM_CT);
+	dcm_build_str(&t->d, 0x00080018, "UI", "1.2.3.4.5.6.7");
+	dcm_build_str(&t->d, 0x00080020, "DA", "20190807");
+	dcm_build_str(&t->d, 0x00080021, "DA", "20190807");
+	dcm_build_str(&t->d, 0x00080023, "DA", "20190807");
+	dcm_build_str(&t->d, 0x00100030, "DA", "19570613");
+	dcm_build_pixels(&t->d, 2, 2);
+	run_basic(t);
+	assert_int_equal(dcm_find(t->out, 0x00080012), DCM_NONE); /* X */
+	assert_text(t, 0x00080020, "");                           /* Z */
+	assert_int_equal(dcm_find(t->out, 0x00080021), DCM_NONE); /* X/D: 3 */
+	assert_text(t, 0x00080023, "");                           /* Z/D: 2C */
+	assert_text(t, 0x00100030, "");
+	assert_false(out_has(t, "20190807"));
+	run_free(t);
+}
+
+static void
+test_type_1_dates_of_enhanced_objects_get_a_dummy(void **state)
+{
+	struct run *t = run_new(DCM_EXPLICIT);
+
+	(void)state;
+	dcm_build_str(&t->d, 0x00080008, "CS", "ORIGINAL\\PRIMARY");
+	dcm_build_str(&t->d, 0x00080016, "UI", "1.2.840.10008.5.1.4.1.1.4.1");
+	dcm_build_str(&t->d, 0x00080018, "UI", "1.2.3.4.5.6.7");
+	dcm_build_str(&t->d, 0x00080023, "DA", "20190807");
+	dcm_build_str(&t->d, 0x0008002A, "DT", "20190807101112");
+	dcm_build_str(&t->d, 0x00080033, "TM", "101112");
+	dcm_build_str(&t->d, 0x00181000, "LO", "SN-99");
+	dcm_build_pixels(&t->d, 2, 2);
+	run_basic(t);
+	assert_text(t, 0x00080023, "19000101");
+	assert_text(t, 0x0008002A, "19000101000000");
+	assert_text(t, 0x00080033, "000000");
+	assert_text(t, 0x00181000, "REMOVED");
+	assert_true(t->r.releasable);
+	run_free(t);
+}
+
+static void
+test_only_the_keep_set_survives(void **state)
+{
+	struct run *t = run_new(DCM_EXPLICIT);
+
+	(void)state;
+	dcm_build_str(&t->d, 0x00080016, "UI", DCM_CT);
+	dcm_build_str(&t->d, 0x00080018, "UI", "1.2.3.4.5.6.7");
+	dcm_build_str(&t->d, 0x00080070, "LO", "Acme Scanners");
+	dcm_build_str(&t->d, 0x00081030, "LO", "brain of someone");
+	dcm_build_str(&t->d, 0x00091010, "LO", "private");
+	dcm_build_str(&t->d, 0x00180015, "CS", "HEAD");
+	dcm_build_str(&t->d, 0x00180050, "DS", "1.25");
+	dcm_build_str(&t->d, 0x00189423, "LO", "protocol of Dr X"); /* text */
+	dcm_build_str(&t->d, 0x00185000, "SH", "retired"); /* unlisted text */
+	dcm_build_str(&t->d, 0x00281040, "CS", "LIN");     /* not text */
+	dcm_build_str(&t->d, 0x00287FFE, "CS", "UNKNOWN"); /* no such tag */
+	dcm_build_u16(&t->d, 0x60000010, 4);
+	dcm_build_str(&t->d, 0x60000022, "LO", "overlay of someone");
+	dcm_build_head(&t->d, TAG_PIXELS, "OW", 2);
+	buf_put_zero(&t->d.b, 2);
+	run_basic(t);
+	assert_text(t, 0x00080070, "Acme Scanners");
+	assert_text(t, 0x00180015, "HEAD");
+	assert_text(t, 0x00180050, "1.25");
+	assert_text(t, 0x00281040, "LIN");
+	assert_int_equal(dcm_find(t->out, 0x00081030), DCM_NONE);
+	assert_int_equal(dcm_find(t->out, 0x00091010), DCM_NONE);
+	assert_int_equal(dcm_find(t->out, 0x00189423), DCM_NONE);
+	assert_int_equal(dcm_find(t->out, 0x00185000), DCM_NONE);
+	assert_int_equal(dcm_find(t->out, 0x00287FFE), DCM_NONE);
+	assert_int_equal(dcm_find(t->out, 0x60000010), DCM_NONE);
+	assert_false(out_has(t, "someone"));
+	run_free(t);
+}
+
+/* A number or a code that is text in the file gets no pass. */
+static void
+test_text_in_a_numeric_attribute_is_removed(void **state)
+{
+	struct run *t = run_new(DCM_EXPLICIT);
+
+	(void)state;
+	dcm_build_str(&t->d, 0x00080016, "UI", DCM_CT);
+	dcm_build_str(&t->d, 0x00080018, "UI", "1.2.3.4.5.6.7");
+	dcm_build_str(&t->d, 0x00180050, "LT", "secret remark");
+	dcm_build_str(&t->d, 0x00180060, "UN", "secret remark");
+	dcm_build_pixels(&t->d, 2, 2);
+	run_basic(t);
+	assert_false(out_has(t, "secret"));
+	run_free(t);
+}
+
+static void
+test_sequences_are_cleaned_at_every_depth(void **state)
+{
+	struct run *t = run_new(DCM_EXPLICIT);
+	uint32_t sq;
+
+	(void)state;
+	dcm_build_str(&t->d, 0x00080016, "UI", DCM_CT);
+	dcm_build_str(&t->d, 0x00080018, "UI", "1.2.3.4.5.6.7");
+	dcm_build_head(&t->d, 0x00081140, "SQ", DCM_UNDEFINED);
+	dcm_build_item(&t->d, DCM_UNDEFINED);
+	dcm_build_str(&t->d, 0x00081150, "UI", DCM_CT);
+	dcm_build_str(&t->d, 0x00081155, "UI", "1.2.3.4.5.6.7");
+	dcm_build_str(&t->d, 0x00100010, "PN", "Quill^Ottoline");
+	dcm_build_head(&t->d, 0x0040A170, "SQ", DCM_UNDEFINED);
+	dcm_build_item(&t->d, DCM_UNDEFINED);
+	dcm_build_str(&t->d, 0x00080100, "SH", "121322");
+	dcm_build_str(&t->d, 0x00104000, "LT", "Ottoline again");
+	dcm_build_item_end(&t->d);
+	dcm_build_seq_end(&t->d);
+	dcm_build_item_end(&t->d);
+	dcm_build_seq_end(&t->d);
+	dcm_build_pixels(&t->d, 2, 2);
+	run_basic(t);
+	sq = dcm_find(t->out, 0x00081140);
+	assert_int_not_equal(sq, DCM_NONE);
+	/* class kept, instance mapped like the object itself */
+	assert_true(slice_eq(
+	    dcm_trimmed(t->out, dcm_find_in(t->out, sq + 1, 0x00081150)),
+	    slice_str(DCM_CT)));
+	assert_true(slice_eq(
+	    dcm_trimmed(t->out, dcm_find_in(t->out, sq + 1, 0x00081155)),
+	    slice_str(t->r.sop_uid)));
+	assert_false(out_has(t, "Ottoline"));
+	assert_true(out_has(t, "121322"));
+	assert_true(t->r.releasable);
+	run_free(t);
+}
+
+static void
+test_identity_lists_each_uid_once_and_the_object_first(void **state)
+{
+	struct run *t = run_new(DCM_EXPLICIT);
+
+	(void)state;
+	dcm_build_str(&t->d, 0x00080016, "UI", DCM_CT);
+	dcm_build_str(&t->d, 0x00080018, "UI", "1.2.3.4.5.6.7");
+	dcm_build_head(&t->d, 0x00081140, "SQ", DCM_UNDEFINED);
+	dcm_build_item(&t->d, DCM_UNDEFINED);
+	dcm_build_str(&t->d, 0x00081150, "UI", DCM_CT);
+	dcm_build_str(&t->d, 0x00081155, "UI", "9.8.7.6");
+	dcm_build_item_end(&t->d);
+	dcm_build_seq_end(&t->d);
+	dcm_build_str(&t->d, 0x00100020, "LO", " MRN-7740 ");
+	dcm_build_str(&t->d, 0x00100021, "LO", "Brennagh");
+	dcm_build_str(&t->d, 0x0020000D, "UI", "1.2.3.4.5.6.1");
+	dcm_build_str(&t->d, 0x0020000E, "UI", "1.2.3.4.5.6.7");
+	assert_int_equal(dcm_open(buf_slice(&t->d.b), &t->in, NULL), ERR_OK);
+	assert_int_equal(deid_identity(t->in, &t->id), ERR_OK);
+	assert_string_equal(t->id.patient_id, "MRN-7740");
+	assert_string_equal(t->id.issuer, "Brennagh");
+	assert_int_equal(t->id.n_uids, 3);
+	assert_string_equal(t->id.uids[0], "1.2.3.4.5.6.7");
+	assert_string_equal(t->id.uids[1], "1.2.3.4.5.6.1");
+	assert_string_equal(t->id.uids[2], "9.8.7.6");
+	run_free(t);
+}
+
+static void
+test_a_null_map_entry_keeps_the_uid(void **state)
+{
+	struct run *t = run_new(DCM_EXPLICIT);
+	const char *none[3] = { NULL, NULL, NULL };
+	struct img_context c = { .profile = "basic",
+		.subject = "S",
+		.new_uids = none,
+		.n_uids = 3 };
+
+	(void)state;
+	dcm_build_ct(&t->d, 2, 2);
+	assert_int_equal(dcm_open(buf_slice(&t->d.b), &t->in, NULL), ERR_OK);
+	assert_int_equal(deid_identity(t->in, &t->id), ERR_OK);
+	assert_int_equal(t->id.n_uids, 3);
+	assert_int_equal(deid_apply(t->in, &t->id, &c, &t->r, &t->em), ERR_OK);
+	assert_string_equal(t->r.sop_uid, "1.2.3.4.5.6.7");
+	assert_true(t->r.releasable);
+	run_free(t);
+}
+
+static enum err
+many_uids(uint32_t n, bool *releasable, bool *found)
+{
+	struct run *t = run_new(DCM_EXPLICIT);
+	struct img_context c = { .profile = "basic", .subject = "S" };
+	enum err e;
+
+	dcm_build_str(&t->d, 0x00080016, "UI", DCM_CT);
+	dcm_build_str(&t->d, 0x00080018, "UI", "1.2.3.4.5.6.7");
+	dcm_build_head(&t->d, 0x00081140, "SQ", DCM_UNDEFINED);
+	for (uint32_t k = 1; k < n; k++) {
+		char uid[32];
+
+		(void)snprintf(uid, sizeof(uid), "1.2.3.9.%u", 1000 + k);
+		dcm_build_item(&t->d, DCM_UNDEFINED);
+		dcm_build_str(&t->d, 0x00081155, "UI", uid);
+		dcm_build_item_end(&t->d);
+	}
+	dcm_build_seq_end(&t->d);
+	dcm_build_pixels(&t->d, 2, 2);
+	e = run_with(t, &c);
+	*releasable = t->r.releasable;
+	*found = finds(t, "unmapped-uid");
+	assert_false(out_has(t, "1.2.3.9."));
+	run_free(t);
+	return e;
+}
+
+static void
+test_uid_limit_holds_at_max_and_blocks_at_max_plus_one(void **state)
+{
+	bool releasable;
+	bool found;
+
+	(void)state;
+	assert_int_equal(many_uids(IMG_UIDS_MAX, &releasable, &found), ERR_OK);
+	assert_true(releasable);
+	assert_int_equal(
+	    many_uids(IMG_UIDS_MAX + 1, &releasable, &found), ERR_OK);
+	assert_true(found);
+	assert_false(releasable);
+}
+
+static void
+put_private(struct dcm_build *d)
+{
+	dcm_build_str(d, 0x00430010, "LO", "GEMS_PARM_01");
+	dcm_build_str(d, 0x00430011, "LO", "SOMEONE ELSE");
+	dcm_build_str(d, 0x00431039, "IS", "1000\\8\\0\\0");
+	dcm_build_str(d, 0x0043106F, "DS", "1.5");
+	dcm_build_str(d, 0x00431139, "IS", "2000");
+	dcm_build_str(d, 0x00431239, "IS", "3000"); /* no creator */
+}
+
+static void
+test_private_elements_stay_only_by_creator_and_profile(void **state)
+{
+	static const char *const profile[] = { "basic", "trial-imaging" };
+
+	(void)state;
+	for (int k = 0; k < 2; k++) {
+		struct run *t = run_new(DCM_EXPLICIT);
+		struct img_context c = { .profile = profile[k],
+			.subject = "S" };
+		bool kept = k == 1;
+
+		dcm_build_str(&t->d, 0x00080016, "UI", DCM_CT);
+		dcm_build_str(&t->d, 0x00080018, "UI", "1.2.3.4.5.6.7");
+		put_private(&t->d);
+		dcm_build_head(&t->d, TAG_PIXELS, "OW", 2);
+		buf_put_zero(&t->d.b, 2);
+		assert_int_equal(run_with(t, &c), ERR_OK);
+		assert_int_equal(
+		    dcm_find(t->out, 0x00431039) != DCM_NONE, kept);
+		assert_int_equal(
+		    dcm_find(t->out, 0x00430010) != DCM_NONE, kept);
+		assert_int_equal(dcm_find(t->out, 0x00430011), DCM_NONE);
+		assert_int_equal(dcm_find(t->out, 0x0043106F), DCM_NONE);
+		assert_int_equal(dcm_find(t->out, 0x00431139), DCM_NONE);
+		assert_int_equal(dcm_find(t->out, 0x00431239), DCM_NONE);
+		assert_int_equal(out_has(t, "113111"), kept);
+		run_free(t);
+	}
+}
+
+static void
+test_private_text_in_a_numeric_slot_is_dropped(void **state)
+{
+	struct run *t = run_new(DCM_EXPLICIT);
+	struct img_context c = { .profile = "trial-imaging", .subject = "S" };
+
+	(void)state;
+	dcm_build_str(&t->d, 0x00080016, "UI", DCM_CT);
+	dcm_build_str(&t->d, 0x00080018, "UI", "1.2.3.4.5.6.7");
+	dcm_build_str(&t->d, 0x00190010, "LO", "GEMS_ACQU_01");
+	dcm_build_str(&t->d, 0x001910BB, "DS", "seen by Dr X");
+	dcm_build_pixels(&t->d, 2, 2);
+	assert_int_equal(run_with(t, &c), ERR_OK);
+	assert_false(out_has(t, "Dr X"));
+	assert_int_equal(dcm_find(t->out, 0x00190010), DCM_NONE);
+	run_free(t);
+}
+
+static void
+test_names_leave_free_text_and_stay_in_codes(void **state)
+{
+	struct run *t = run_new(DCM_EXPLICIT);
+
+	(void)state;
+	dcm_build_str(&t->d, 0x00080016, "UI", DCM_CT);
+	dcm_build_str(&t->d, 0x00080018, "UI", "1.2.3.4.5.6.7");
+	dcm_build_str(&t->d, 0x00100010, "PN", "Head^May");
+	dcm_build_str(&t->d, 0x00100020, "LO", "MRN-7740");
+	dcm_build_str(&t->d, 0x00180015, "CS", "HEAD");
+	dcm_build_str(
+	    &t->d, 0x00181020, "LO", "v1 built for MAY head (mrn 7740)");
+	dcm_build_pixels(&t->d, 2, 2);
+	run_basic(t);
+	assert_text(t, 0x00180015, "HEAD");
+	assert_false(out_has(t, "MAY"));
+	assert_false(out_has(t, "7740"));
+	assert_true(finds(t, "text-cleaned"));
+	assert_true(t->r.releasable);
+	run_free(t);
+}
+
+/* The last line of defence: what no rule removed is found and held. */
+static void
+test_an_identifier_in_a_code_is_found_and_blocks(void **state)
+{
+	static const struct {
+		uint32_t tag;
+		const char *vr;
+		const char *value;
+		bool blocks;
+	} v[] = {
+		{ 0x00180022, "CS", "MRN7740", true },
+		{ 0x00180022, "CS", "D20190807", true },
+		{ 0x00200012, "IS", "20190807", true },
+		{ 0x00200012, "IS", "7", false },
+		{ 0x00180022, "CS", "QUILL", false }, /* CS: names pass */
+	};
+
+	(void)state;
+	for (size_t k = 0; k < sizeof(v) / sizeof(v[0]); k++) {
+		struct run *t = run_new(DCM_EXPLICIT);
+
+		dcm_build_str(&t->d, 0x00080016, "UI", DCM_CT);
+		dcm_build_str(&t->d, 0x00080018, "UI", "1.2.3.4.5.6.7");
+		dcm_build_str(&t->d, 0x00080020, "DA", "20190807");
+		dcm_build_str(&t->d, 0x00100010, "PN", "Quill^Ottoline");
+		dcm_build_str(&t->d, 0x00100020, "LO", "MRN-7740");
+		dcm_build_str(&t->d, v[k].tag, v[k].vr, v[k].value);
+		dcm_build_pixels(&t->d, 2, 2);
+		run_basic(t);
+		assert_int_equal(finds(t, "identifier-survived"), v[k].blocks);
+		assert_int_equal(t->r.releasable, !v[k].blocks);
+		run_free(t);
+	}
+}
+
+static void
+assert_risky(const char *class, const char *image_type, const char *burned)
+{
+	struct run *t = run_new(DCM_EXPLICIT);
+
+	dcm_build_str(&t->d, 0x00080008, "CS", image_type);
+	dcm_build_str(&t->d, 0x00080016, "UI", class);
+	dcm_build_str(&t->d, 0x00080018, "UI", "1.2.3.4.5.6.7");
+	dcm_build_u16(&t->d, 0x00280010, 1);
+	dcm_build_u16(&t->d, 0x00280011, 1);
+	dcm_build_str(&t->d, 0x00280301, "CS", burned);
+	dcm_build_head(&t->d, TAG_PIXELS, "OW", 2);
+	buf_put_zero(&t->d.b, 2);
+	run_basic(t);
+	assert_true(finds(t, "risky-class"));
+	assert_false(t->r.releasable);
+	run_free(t);
+}
+
+static void
+test_risky_classes_are_never_releasable_by_themselves(void **state)
+{
+	static const char *const class[] = { "6.1", "7", "7.4", "104.1",
+		"104.3", "88.33", "88.59", "11.1", "9.1.1", "66", "481.3",
+		"481.5", "77.1.6", "12.1", "1.2", "1", "999.9" };
+
+	(void)state;
+	for (size_t k = 0; k < sizeof(class) / sizeof(class[0]); k++) {
+		char uid[64];
+
+		(void)snprintf(
+		    uid, sizeof(uid), "1.2.840.10008.5.1.4.1.1.%s", class[k]);
+		assert_risky(uid, "ORIGINAL\\PRIMARY", "NO");
+	}
+	assert_risky("1.3.12.2.1107.5.9.1", "ORIGINAL\\PRIMARY", "NO");
+	assert_risky(DCM_CT, "DERIVED\\SECONDARY", "NO");
+	assert_risky(DCM_CT, "ORIGINAL\\PRIMARY", "YES");
+	assert_risky(DCM_CT, "DERIVED\\PRIMARY\\DOSE_INFO", "NO");
+}
+
+static void
+test_overlay_bits_inside_pixels_block(void **state)
+{
+	struct run *t = run_new(DCM_EXPLICIT);
+
+	(void)state;
+	dcm_build_str(&t->d, 0x00080016, "UI", DCM_CT);
+	dcm_build_str(&t->d, 0x00080018, "UI", "1.2.3.4.5.6.7");
+	dcm_build_u16(&t->d, 0x60000100, 16);
+	dcm_build_u16(&t->d, 0x60000102, 12);
+	dcm_build_head(&t->d, TAG_PIXELS, "OW", 2);
+	buf_put_zero(&t->d.b, 2);
+	run_basic(t);
+	assert_true(finds(t, "overlay-in-pixels"));
+	assert_false(t->r.releasable);
+	run_free(t);
+}
+
+static void
+test_other_syntaxes_are_refused_with_a_finding(void **state)
+{
+	static const char *const syntax[] = { "1.2.840.10008.1.2.1.99",
+		"1.2.840.10008.1.2.2" };
+
+	(void)state;
+	for (int k = 0; k < 2; k++) {
+		struct run *t = run_new(syntax[k]);
+		struct img_context c = { .profile = "basic", .subject = "S" };
+
+		if (k == 1) /* (0008,0060) CS, big endian */
+			buf_put(&t->d.b,
+			    "\0\x08\0\x60"
+			    "CS\0\2CT",
+			    10);
+		assert_int_equal(run_with(t, &c), ERR_UNSUPPORTED);
+		assert_true(finds(t, "unsupported-syntax"));
+		assert_false(t->r.releasable);
+		assert_int_equal(t->r.file.n, 0);
+		run_free(t);
+	}
+}
+
+static void
+test_no_deid_gives_the_bytes_as_they_are(void **state)
+{
+	struct run *t = run_new(DCM_EXPLICIT);
+	struct img_context c = {
+		.profile = "basic", .subject = "S", .no_deid = true
+	};
+
+	(void)state;
+	dcm_build_ct(&t->d, 2, 2);
+	assert_int_equal(run_with(t, &c), ERR_OK);
+	assert_true(slice_eq(buf_slice(&t->r.file), buf_slice(&t->d.b)));
+	assert_string_equal(t->r.sop_uid, "1.2.3.4.5.6.7");
+	assert_int_equal(t->r.n_findings, 0);
+	run_free(t);
+}
+
+static void
+test_an_unknown_profile_is_refused(void **state)
+{
+	struct run *t = run_new(DCM_EXPLICIT);
+	struct img_context c = { .profile = "none", .subject = "S" };
+
+	(void)state;
+	dcm_build_ct(&t->d, 2, 2);
+	assert_int_equal(run_with(t, &c), ERR_UNSUPPORTED);
+	assert_int_equal(t->r.file.n, 0);
+	run_free(t);
+}
+
+static void
+test_levels_out_of_order_are_sorted_and_twins_block(void **state)
+{
+	struct run *t = run_new(DCM_EXPLICIT);
+
+	(void)state;
+	dcm_build_str(&t->d, 0x00080018, "UI", "1.2.3.4.5.6.7");
+	dcm_build_str(&t->d, 0x00080016, "UI", DCM_CT);
+	dcm_build_str(&t->d, 0x00180050, "DS", "2");
+	dcm_build_str(&t->d, 0x00180015, "CS", "HEAD");
+	dcm_build_str(&t->d, 0x00180050, "DS", "3");
+	dcm_build_pixels(&t->d, 2, 2);
+	run_basic(t);
+	assert_false(t->out->unsorted);
+	assert_false(t->out->duplicates);
+	assert_text(t, 0x00180050, "2");
+	assert_true(finds(t, "duplicate-element"));
+	assert_false(t->r.releasable);
+	run_free(t);
+}
+
+static void
+test_compressed_pixels_are_copied_bit_by_bit(void **state)
+{
+	struct run *t = run_new("1.2.840.10008.1.2.4.90");
+	struct slice a;
+	struct slice b;
+
+	(void)state;
+	dcm_build_str(&t->d, 0x00080016, "UI", DCM_CT);
+	dcm_build_str(&t->d, 0x00080018, "UI", "1.2.3.4.5.6.7");
+	dcm_build_head(&t->d, TAG_PIXELS, "OB", DCM_UNDEFINED);
+	dcm_build_item(&t->d, 0);
+	dcm_build_item(&t->d, 6);
+	buf_put(&t->d.b, "\xff\x4f\xff\x51\1\2", 6);
+	dcm_build_seq_end(&t->d);
+	buf_put_str(&t->d.b, "Quill");
+	run_basic(t);
+	a = dcm_value(t->in, t->in->pixels);
+	b = dcm_value(t->out, t->out->pixels);
+	assert_true(slice_eq(a, b));
+	assert_true(finds(t, "trailing-bytes"));
+	assert_false(out_has(t, "Quill"));
+	assert_true(t->r.releasable);
+	run_free(t);
+}
+
+static void
+test_survives_every_failing_allocation(void **state)
+{
+	enum err e = ERR_NOMEM;
+
+	(void)state;
+	for (long n = 0; e == ERR_NOMEM; n++) {
+		struct run *t = run_new(DCM_EXPLICIT);
+		struct img_context c = { .profile = "basic", .subject = "S" };
+
+		assert_true(n < 1000);
+		dcm_build_ct(&t->d, 2, 2);
+		mem_fail_at(n);
+		e = run_with(t, &c);
+		mem_fail_at(-1);
+		if (e == ERR_OK)
+			assert_true(t->r.releasable);
+		run_free(t);
+	}
+	assert_int_equal(e, ERR_OK);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(
+		    test_a_plain_image_is_releasable_and_says_what_was_done),
+		cmocka_unit_test(test_dates_are_emptied_or_removed_by_type),
+		cmocka_unit_test(
+		    test_type_1_dates_of_enhanced_objects_get_a_dummy),
+		cmocka_unit_test(test_only_the_keep_set_survives),
+		cmocka_unit_test(test_text_in_a_numeric_attribute_is_removed),
+		cmocka_unit_test(test_sequences_are_cleaned_at_every_depth),
+		cmocka_unit_test(
+		    test_identity_lists_each_uid_once_and_the_object_first),
+		cmocka_unit_test(test_a_null_map_entry_keeps_the_uid),
+		cmocka_unit_test(
+		    test_uid_limit_holds_at_max_and_blocks_at_max_plus_one),
+		cmocka_unit_test(
+		    test_private_elements_stay_only_by_creator_and_profile),
+		cmocka_unit_test(
+		    test_private_text_in_a_numeric_slot_is_dropped),
+		cmocka_unit_test(test_names_leave_free_text_and_stay_in_codes),
+		cmocka_unit_test(
+		    test_an_identifier_in_a_code_is_found_and_blocks),
+		cmocka_unit_test(
+		    test_risky_classes_are_never_releasable_by_themselves),
+		cmocka_unit_test(test_overlay_bits_inside_pixels_block),
+		cmocka_unit_test(
+		    test_other_syntaxes_are_refused_with_a_finding),
+		cmocka_unit_test(test_no_deid_gives_the_bytes_as_they_are),
+		cmocka_unit_test(test_an_unknown_profile_is_refused),
+		cmocka_unit_test(
+		    test_levels_out_of_order_are_sorted_and_twins_block),
+		cmocka_unit_test(test_compressed_pixels_are_copied_bit_by_bit),
+		cmocka_unit_test(test_survives_every_failing_allocation),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
