@@ -104,7 +104,7 @@ ask(int tty, const char *prompt, struct buf *out)
 static enum err
 ask_owner(bool confirm, struct buf *out, struct errmsg *em)
 {
-	struct buf again = BUF_MAX(PASSPHRASE_MAX * 2);
+	struct buf again = BUF_MAX((size_t)PASSPHRASE_MAX * 2);
 	int tty = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
 	enum err e;
 

@@ -35,19 +35,21 @@ enum imaging_mode {
 struct imaging_opts {
 	const char *program; /* path of pesscara-imaging */
 	enum imaging_mode mode;
-	int accepted_fd; /* RECEIVE: passed by SCM_RIGHTS, caller closes its own */
+	int accepted_fd; /* RECEIVE: passed by SCM_RIGHTS, caller closes its own
+			  */
 	const char *called_ae;
 	uint64_t memory_bytes_max; /* RLIMIT_AS of the helper; 0: none */
 	uint64_t object_bytes_max; /* bigger: A700; 0: LIM_OBJECT_BYTES */
-	uint32_t idle_ms;	   /* association timeout; 0: 30 s */
+	uint32_t idle_ms;          /* association timeout; 0: 30 s */
 };
 
 enum img_msg_kind {
-	IMG_ASSOC = 1,	  /* who calls: answer imaging_answer_assoc */
-	IMG_IDENTITY = 2, /* identifiers found: answer imaging_answer_identity */
-	IMG_OBJECT = 3,	  /* one object, parsed or not: imaging_answer_stored */
-	IMG_RESULT = 4,	  /* conversion done */
-	IMG_DONE = 5,	  /* association closed or import item finished */
+	IMG_ASSOC = 1, /* who calls: answer imaging_answer_assoc */
+	IMG_IDENTITY =
+	    2,          /* identifiers found: answer imaging_answer_identity */
+	IMG_OBJECT = 3, /* one object, parsed or not: imaging_answer_stored */
+	IMG_RESULT = 4, /* conversion done */
+	IMG_DONE = 5,   /* association closed or import item finished */
 };
 
 /* A split plan entry; store/blob checks that the plan tiles [0, n). */
@@ -62,8 +64,8 @@ struct img_piece {
 };
 
 struct img_finding {
-	char kind[32];	   /* e.g. "risky-class", "unsupported-syntax" */
-	char detail[160];  /* no patient data */
+	char kind[32];    /* e.g. "risky-class", "unsupported-syntax" */
+	char detail[160]; /* no patient data */
 };
 
 struct img_assoc {
@@ -84,8 +86,8 @@ struct img_identity {
 /* One object.  Slices point into mapped memfds, valid until the next
  * imaging_next() or imaging_close(). */
 struct img_object {
-	bool parsed;	    /* false: original only, see findings */
-	bool releasable;    /* deid present and no blocking finding */
+	bool parsed;           /* false: original only, see findings */
+	bool releasable;       /* deid present and no blocking finding */
 	struct slice original; /* Part 10 file as received */
 	struct slice deid;     /* de-identified Part 10 file, or empty */
 	const struct img_piece *original_plan;
@@ -94,7 +96,7 @@ struct img_object {
 	uint32_t n_deid_plan;
 	char sop_class[IMG_UID_MAX + 1];
 	char transfer_syntax[IMG_UID_MAX + 1];
-	char sop_uid[IMG_UID_MAX + 1];	  /* original */
+	char sop_uid[IMG_UID_MAX + 1];    /* original */
 	char series_uid[IMG_UID_MAX + 1]; /* original */
 	char study_uid[IMG_UID_MAX + 1];  /* original */
 	char deid_sop_uid[IMG_UID_MAX + 1];
@@ -109,8 +111,8 @@ struct img_object {
 };
 
 struct img_out_file {
-	char name[64];	     /* e.g. "image.nii.gz", "image.json" */
-	struct slice bytes;  /* valid until imaging_close() */
+	char name[64];      /* e.g. "image.nii.gz", "image.json" */
+	struct slice bytes; /* valid until imaging_close() */
 };
 
 struct img_result {
@@ -118,7 +120,8 @@ struct img_result {
 	char reason[160]; /* why not; no patient data */
 	uint32_t n_files;
 	struct img_out_file files[8];
-	struct slice fields; /* msgpack map KEYWORD -> value for the new asset */
+	struct slice
+	    fields; /* msgpack map KEYWORD -> value for the new asset */
 };
 
 /* End of an association or of one import item.  Objects refused by the
@@ -161,19 +164,19 @@ enum err imaging_spawn(const struct imaging_opts *opts, struct imaging **out,
     struct errmsg *em) PSC_MUST_USE;
 /* Next frame.  ERR_TIMEOUT; ERR_FOREIGN: the helper died (what it held is
  * lost, nothing else); ERR_MALFORMED: it lied, and was killed. */
-enum err imaging_next(struct imaging *im, uint32_t timeout_ms,
-    struct img_msg *out) PSC_MUST_USE;
+enum err imaging_next(
+    struct imaging *im, uint32_t timeout_ms, struct img_msg *out) PSC_MUST_USE;
 /* reason: DUL reject: true = permanent "calling AE not recognised". */
 enum err imaging_answer_assoc(struct imaging *im, bool accept) PSC_MUST_USE;
 /* ctx NULL: do not de-identify; the object comes parsed, original only. */
-enum err imaging_answer_identity(struct imaging *im,
-    const struct img_context *ctx) PSC_MUST_USE;
-enum err imaging_answer_stored(struct imaging *im, uint16_t status)
-    PSC_MUST_USE;
+enum err imaging_answer_identity(
+    struct imaging *im, const struct img_context *ctx) PSC_MUST_USE;
+enum err imaging_answer_stored(
+    struct imaging *im, uint16_t status) PSC_MUST_USE;
 /* IMPORT: hand over one file (open for reading, any seekable fd); the helper
  * answers with IDENTITY and OBJECT frames, then DONE.  The caller keeps fd. */
-enum err imaging_send_file(struct imaging *im, int fd, uint64_t bytes)
-    PSC_MUST_USE;
+enum err imaging_send_file(
+    struct imaging *im, int fd, uint64_t bytes) PSC_MUST_USE;
 /* CONVERT: files[i] are whole Part 10 files of one series; RESULT follows. */
 enum err imaging_send_series(struct imaging *im, const struct slice *files,
     uint32_t n_files) PSC_MUST_USE;

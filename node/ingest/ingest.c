@@ -21,7 +21,7 @@
 static enum err
 listen_text_set(struct ingest *g, const char *host)
 {
-	struct sockaddr_storage sa;
+	struct sockaddr_storage sa = { 0 };
 	socklen_t len = sizeof(sa);
 	uint16_t port = 0;
 

@@ -50,11 +50,11 @@ enum err ingest_quarantine_each(struct ingest *g, const char *state,
 uint64_t ingest_quarantine_held(struct ingest *g);
 /* id: whole or unique prefix. Blocks until durable. *out: the item after. */
 enum err ingest_release(struct ingest *g, const char *id, const char *actor,
-    const char *reason, struct ingest_item *out, struct errmsg *em)
-    PSC_MUST_USE;
+    const char *reason, struct ingest_item *out,
+    struct errmsg *em) PSC_MUST_USE;
 enum err ingest_reject(struct ingest *g, const char *id, const char *actor,
-    const char *reason, struct ingest_item *out, struct errmsg *em)
-    PSC_MUST_USE;
+    const char *reason, struct ingest_item *out,
+    struct errmsg *em) PSC_MUST_USE;
 
 /* Import files and folders (recursive).  fn is called once a file. */
 struct ingest_import_opts {

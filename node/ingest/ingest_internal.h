@@ -60,13 +60,13 @@ struct q_item {
 
 /* One vault image.  Slices borrow the decoded row or the caller's bytes. */
 struct v_image {
-	struct slice original;	  /* manifest */
-	struct slice deid;	  /* manifest, empty if there is none */
+	struct slice original; /* manifest */
+	struct slice deid;     /* manifest, empty if there is none */
 	uint64_t deid_len;
 	uint64_t header_len; /* bytes of deid before the first frame */
 	struct cry_id original_hash;
 	struct cry_id deid_hash;
-	struct slice sop_uid;	 /* of the de-identified image */
+	struct slice sop_uid;    /* of the de-identified image */
 	struct slice series_uid; /* likewise */
 	struct slice study_uid;
 	struct slice fields; /* msgpack, see struct img_object */
@@ -83,7 +83,7 @@ struct ingest {
 	pthread_mutex_t mu;
 	pthread_cond_t slot_free;
 	uint32_t running; /* associations, guarded by mu */
-	bool stopping;	  /* guarded by mu */
+	bool stopping;    /* guarded by mu */
 };
 
 /* rows.c */
@@ -94,8 +94,8 @@ enum err q_get(struct store *s, struct db_txn *t, uint64_t no,
 enum err q_decode(struct slice value, struct q_item *out) PSC_MUST_USE;
 enum err vi_encode(const struct v_image *v, struct buf *out) PSC_MUST_USE;
 /* doc keeps the borrowed slices alive; free it with mp_doc_fini. */
-enum err vi_decode(struct slice value, struct v_image *out,
-    struct mp_doc *doc) PSC_MUST_USE;
+enum err vi_decode(
+    struct slice value, struct v_image *out, struct mp_doc *doc) PSC_MUST_USE;
 /* "q000012" <-> 12. */
 void q_text(uint64_t no, char out[40]);
 enum err q_parse(const char *text, uint64_t *no) PSC_MUST_USE;
@@ -129,17 +129,16 @@ struct admitted {
 	uint64_t item;
 };
 enum err admit_object(struct ingest *g, const struct sink *k,
-    const struct img_object *o, const char *subject, struct admitted *out)
-    PSC_MUST_USE;
+    const struct img_object *o, const char *subject,
+    struct admitted *out) PSC_MUST_USE;
 
 /* assoc.c: one thread, one helper, one association. */
 void assoc_start(struct ingest *g, int fd);
 /* The config's inbox for a calling AE, resolved to a share. */
-enum err sink_for_ae(struct ingest *g, const char *calling_ae,
-    struct sink *out, struct errmsg *em) PSC_MUST_USE;
+enum err sink_for_ae(struct ingest *g, const char *calling_ae, struct sink *out,
+    struct errmsg *em) PSC_MUST_USE;
 enum err sink_for_share(struct ingest *g, const char *share,
-    const char *compartment, struct sink *out, struct errmsg *em)
-    PSC_MUST_USE;
+    const char *compartment, struct sink *out, struct errmsg *em) PSC_MUST_USE;
 
 /* quarantine.c */
 void q_public(const struct q_item *q, struct ingest_item *out);

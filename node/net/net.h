@@ -19,8 +19,8 @@ struct net_opts {
 	const char *listen; /* "HOST:PORT", port 0 = any free, or "off" */
 };
 /* Binds (ERR_BUSY: port taken), then starts the loop thread. */
-enum err net_start(const struct net_opts *o, struct net **out,
-    struct errmsg *em) PSC_MUST_USE;
+enum err net_start(
+    const struct net_opts *o, struct net **out, struct errmsg *em) PSC_MUST_USE;
 void net_stop(struct net *n); /* drains up to 2 s; NULL ok */
 /* "127.0.0.1:7433", or "off". */
 void net_listen_text(struct net *n, char *out, size_t cap);
@@ -29,7 +29,7 @@ void net_listen_text(struct net *n, char *out, size_t cap);
  * known from an invite. */
 struct net_peer {
 	char host[128];
-	uint16_t port; /* 0: it dials us */
+	uint16_t port;                /* 0: it dials us */
 	struct cry_device_pub device; /* zero parts: not known yet */
 	bool connected;
 	uint64_t last_contact_ms; /* wall */
@@ -42,10 +42,10 @@ struct net_peer {
 /* device->box must be set.  ERR_EXISTS. */
 enum err net_peer_add(struct net *n, const char *host, uint16_t port,
     const struct cry_device_pub *device, struct errmsg *em) PSC_MUST_USE;
-enum err net_peer_remove(struct net *n, const char *address_or_key,
-    struct errmsg *em) PSC_MUST_USE;
-enum err net_peers(struct net *n, struct net_peer **list, uint32_t *count)
-    PSC_MUST_USE;
+enum err net_peer_remove(
+    struct net *n, const char *address_or_key, struct errmsg *em) PSC_MUST_USE;
+enum err net_peers(
+    struct net *n, struct net_peer **list, uint32_t *count) PSC_MUST_USE;
 void net_peers_free(struct net_peer *list);
 
 struct net_root {
@@ -54,19 +54,19 @@ struct net_root {
 	uint64_t ops;
 	struct cry_id root;
 };
-enum err net_roots(struct net *n, struct net_root **list, uint32_t *count)
-    PSC_MUST_USE;
+enum err net_roots(
+    struct net *n, struct net_root **list, uint32_t *count) PSC_MUST_USE;
 void net_roots_free(struct net_root *list);
 
 struct net_sync {
-	bool in_sync;	     /* rulings.md 27 */
+	bool in_sync; /* rulings.md 27 */
 	uint32_t connected;
 	uint64_t wanted_chunks, wanted_bytes;
 };
 void net_sync_status(struct net *n, struct net_sync *out);
 /* Waits until in sync with at least one peer connected. ERR_TIMEOUT. */
-enum err net_sync_wait(struct net *n, uint64_t timeout_ms,
-    struct net_sync *out) PSC_MUST_USE;
+enum err net_sync_wait(
+    struct net *n, uint64_t timeout_ms, struct net_sync *out) PSC_MUST_USE;
 /* Redial at once every peer that is not connected. */
 void net_sync_now(struct net *n);
 

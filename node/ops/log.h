@@ -18,7 +18,6 @@ void log_line(enum log_level l, const char *area, const char *msg,
 
 #define log_info(area, msg, ...) log_line(LOG_LV_INFO, area, msg, __VA_ARGS__)
 #define log_warn(area, msg, ...) log_line(LOG_LV_WARN, area, msg, __VA_ARGS__)
-#define log_error(area, msg, ...) \
-	log_line(LOG_LV_ERROR, area, msg, __VA_ARGS__)
+#define log_error(area, msg, ...) log_line(LOG_LV_ERROR, area, msg, __VA_ARGS__)
 
 #endif

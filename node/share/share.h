@@ -17,7 +17,7 @@ struct shares;
 struct shares_opts {
 	struct store *store;
 	const struct cry_identity *me; /* outlives it */
-	const char *site;	       /* name, sealed into grants */
+	const char *site;              /* name, sealed into grants */
 };
 /* Loads chains, keys (local rows, tag "ekey"), subscriptions, pending joins.
  * Opens a new incarnation for this start (rulings.md 24). */
@@ -36,7 +36,7 @@ struct share_info {
 	struct share_id id;
 	uint32_t no;
 	char name[LIM_NAME_BYTES + 1]; /* at a hub: "share-" + 8 of the id */
-	bool pending;		       /* joined, but not granted yet */
+	bool pending;                  /* joined, but not granted yet */
 	bool registrar;
 	bool hub;
 	bool allow_identified;
@@ -46,8 +46,8 @@ struct share_info {
 };
 void share_info_fini(struct share_info *i);
 /* Snapshot of all shares. *list is freed by shares_list_free. */
-enum err shares_list(struct shares *sh, struct share_info **list, uint32_t *n)
-    PSC_MUST_USE;
+enum err shares_list(
+    struct shares *sh, struct share_info **list, uint32_t *n) PSC_MUST_USE;
 void shares_list_free(struct share_info *list, uint32_t n);
 /* By name or id prefix (>= 8 base32 characters). ERR_NOTFOUND with text. */
 enum err shares_find(struct shares *sh, const char *name,
@@ -79,8 +79,8 @@ struct share_invite_opts {
 };
 /* Text is appended to out; the invite is kept (local row "invite"). */
 enum err shares_invite(struct shares *sh, const char *share,
-    const struct share_invite_opts *o, struct buf *out, struct errmsg *em)
-    PSC_MUST_USE;
+    const struct share_invite_opts *o, struct buf *out,
+    struct errmsg *em) PSC_MUST_USE;
 /* Keeps the join (row "join") and hands its addresses to the caller (the
  * node adds them as peers). ERR_EXISTS: already a member. */
 enum err shares_join(struct shares *sh, const char *invite_text,
@@ -99,8 +99,8 @@ enum err shares_claim(struct store_txn *t, struct shares *sh,
     const struct share_id *share, struct slice claim) PSC_MUST_USE;
 /* Membership records from peers, in order; seq 0 completes a join. */
 enum err shares_put_member(struct store_txn *t, struct shares *sh,
-    const struct share_id *share, uint64_t seq, struct slice record)
-    PSC_MUST_USE;
+    const struct share_id *share, uint64_t seq,
+    struct slice record) PSC_MUST_USE;
 /* Our own new version: writes the op to our feed, signs its head, applies it
  * to the catalog.  The content's batch was put by the same job before. */
 enum err shares_append_put(struct store_txn *t, struct shares *sh,
@@ -128,7 +128,7 @@ uint64_t shares_wants_gen(const struct shares *sh);
 /* Pending joins, for RE_JOIN after start. */
 typedef int (*shares_join_fn)(void *ctx, const struct share_id *share,
     const struct cry_sign_pk *registrar, struct slice claim);
-enum err shares_joins_each(struct shares *sh, shares_join_fn fn, void *ctx)
-    PSC_MUST_USE;
+enum err shares_joins_each(
+    struct shares *sh, shares_join_fn fn, void *ctx) PSC_MUST_USE;
 
 #endif

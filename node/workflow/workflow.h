@@ -18,8 +18,8 @@ struct workflows_opts {
 	const char *helper;
 	const char *site;
 };
-enum err workflows_start(const struct workflows_opts *o,
-    struct workflows **out, struct errmsg *em) PSC_MUST_USE;
+enum err workflows_start(const struct workflows_opts *o, struct workflows **out,
+    struct errmsg *em) PSC_MUST_USE;
 void workflows_stop(struct workflows *w); /* NULL ok */
 /* Wake the runner: something was committed.  Any thread. */
 void workflows_wake(struct workflows *w);
@@ -27,8 +27,8 @@ void workflows_wake(struct workflows *w);
 /* Parse and check YAML without keeping it; em names line and column. */
 enum err workflow_check(struct slice yaml, char name[LIM_NAME_BYTES + 1],
     struct errmsg *em) PSC_MUST_USE;
-enum err workflow_add(struct workflows *w, struct slice yaml,
-    const char *share, const char *actor, char name[LIM_NAME_BYTES + 1],
+enum err workflow_add(struct workflows *w, struct slice yaml, const char *share,
+    const char *actor, char name[LIM_NAME_BYTES + 1],
     struct errmsg *em) PSC_MUST_USE;
 struct workflow_info {
 	char name[LIM_NAME_BYTES + 1];
@@ -37,8 +37,8 @@ struct workflow_info {
 	uint64_t added_ms;
 };
 typedef int (*workflow_fn)(void *ctx, const struct workflow_info *w);
-enum err workflows_each(struct workflows *w, workflow_fn fn, void *ctx)
-    PSC_MUST_USE;
+enum err workflows_each(
+    struct workflows *w, workflow_fn fn, void *ctx) PSC_MUST_USE;
 struct workflow_run {
 	uint64_t id;
 	char workflow[LIM_NAME_BYTES + 1];
@@ -50,7 +50,7 @@ struct workflow_run {
 	uint32_t attempt;
 };
 typedef int (*workflow_run_fn)(void *ctx, const struct workflow_run *r);
-enum err workflow_runs_each(struct workflows *w, workflow_run_fn fn,
-    void *ctx) PSC_MUST_USE;
+enum err workflow_runs_each(
+    struct workflows *w, workflow_run_fn fn, void *ctx) PSC_MUST_USE;
 
 #endif

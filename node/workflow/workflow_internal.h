@@ -59,16 +59,15 @@ struct workflows {
 };
 
 /* define.c */
-enum err wf_parse(struct slice yaml, struct wf_def *out, struct errmsg *em)
-    PSC_MUST_USE;
+enum err wf_parse(
+    struct slice yaml, struct wf_def *out, struct errmsg *em) PSC_MUST_USE;
 
 /* rows.c */
 enum err wf_def_put(struct store_txn *t, const struct wf_def *d,
     struct slice yaml) PSC_MUST_USE;
-enum err wf_def_decode(struct slice key, struct slice value,
-    struct wf_def *out) PSC_MUST_USE;
-enum err wf_run_put(struct store_txn *t, const struct wf_run *r)
-    PSC_MUST_USE;
+enum err wf_def_decode(
+    struct slice key, struct slice value, struct wf_def *out) PSC_MUST_USE;
+enum err wf_run_put(struct store_txn *t, const struct wf_run *r) PSC_MUST_USE;
 enum err wf_run_get(struct store *s, struct db_txn *t, uint64_t no,
     struct wf_run *out) PSC_MUST_USE;
 enum err wf_run_decode(struct slice value, struct wf_run *out) PSC_MUST_USE;
@@ -76,8 +75,8 @@ void wf_no_key(uint64_t no, uint8_t key[8]);
 uint64_t wf_no_of(struct slice key);
 void wf_key_of(const struct slice *parts, size_t n, struct wf_key *out);
 /* All definitions; *list is freed with mem_free. */
-enum err wf_defs(struct workflows *w, struct wf_def **list, uint32_t *n)
-    PSC_MUST_USE;
+enum err wf_defs(
+    struct workflows *w, struct wf_def **list, uint32_t *n) PSC_MUST_USE;
 
 /* trigger.c: events since the cursor become queued runs. */
 enum err wf_trigger(struct workflows *w, bool *more) PSC_MUST_USE;

@@ -44,19 +44,19 @@ struct blob_piece {
  * encrypt), then put by a job.  Chunks already in the store carry no bytes. */
 struct blob_batch;
 struct blob_batch *blob_batch_new(struct store *s); /* NULL: no memory */
-void blob_batch_free(struct blob_batch *b);	     /* NULL ok */
+void blob_batch_free(struct blob_batch *b);         /* NULL ok */
 /* Add one file.  The plan must tile [0, file.n) exactly (ERR_MALFORMED);
- * pieces above LIM_PIECE_BYTES are cut at rows; n_plan 0: split by content (FastCDC,
- * below 64 KiB whole).  The batch re-joins and compares before it answers.
- * An encoded manifest (blob_manifest_*) is appended to *manifest_out.  When
- * it fails, pieces already prepared stay in the batch; that does no harm. */
+ * pieces above LIM_PIECE_BYTES are cut at rows; n_plan 0: split by content
+ * (FastCDC, below 64 KiB whole).  The batch re-joins and compares before it
+ * answers. An encoded manifest (blob_manifest_*) is appended to *manifest_out.
+ * When it fails, pieces already prepared stay in the batch; that does no harm.
+ */
 enum err blob_batch_add(struct blob_batch *b, struct slice file,
-    const struct blob_piece *plan, uint32_t n_plan, struct buf *manifest_out)
-    PSC_MUST_USE;
+    const struct blob_piece *plan, uint32_t n_plan,
+    struct buf *manifest_out) PSC_MUST_USE;
 /* In a job: write the new chunks and index them; those that came in since
  * are skipped. */
-enum err blob_batch_put(struct store_txn *t, struct blob_batch *b)
-    PSC_MUST_USE;
+enum err blob_batch_put(struct store_txn *t, struct blob_batch *b) PSC_MUST_USE;
 uint64_t blob_batch_new_bytes(const struct blob_batch *b); /* ciphertext */
 
 /* --- manifests: an ordered list of entries that joins to one file --- */
@@ -65,11 +65,11 @@ struct blob_manifest {
 	uint32_t n;
 	uint64_t raw_len;
 };
-enum err blob_manifest_encode(const struct blob_manifest *m, struct buf *out)
-    PSC_MUST_USE;
+enum err blob_manifest_encode(
+    const struct blob_manifest *m, struct buf *out) PSC_MUST_USE;
 /* Bounded: LIM_MANIFEST_ENTRIES.  Free with blob_manifest_fini. */
-enum err blob_manifest_decode(struct slice in, struct blob_manifest *out)
-    PSC_MUST_USE;
+enum err blob_manifest_decode(
+    struct slice in, struct blob_manifest *out) PSC_MUST_USE;
 void blob_manifest_fini(struct blob_manifest *m);
 
 /* --- reading --- */
@@ -87,8 +87,8 @@ enum err blob_stream(struct store *s, const struct blob_manifest *m,
     blob_part_fn fn, void *ctx) PSC_MUST_USE;
 
 /* --- chunks as replication sees them: ciphertext by cid --- */
-enum err blob_chunk_have(struct db_txn *txn, const struct cry_id *cid)
-    PSC_MUST_USE; /* ERR_OK or ERR_NOTFOUND */
+enum err blob_chunk_have(struct db_txn *txn,
+    const struct cry_id *cid) PSC_MUST_USE; /* ERR_OK or ERR_NOTFOUND */
 /* Ciphertext, checked against cid before it is given out. ERR_CORRUPT. */
 enum err blob_chunk_get(struct store *s, struct db_txn *txn,
     const struct cry_id *cid, struct buf *out) PSC_MUST_USE;
@@ -98,7 +98,7 @@ enum err blob_chunk_put(struct store_txn *t, const struct cry_id *cid,
     struct slice ciphertext) PSC_MUST_USE;
 /* Learn plaintext hash -> chunk for content that came from elsewhere, so
  * that the same bytes received here dedup against it. */
-enum err blob_entry_learn(struct store_txn *t, const struct blob_entry *e)
-    PSC_MUST_USE;
+enum err blob_entry_learn(
+    struct store_txn *t, const struct blob_entry *e) PSC_MUST_USE;
 
 #endif

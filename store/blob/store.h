@@ -20,12 +20,12 @@ struct store;
 struct store_txn; /* what a job writes through */
 
 struct store_opts {
-	const char *dir;	   /* created if absent: db/ and segments/ */
-	struct cry_key local;	   /* seals local rows; keys the P index */
+	const char *dir;            /* created if absent: db/ and segments/ */
+	struct cry_key local;       /* seals local rows; keys the P index */
 	struct cry_key convergence; /* chunk keys (protocol.md section 7) */
-	size_t segment_bytes;	   /* 0: 1 GiB; tests use small ones */
-	size_t map_bytes;	   /* 0: 64 GiB */
-	uint32_t queue_max;	   /* jobs waiting; 0: 4096 */
+	size_t segment_bytes;       /* 0: 1 GiB; tests use small ones */
+	size_t map_bytes;           /* 0: 64 GiB */
+	uint32_t queue_max;         /* jobs waiting; 0: 4096 */
 };
 
 /* Takes an exclusive lock on dir (ERR_BUSY: another process holds it).
@@ -46,16 +46,15 @@ typedef void (*store_done_fn)(enum err e, void *ctx);
 enum err store_submit(struct store *s, store_job_fn job, store_done_fn done,
     void *ctx) PSC_MUST_USE;
 /* Submit and wait until durable.  Not from the loop or a done callback. */
-enum err store_write(struct store *s, store_job_fn job, void *ctx)
-    PSC_MUST_USE;
+enum err store_write(struct store *s, store_job_fn job, void *ctx) PSC_MUST_USE;
 
 /* fn runs on the writer thread after each batch is durable, before its done
  * callbacks: for state in memory that must only ever follow what is durable.
  * ERR_LIMIT: too many.  store_off_commit returns when fn is not running and
  * will not be called again; not from fn. */
 typedef void (*store_commit_fn)(void *ctx);
-enum err store_on_commit(struct store *s, store_commit_fn fn, void *ctx)
-    PSC_MUST_USE;
+enum err store_on_commit(
+    struct store *s, store_commit_fn fn, void *ctx) PSC_MUST_USE;
 void store_off_commit(struct store *s, store_commit_fn fn, void *ctx);
 
 struct db_txn *store_txn_db(struct store_txn *t);
@@ -65,11 +64,11 @@ enum err store_read(struct store *s, struct db_txn **out) PSC_MUST_USE;
 
 /* --- records: what cannot be derived goes into the segment --- */
 enum rec_kind {
-	REC_CHUNK = 1,	/* id = cid, body = ciphertext */
-	REC_OP = 2,	/* id = op id, body = header, payload, packing list */
-	REC_HEAD = 3,	/* signed head of a feed */
+	REC_CHUNK = 1,  /* id = cid, body = ciphertext */
+	REC_OP = 2,     /* id = op id, body = header, payload, packing list */
+	REC_HEAD = 3,   /* signed head of a feed */
 	REC_MEMBER = 4, /* membership record of a share */
-	REC_ROW = 5,	/* local row, sealed under the local key */
+	REC_ROW = 5,    /* local row, sealed under the local key */
 };
 struct store_loc {
 	uint32_t seg;
@@ -82,8 +81,8 @@ struct store_loc store_loc_read(struct rd *r); /* sticky error in r */
 
 /* Append one record to the open segment. */
 enum err store_rec_put(struct store_txn *t, enum rec_kind kind,
-    const struct cry_id *id, struct slice body, struct store_loc *out)
-    PSC_MUST_USE;
+    const struct cry_id *id, struct slice body,
+    struct store_loc *out) PSC_MUST_USE;
 /* Read a record's body; checks header, crc and kind. ERR_CORRUPT. */
 enum err store_rec_get(struct store *s, const struct store_loc *l,
     enum rec_kind kind, struct buf *body) PSC_MUST_USE;
@@ -94,8 +93,8 @@ enum err store_rec_get(struct store *s, const struct store_loc *l,
  * the index holds it too when it is small. */
 enum err store_row_put(struct store_txn *t, const char *tag, struct slice key,
     struct slice value) PSC_MUST_USE;
-enum err store_row_del(struct store_txn *t, const char *tag, struct slice key)
-    PSC_MUST_USE;
+enum err store_row_del(
+    struct store_txn *t, const char *tag, struct slice key) PSC_MUST_USE;
 /* value is appended to out. txn may be a job's (store_txn_db) or a read. */
 enum err store_row_get(struct store *s, struct db_txn *txn, const char *tag,
     struct slice key, struct buf *out) PSC_MUST_USE;
@@ -116,7 +115,7 @@ struct store_stats {
 enum err store_stats(struct store *s, struct store_stats *out) PSC_MUST_USE;
 
 struct store_bad {
-	char what[16];	/* "chunk", "op", "row", "segment", "index" */
+	char what[16]; /* "chunk", "op", "row", "segment", "index" */
 	char where[96];
 	bool repairable;
 };

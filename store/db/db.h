@@ -16,38 +16,38 @@
 
 /* X(name, what): the whole list of tables; key layout in
  * docs/store-format.md. */
-#define DB_TABLES(X)                                                        \
-	X(META, "meta: format version, open segment, counters")             \
-	X(CHUNK, "chunk number -> location, lengths, references")           \
-	X(CIDX, "cid16 -> chunk number")                                    \
-	X(PIDX, "keyed hash of plaintext -> sealed chunk descriptor")       \
-	X(SEG, "segment number -> state, bytes")                            \
-	X(ROW, "local rows: table tag + key -> sealed value or location")   \
-	X(OP, "share number, lseq -> op location and header fields")        \
-	X(OPX, "feed number, seq -> lseq")                                  \
-	X(OPID, "op id16 -> lseq")                                          \
-	X(FEED, "feed number -> share, compartment, device, incarnation")   \
-	X(FEEDX, "feed id16 -> feed number")                                \
-	X(HEAD, "feed number, seq -> signed head")                          \
-	X(MLOG, "share number, seq -> membership record location")          \
-	X(SHARE, "share id -> share number; number -> id")                  \
-	X(ASSET, "asset number -> row")                                     \
-	X(ASSETX, "asset id -> asset number")                               \
-	X(VERSION, "asset number, version -> row")                          \
-	X(CHILD, "parent asset number, child asset number")                 \
-	X(FIELD, "asset number, field -> value")                            \
-	X(IX, "field, value prefix, asset number")                          \
-	X(CREF, "compartment, chunk -> op")                                 \
-	X(WANT, "cid wanted -> class, share, since")                        \
-	X(EVENT, "event number -> row")                                     \
-	X(CURSOR, "consumer -> event number")                               \
+#define DB_TABLES(X)                                                           \
+	X(META, "meta: format version, open segment, counters")                \
+	X(CHUNK, "chunk number -> location, lengths, references")              \
+	X(CIDX, "cid16 -> chunk number")                                       \
+	X(PIDX, "keyed hash of plaintext -> sealed chunk descriptor")          \
+	X(SEG, "segment number -> state, bytes")                               \
+	X(ROW, "local rows: table tag + key -> sealed value or location")      \
+	X(OP, "share number, lseq -> op location and header fields")           \
+	X(OPX, "feed number, seq -> lseq")                                     \
+	X(OPID, "op id16 -> lseq")                                             \
+	X(FEED, "feed number -> share, compartment, device, incarnation")      \
+	X(FEEDX, "feed id16 -> feed number")                                   \
+	X(HEAD, "feed number, seq -> signed head")                             \
+	X(MLOG, "share number, seq -> membership record location")             \
+	X(SHARE, "share id -> share number; number -> id")                     \
+	X(ASSET, "asset number -> row")                                        \
+	X(ASSETX, "asset id -> asset number")                                  \
+	X(VERSION, "asset number, version -> row")                             \
+	X(CHILD, "parent asset number, child asset number")                    \
+	X(FIELD, "asset number, field -> value")                               \
+	X(IX, "field, value prefix, asset number")                             \
+	X(CREF, "compartment, chunk -> op")                                    \
+	X(WANT, "cid wanted -> class, share, since")                           \
+	X(EVENT, "event number -> row")                                        \
+	X(CURSOR, "consumer -> event number")                                  \
 	X(AUDIT, "audit number -> hash-chained row")
 
 enum db_table {
 #define X(name, what) DB_##name,
 	DB_TABLES(X)
 #undef X
-	DB_TABLE_COUNT
+	    DB_TABLE_COUNT
 };
 
 struct db;     /* an open environment */
@@ -55,14 +55,14 @@ struct db_txn; /* a read or write transaction */
 struct db_cur; /* a cursor in a transaction */
 
 struct db_opts {
-	const char *dir;     /* existing folder */
-	size_t map_bytes;    /* reserved address space */
+	const char *dir;      /* existing folder */
+	size_t map_bytes;     /* reserved address space */
 	size_t reserve_bytes; /* fallocated ahead of use (rulings.md 3) */
 };
 
 /* ERR_BUSY: another process has it open; ERR_CORRUPT; ERR_FULL; ERR_IO. */
-enum err db_open(const struct db_opts *o, struct db **out, struct errmsg *em)
-    PSC_MUST_USE;
+enum err db_open(
+    const struct db_opts *o, struct db **out, struct errmsg *em) PSC_MUST_USE;
 void db_close(struct db *d); /* NULL ok; no transaction may be open */
 /* Bytes the index takes on disk. */
 uint64_t db_disk_bytes(const struct db *d);
@@ -84,10 +84,10 @@ enum err db_put(struct db_txn *t, enum db_table tab, struct slice key,
 /* As db_put, but key must sort after every key there: the fast path. */
 enum err db_append(struct db_txn *t, enum db_table tab, struct slice key,
     struct slice val) PSC_MUST_USE;
-enum err db_del(struct db_txn *t, enum db_table tab, struct slice key)
-    PSC_MUST_USE; /* ERR_NOTFOUND */
-enum err db_count(struct db_txn *t, enum db_table tab, uint64_t *out)
-    PSC_MUST_USE;
+enum err db_del(struct db_txn *t, enum db_table tab,
+    struct slice key) PSC_MUST_USE; /* ERR_NOTFOUND */
+enum err db_count(
+    struct db_txn *t, enum db_table tab, uint64_t *out) PSC_MUST_USE;
 
 /* Cursors: position with seek (first key >= key), walk with next.  A prefix
  * limits the walk: keys that do not start with it end it (ERR_NOTFOUND). */
@@ -96,11 +96,11 @@ enum err db_cur_open(struct db_txn *t, enum db_table tab, struct slice prefix,
 void db_cur_close(struct db_cur *c); /* NULL ok; before its txn ends */
 enum err db_cur_seek(struct db_cur *c, struct slice key, struct slice *k,
     struct slice *v) PSC_MUST_USE;
-enum err db_cur_next(struct db_cur *c, struct slice *k, struct slice *v)
-    PSC_MUST_USE;
+enum err db_cur_next(
+    struct db_cur *c, struct slice *k, struct slice *v) PSC_MUST_USE;
 /* The last key that starts with the prefix. */
-enum err db_cur_last(struct db_cur *c, struct slice *k, struct slice *v)
-    PSC_MUST_USE;
+enum err db_cur_last(
+    struct db_cur *c, struct slice *k, struct slice *v) PSC_MUST_USE;
 
 /* One map from LMDB's codes to ours. */
 enum err db_err(int rc);
