@@ -41,7 +41,7 @@ chunk_complete(struct store_txn *t, struct shares *sh, uint64_t lseq)
 	if (e == ERR_OK)
 		e = share_origin(store_txn_db(t), sh, lseq, &o);
 	if (e == ERR_OK)
-		e = cat_content_complete(t, &o, &asset);
+		e = share_content_complete(t, &o, &asset);
 	return e;
 }
 

@@ -110,6 +110,9 @@ bool share_has_grant(const struct share_state *s, const struct member_grant *g);
 void share_row_key(struct buf *b, const struct share_id *id);
 
 /* --- share_ops.c --- */
+/* Content that its author made wrongly is an event, not a failure of ours. */
+enum err share_content_complete(struct store_txn *t, const struct cat_origin *o,
+    const struct asset_id *asset) PSC_MUST_USE;
 /* Where an op comes from, read from its bytes. */
 enum err share_origin(struct db_txn *txn, struct shares *sh, uint64_t lseq,
     struct cat_origin *out) PSC_MUST_USE;

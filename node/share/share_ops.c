@@ -254,9 +254,9 @@ shares_append_put(struct store_txn *t, struct shares *sh, uint32_t share_no,
 	append_origin(a, &o);
 	sh->touched = true;
 	e = cat_apply_put(t, &o, a->plain, asset);
-	if (e == ERR_OK && a->missing == 0)
+	if (e == ERR_OK && a->missing == 0 && put->manifest.n > 0)
 		e = cat_content_complete(t, &o, asset);
-	else if (e == ERR_OK)
+	else if (e == ERR_OK && a->missing > 0)
 		sh->touched_wants = true;
 out:
 	buf_wipe(&plain);
@@ -303,21 +303,46 @@ incoming_want(struct store_txn *t, struct incoming *in)
 }
 
 static enum err
-set_aside(struct store_txn *t, const struct cat_origin *o, const char *why)
+event_say(struct store_txn *t, const struct cat_origin *o, const char *type,
+    const char *why)
 {
 	struct cat_event ev = { .wall_ms = clock_wall_ms(),
 		.share = o->share,
 		.compartment = o->compartment,
 		.lseq = o->lseq };
 
-	(void)snprintf(ev.type, sizeof(ev.type), "op.aside");
+	(void)snprintf(ev.type, sizeof(ev.type), "%s", type);
 	(void)snprintf(ev.detail, sizeof(ev.detail), "%s", why);
 	return cat_event_append(t, &ev);
 }
 
+static enum err
+set_aside(struct store_txn *t, const struct cat_origin *o, const char *why)
+{
+	return event_say(t, o, "op.aside", why);
+}
+
+/* Ours to fail for; anything else is what the author wrote. */
+static bool
+own_trouble(enum err e)
+{
+	return e == ERR_NOMEM || e == ERR_IO || e == ERR_FULL || e == ERR_BUSY;
+}
+
+enum err
+share_content_complete(struct store_txn *t, const struct cat_origin *o,
+    const struct asset_id *asset)
+{
+	enum err e = cat_content_complete(t, o, asset);
+
+	if (e == ERR_OK || own_trouble(e))
+		return e;
+	return event_say(t, o, "content.bad", err_text(e));
+}
+
 /* NULL: may stand.  An original needs the right to write originals. */
 static const char *
-incoming_fault(const struct incoming *in, struct slice payload)
+incoming_fault(const struct incoming *in, struct slice payload, bool *content)
 {
 	const struct member *m = in->slot->wrk->m;
 	struct mp_doc doc = { 0 };
@@ -327,6 +352,9 @@ incoming_fault(const struct incoming *in, struct slice payload)
 	if (cat_put_parse(payload, &doc) != ERR_OK)
 		return "payload does not parse";
 	derived = mp_bool(&doc, mp_get(doc.root, "derived"));
+	*content =
+	    mp_bin(&doc, mp_get(doc.root, "manifest"), LIM_OP_PAYLOAD_BYTES).n >
+	    0;
 	e = doc.err;
 	mp_doc_fini(&doc);
 	if (e != ERR_OK)
@@ -346,6 +374,7 @@ incoming_apply(struct store_txn *t, const struct incoming *in,
 	struct buf plain = BUF_MAX(LIM_OP_PAYLOAD_BYTES);
 	struct asset_id asset;
 	const char *fault;
+	bool content = false;
 	enum err e;
 
 	if (k == NULL)
@@ -356,7 +385,7 @@ incoming_apply(struct store_txn *t, const struct incoming *in,
 	if (e == ERR_NOMEM)
 		goto out;
 	fault = e != ERR_OK ? "payload does not open"
-			    : incoming_fault(in, buf_slice(&plain));
+			    : incoming_fault(in, buf_slice(&plain), &content);
 	if (fault != NULL) {
 		e = set_aside(t, o, fault);
 		goto out;
@@ -366,8 +395,8 @@ incoming_apply(struct store_txn *t, const struct incoming *in,
 		e = set_aside(t, o, "payload does not fit the catalog");
 		goto out;
 	}
-	if (e == ERR_OK && missing == 0)
-		e = cat_content_complete(t, o, &asset);
+	if (e == ERR_OK && missing == 0 && content)
+		e = share_content_complete(t, o, &asset);
 out:
 	buf_wipe(&plain);
 	return e;

@@ -1,0 +1,256 @@
+/* node/net/net_internal.h: shared inside the room.
+ *
+ * All of struct net belongs to the loop thread, except what is named under
+ * one of its two mutexes: the mailbox (posts from other threads) and the
+ * snapshot (what other threads read).
+ *
+ * One entry from the loop does: record, step the core, net_run().  net_run
+ * carries out what the steps left behind until nothing is left, so that the
+ * core is never stepped while its effects are read. */
+#ifndef PSC_NET_INTERNAL_H
+#define PSC_NET_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "node/loop/loop.h"
+#include "node/net/net.h"
+#include "store/base/limits.h"
+#include "store/base/mem.h"
+#include "store/base/rd.h"
+
+#define NET_TAG_PEER "peer"
+/* A socket's write queue is filled up to here. */
+#define NET_WRITE_HIGH (256 * KIB)
+#define NET_PULL_BYTES (64 * KIB)
+/* The core hears RE_SENT when a session holds less than this. */
+#define NET_BACKLOG_LOW (256 * KIB)
+/* Reading stops while this much waits for the disk. */
+#define NET_PERSIST_HIGH (48 * MIB)
+#define NET_PERSIST_LOW (24 * MIB)
+/* Connections that have not said who they are. */
+#define NET_STRANGERS_MAX 64u
+#define NET_LINKS_MAX 1024u
+#define NET_PEERS_MAX 1024u
+#define NET_HANDSHAKE_MS 10000u
+#define NET_BACKOFF_MIN_MS 200u
+#define NET_BACKOFF_MAX_MS 30000u
+/* A connection that lived this long was a good one. */
+#define NET_GOOD_MS 5000u
+#define NET_DRAIN_MS 2000u
+#define NET_SNAP_MS 40u
+#define NET_WANTS_MS 250u
+#define NET_WANTS_LOW 1024u
+#define NET_WANTS_MAX 65536u
+#define NET_CHUNK_WINDOW 16u
+/* Ops read for one RE_LOCAL. */
+#define NET_LOCAL_BYTES (256 * KIB)
+/* One head's run as the wire allows it, far below what memory allows. */
+#define NET_RUN_BYTES_MAX (64 * MIB)
+
+/* A node we know: from a row, or because it dialled us. */
+struct net_rec {
+	char host[128];
+	uint16_t port;
+	struct cry_device_pub device;
+	bool kept; /* has a row */
+	bool drop; /* its row is gone: mark of a reload */
+	struct net_link *link;
+	struct net_link *dialling;
+	uint64_t next_ms; /* when to dial */
+	uint64_t backoff_ms;
+	uint32_t attempts;
+	uint64_t contact_ms; /* wall */
+	uint64_t rx, tx;     /* of connections that are gone */
+	uint64_t chunks_rx, chunks_tx;
+	char error[120];
+};
+
+struct net_link {
+	struct net *net;
+	struct net_link *next;
+	repl_conn conn;
+	struct loop_conn *tcp;
+	struct sess *sess;
+	struct net_rec *rec;
+	bool initiator;
+	bool up; /* told to the core */
+	bool closing;
+	bool dirty; /* may have something to send */
+	bool sent;  /* RE_SENT is owed */
+	uint64_t since_ms;
+	uint64_t rx, tx;
+};
+
+enum net_todo_kind {
+	TODO_FETCH_OPS,
+	TODO_FETCH_FAILED,
+	TODO_SENT,
+	TODO_DOWN,
+	TODO_PERSIST_FAILED
+};
+struct net_todo {
+	struct net_todo *next;
+	enum net_todo_kind kind;
+	repl_conn conn;
+	uint64_t token;
+	struct feed_id feed;
+	uint64_t from_seq;
+	size_t bytes_max;
+	enum err err;
+};
+
+enum net_mail_kind {
+	MAIL_PERSISTED,
+	MAIL_PEERS,
+	MAIL_BARRIER,
+	MAIL_NOW,
+	MAIL_STOP
+};
+struct net_mail {
+	struct net_mail *next;
+	enum net_mail_kind kind;
+	uint64_t token;
+	enum err err;
+	size_t bytes;
+	bool member, claim;
+	bool *done; /* a waiter's flag, under box_lock */
+};
+
+/* How far the core was told of one of our own feeds. */
+struct net_own {
+	struct share_id share;
+	uint16_t compartment;
+	struct op_feed feed;
+	struct feed_id id;
+	uint64_t seq;
+};
+
+struct net_snap {
+	struct net_peer *peer;
+	uint32_t n_peers;
+	struct net_root *root;
+	uint32_t n_roots;
+	struct net_sync sync;
+};
+
+struct net {
+	struct store *store;
+	struct shares *shares;
+	const struct cry_identity *me;
+	char listen_text[LOOP_ADDR_TEXT];
+	pthread_t thread;
+	bool started;
+
+	struct loop *loop;
+	struct loop_wake *wake;
+	struct loop_timer *timer;
+	struct loop_listen *listen;
+	struct repl *core;
+	bool broken; /* the core failed */
+	uint64_t rng;
+
+	struct net_link *links;
+	uint32_t n_links, n_strangers;
+	repl_conn last_conn;
+	struct net_rec **rec;
+	uint32_t n_recs, cap_recs;
+
+	struct net_todo *todo, **todo_end;
+	bool running;         /* inside net_run */
+	uint32_t jobs, works; /* on their way */
+	uint32_t member_jobs;
+	size_t persist_bytes;
+	bool paused;
+
+	/* what the core was told */
+	struct net_own *own;
+	uint32_t n_own;
+	struct share_id *join;
+	uint32_t n_joins;
+	uint64_t wants_gen;
+	uint64_t wants_next_ms;
+	bool wants_more;
+	bool wants_told; /* at least once */
+	uint64_t db_wants;
+
+	bool stopping;
+	uint64_t stop_ms;
+	bool closed;
+
+	_Atomic bool news; /* notice from the shares */
+	pthread_mutex_t box_lock;
+	pthread_cond_t box_cond;
+	struct net_mail *box, **box_end;
+
+	uint64_t snap_ms;
+	bool snap_stale;
+	pthread_mutex_t snap_lock;
+	pthread_cond_t snap_cond;
+	struct net_snap snap;
+	uint64_t snap_no;
+};
+
+/* --- net_core.c --- */
+/* Step the core and note what is to be done; then call net_run. */
+void net_step(struct net *n, struct repl_event *ev);
+void net_run(struct net *n);
+/* Post from any thread; takes the mail. */
+void net_post(struct net *n, struct net_mail *m);
+/* Post from another thread and wait until the loop has done it. */
+void net_call(struct net *n, enum net_mail_kind kind);
+/* Not while the effects of a step are read. */
+void net_todo_run(struct net *n);
+void net_todo_add(struct net *n, const struct net_todo *what);
+
+/* --- net.c --- */
+/* Goes on with a stop that was asked for. */
+void net_stop_step(struct net *n);
+
+/* --- net_link.c --- */
+struct net_link *net_link_find(struct net *n, repl_conn conn);
+void net_link_accept(void *ctx);
+void net_link_dial(struct net *n, struct net_rec *rec);
+void net_link_send(struct net_link *l, const struct repl_effect *fx);
+void net_link_pump(struct net_link *l);
+void net_link_close(struct net_link *l, const char *why);
+/* Handshakes that take too long; when to look again. */
+uint64_t net_link_deadlines(struct net *n, uint64_t now_ms);
+void net_link_pause(struct net *n);
+
+/* --- net_book.c --- */
+enum err net_book_load(struct net *n) PSC_MUST_USE;
+struct net_rec *net_book_find(struct net *n, const struct cry_box_pk *box);
+/* NULL: the book is full. */
+struct net_rec *net_book_add(struct net *n, const struct cry_device_pub *d);
+/* Dial whom it is time to dial; when to look again. */
+uint64_t net_book_dial(struct net *n, uint64_t now_ms);
+void net_book_failed(
+    struct net *n, struct net_rec *r, bool good, const char *why);
+void net_book_now(struct net *n);
+void net_book_free(struct net *n);
+
+/* --- net_store.c --- */
+void net_store_fetch_ops(struct net *n, const struct net_todo *t);
+void net_store_fetch_chunk(struct net *n, const struct repl_effect *fx);
+void net_store_persist(struct net *n, const struct repl_effect *fx);
+struct net_run_ops { /* a run of ops read from the store */
+	struct op_feed feed;
+	struct buf bytes;
+	struct slice *ops;
+	uint32_t n_ops;
+	struct op_head head;
+};
+enum err net_store_run(struct net *n, const struct feed_id *feed,
+    uint64_t from_seq, size_t bytes_max, struct net_run_ops *out) PSC_MUST_USE;
+void net_run_ops_fini(struct net_run_ops *r);
+
+/* --- net_scan.c --- */
+enum err net_scan_start(struct net *n) PSC_MUST_USE;
+void net_scan(struct net *n, uint64_t now_ms);
+
+/* --- net_status.c --- */
+void net_status_refresh(struct net *n);
+void net_snap_fini(struct net_snap *s);
+
+#endif

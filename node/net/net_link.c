@@ -1,0 +1,443 @@
+/* node/net/net_link.c: one connection: bytes to a session, messages to the
+ * core.
+ *
+ * dial or accept -> handshake (10 s) -> up: matched to a record by its key,
+ * one of two connections between the same nodes is kept -> messages ->
+ * close.  A session's error is final.  Only the socket's write queue below
+ * NET_WRITE_HIGH is filled, so control overtakes bulk. */
+#include "node/net/net_internal.h"
+
+#include "node/ops/log.h"
+#include "store/base/clock.h"
+
+#define WRONG_KEY "the other side's key is not the one expected"
+
+struct net_link *
+net_link_find(struct net *n, repl_conn conn)
+{
+	struct net_link *l;
+
+	for (l = n->links; l != NULL; l = l->next) {
+		if (l->conn == conn && !l->closing)
+			return l;
+	}
+	return NULL;
+}
+
+static void
+link_down(struct net_link *l)
+{
+	struct net_todo t = { .kind = TODO_DOWN, .conn = l->conn };
+
+	if (l->up)
+		net_todo_add(l->net, &t);
+	else
+		l->net->n_strangers -= !l->initiator;
+	l->up = false;
+}
+
+/* Detach from the record and say why; the record may dial again. */
+static void
+link_leave(struct net_link *l, const char *why)
+{
+	struct net_rec *r = l->rec;
+	bool good = l->up && clock_mono_ms() - l->since_ms >= NET_GOOD_MS;
+
+	l->rec = NULL;
+	if (r == NULL)
+		return;
+	r->rx += l->rx;
+	r->tx += l->tx;
+	if (r->dialling == l)
+		r->dialling = NULL;
+	if (r->link == l)
+		r->link = NULL;
+	net_book_failed(l->net, r, good, why);
+}
+
+void
+net_link_close(struct net_link *l, const char *why)
+{
+	struct repl_peer_status st;
+	uint32_t i;
+
+	if (l->closing)
+		return;
+	l->closing = true;
+	for (i = 0; l->rec != NULL && i < repl_n_peers(l->net->core); i++) {
+		repl_peer(l->net->core, i, &st);
+		if (st.conn == l->conn) {
+			l->rec->chunks_rx += st.chunks_rx;
+			l->rec->chunks_tx += st.chunks_tx;
+		}
+	}
+	link_leave(l, why);
+	link_down(l);
+	loop_conn_close(l->tcp);
+	l->net->snap_stale = true;
+}
+
+/* --- up --- */
+
+/* Of two connections between the same nodes both sides keep the one that the
+ * smaller key dialled; of two by the same dialler, the newer. */
+static bool
+link_wins(const struct net_link *l, const struct net_link *old)
+{
+	const struct cry_sign_pk *me = &l->net->me->pub.sign;
+	bool mine_small =
+	    memcmp(me->b, sess_peer(l->sess)->sign.b, sizeof(me->b)) < 0;
+
+	if (l->initiator == old->initiator)
+		return true;
+	return l->initiator == mine_small;
+}
+
+static bool
+key_known(const struct cry_sign_pk *k)
+{
+	static const struct cry_sign_pk zero;
+
+	return memcmp(k->b, zero.b, sizeof(zero.b)) != 0;
+}
+
+/* NULL: may stay; else why not. */
+static const char *
+link_admit(struct net_link *l)
+{
+	const struct cry_device_pub *d = sess_peer(l->sess);
+	struct net *n = l->net;
+	struct net_rec *r;
+
+	if (memcmp(&d->sign, &n->me->pub.sign, sizeof(d->sign)) == 0)
+		return "this is our own address";
+	r = net_book_find(n, &d->box);
+	if (r == NULL)
+		r = net_book_add(n, d);
+	if (r == NULL)
+		return "too many peers";
+	if (key_known(&r->device.sign) &&
+	    memcmp(&r->device.sign, &d->sign, sizeof(d->sign)) != 0)
+		return WRONG_KEY;
+	if (r->link != NULL && r->link != l) {
+		if (!link_wins(l, r->link))
+			return "a second connection to the same node";
+		net_link_close(r->link, "replaced by another connection");
+	}
+	if (r->dialling == l)
+		r->dialling = NULL;
+	r->device = *d;
+	r->link = l;
+	r->error[0] = '\0';
+	l->rec = r;
+	return NULL;
+}
+
+static void
+link_up(struct net_link *l)
+{
+	struct repl_event ev = {
+		.kind = RE_CONN_UP, .conn = l->conn, .initiator = l->initiator
+	};
+	const char *why = link_admit(l);
+
+	if (why != NULL) {
+		net_link_close(l, why);
+		return;
+	}
+	l->net->n_strangers -= !l->initiator;
+	l->up = true;
+	l->since_ms = clock_mono_ms();
+	net_todo_run(l->net); /* the end of the one it replaces comes first */
+	if (l->closing)
+		return;
+	ev.peer = *sess_peer(l->sess);
+	ev.hash = sess_hash(l->sess);
+	log_info("net", "connected", "dialled=%d", l->initiator);
+	net_step(l->net, &ev);
+}
+
+/* --- bytes --- */
+
+static void
+link_fail(struct net_link *l, enum err e)
+{
+	const char *why = err_text(e);
+
+	if (!l->up && l->initiator &&
+	    (e == ERR_AUTH || e == ERR_SHORT || e == ERR_MALFORMED))
+		why = WRONG_KEY;
+	if (l->up || l->initiator)
+		log_warn("net", "connection failed", "why=\"%s\"", why);
+	net_link_close(l, why);
+}
+
+static void
+link_messages(struct net_link *l)
+{
+	struct repl_event ev = { .kind = RE_MSG, .conn = l->conn };
+	struct sess_msg m;
+	enum err e = ERR_OK;
+
+	while (e == ERR_OK && !l->closing) {
+		e = sess_next(l->sess, &m);
+		if ((e == ERR_OK || e == ERR_AGAIN) && !l->up &&
+		    sess_up(l->sess))
+			link_up(l);
+		if (e != ERR_OK || l->closing)
+			break;
+		ev.type = m.type;
+		ev.bytes = m.body;
+		net_step(l->net, &ev);
+	}
+	if (e != ERR_OK && e != ERR_AGAIN && !l->closing)
+		link_fail(l, e);
+}
+
+static void
+link_read_cb(void *ctx, struct slice in)
+{
+	struct net_link *l = ctx;
+	enum err e;
+
+	if (l->closing)
+		return;
+	l->rx += in.n;
+	if (l->rec != NULL)
+		l->rec->contact_ms = clock_wall_ms();
+	e = sess_recv(l->sess, in);
+	if (e != ERR_OK)
+		link_fail(l, e);
+	else
+		link_messages(l);
+	l->dirty = true;
+	net_run(l->net);
+}
+
+static void
+link_wrote_cb(void *ctx)
+{
+	struct net_link *l = ctx;
+
+	l->dirty = true;
+	net_run(l->net);
+}
+
+static void
+link_tcp_up_cb(void *ctx)
+{
+	struct net_link *l = ctx;
+
+	if (!l->net->paused)
+		loop_conn_read(l->tcp, true);
+	l->dirty = true;
+	net_run(l->net);
+}
+
+static void
+link_free(struct net_link *l)
+{
+	struct net_link **at = &l->net->links;
+
+	while (*at != NULL && *at != l)
+		at = &(*at)->next;
+	if (*at == l) {
+		*at = l->next;
+		l->net->n_links--;
+	}
+	sess_free(l->sess);
+	mem_free(l);
+}
+
+static void
+link_closed_cb(void *ctx, enum err why, const char *text)
+{
+	struct net_link *l = ctx;
+	struct net *n = l->net;
+
+	(void)why;
+	/* A responder that cannot read our first message hangs up: with XK
+	 * that is all a dialler with the wrong key ever sees. */
+	if (!l->closing && l->initiator && !l->up && l->tx > 0) {
+		log_warn("net", "handshake refused", "why=\"%s\"", WRONG_KEY);
+		text = WRONG_KEY;
+	}
+	l->tcp = NULL;
+	net_link_close(l, text);
+	link_free(l);
+	net_run(n);
+}
+
+static const struct loop_conn_cb link_cb = {
+	.up = link_tcp_up_cb,
+	.read = link_read_cb,
+	.wrote = link_wrote_cb,
+	.closed = link_closed_cb,
+};
+
+void
+net_link_pump(struct net_link *l)
+{
+	struct net_todo t = { .kind = TODO_SENT, .conn = l->conn };
+	struct buf b;
+	size_t got;
+	enum err e;
+
+	while (!l->closing && loop_conn_pending(l->tcp) < NET_WRITE_HIGH) {
+		b = BUF_MAX(2 * NET_PULL_BYTES);
+		e = sess_pull(l->sess, NET_PULL_BYTES, &b);
+		got = b.n;
+		if (e == ERR_OK && got > 0)
+			e = loop_conn_write(l->tcp, &b);
+		buf_fini(&b);
+		l->tx += got;
+		if (e != ERR_OK) {
+			link_fail(l, e);
+			return;
+		}
+		if (got == 0)
+			break;
+	}
+	if (!l->closing && l->sent && l->up &&
+	    sess_backlog(l->sess) < NET_BACKLOG_LOW) {
+		l->sent = false;
+		net_todo_add(l->net, &t);
+	}
+}
+
+void
+net_link_send(struct net_link *l, const struct repl_effect *fx)
+{
+	enum err e;
+
+	if (l->closing)
+		return;
+	e = sess_send(l->sess, fx->cls, fx->type, fx->bytes);
+	if (e != ERR_OK) {
+		link_fail(l, e);
+		return;
+	}
+	l->sent = true;
+	l->dirty = true;
+}
+
+/* --- making links --- */
+
+static struct net_link *
+link_new(struct net *n, const struct sess_params *p)
+{
+	struct net_link *l = mem_new(sizeof(*l));
+
+	if (l == NULL)
+		return NULL;
+	if (sess_new(p, &l->sess) != ERR_OK) {
+		mem_free(l);
+		return NULL;
+	}
+	if (++n->last_conn == 0)
+		n->last_conn = 1;
+	l->net = n;
+	l->conn = n->last_conn;
+	l->initiator = p->initiator;
+	l->since_ms = clock_mono_ms();
+	return l;
+}
+
+static void
+link_add(struct net_link *l)
+{
+	struct net *n = l->net;
+
+	l->next = n->links;
+	n->links = l;
+	n->n_links++;
+	n->n_strangers += !l->initiator;
+}
+
+void
+net_link_accept(void *ctx)
+{
+	struct net *n = ctx;
+	struct sess_params p = { .me = n->me };
+	struct net_link *l = link_new(n, &p);
+	enum err e;
+
+	if (l == NULL)
+		return;
+	e = loop_listen_take(n->listen, &link_cb, l, &l->tcp);
+	if (e != ERR_OK) {
+		sess_free(l->sess);
+		mem_free(l);
+		return;
+	}
+	link_add(l);
+	if (n->n_strangers > NET_STRANGERS_MAX || n->n_links > NET_LINKS_MAX ||
+	    n->stopping)
+		net_link_close(l, "too many connections");
+	else if (!n->paused)
+		loop_conn_read(l->tcp, true);
+	net_run(n);
+}
+
+void
+net_link_dial(struct net *n, struct net_rec *r)
+{
+	struct sess_params p = {
+		.initiator = true, .me = n->me, .remote_static = r->device.box
+	};
+	struct loop_dial d = {
+		.host = r->host, .port = r->port, .attempt = r->attempts
+	};
+	struct net_link *l = link_new(n, &p);
+
+	if (l == NULL)
+		return;
+	if (loop_conn_dial(n->loop, &d, &link_cb, l, &l->tcp) != ERR_OK) {
+		sess_free(l->sess);
+		mem_free(l);
+		return;
+	}
+	l->rec = r;
+	r->dialling = l;
+	r->attempts++;
+	link_add(l);
+}
+
+uint64_t
+net_link_deadlines(struct net *n, uint64_t now_ms)
+{
+	uint64_t at = UINT64_MAX, due;
+	struct net_link *l;
+
+	for (l = n->links; l != NULL; l = l->next) {
+		if (l->up || l->closing)
+			continue;
+		due = l->since_ms + NET_HANDSHAKE_MS;
+		if (due <= now_ms)
+			net_link_close(l, "no answer in 10 s");
+		else if (due < at)
+			at = due;
+	}
+	return at;
+}
+
+void
+net_link_pause(struct net *n)
+{
+	struct net_link *l;
+	bool pause = n->paused;
+
+	if (n->persist_bytes > NET_PERSIST_HIGH)
+		pause = true;
+	else if (n->persist_bytes < NET_PERSIST_LOW)
+		pause = false;
+	if (n->stopping)
+		pause = true;
+	if (pause == n->paused)
+		return;
+	n->paused = pause;
+	for (l = n->links; l != NULL; l = l->next) {
+		if (!l->closing)
+			loop_conn_read(l->tcp, !pause);
+	}
+}
