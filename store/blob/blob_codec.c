@@ -16,6 +16,7 @@
 #define MIN_RAW 64u
 
 struct codec {
+	int level;
 	ZSTD_CCtx *zc;
 	struct buf tmp; /* filtered samples */
 };
@@ -78,46 +79,71 @@ unzigzag(uint16_t z)
 	return (uint16_t)((z >> 1) ^ (uint16_t)(0 - (z & 1)));
 }
 
+static inline uint16_t
+residual_get(const uint8_t *lo, const uint8_t *hi, size_t i)
+{
+	return unzigzag((uint16_t)(lo[i] | hi[i] << 8));
+}
+
+static inline void
+residual_put(uint8_t *lo, uint8_t *hi, size_t i, uint16_t d)
+{
+	uint16_t z = zigzag(d);
+
+	lo[i] = (uint8_t)z;
+	hi[i] = (uint8_t)(z >> 8);
+}
+
+static inline void
+sample_put(uint8_t *p, size_t i, uint16_t v)
+{
+	p[2 * i] = (uint8_t)v;
+	p[2 * i + 1] = (uint8_t)(v >> 8);
+}
+
 /* lo and hi get the two halves of each residual: predictor and shuffle in
- * one pass. */
+ * one pass.  up is NULL in the first row; n > 0. */
 static void
 pred_row(
     const uint8_t *x, const uint8_t *up, size_t n, uint8_t *lo, uint8_t *hi)
 {
-	uint16_t left = 0, here, p, z;
+	uint16_t first = up == NULL ? 0 : sample_get(up, 0);
 	size_t i;
 
-	for (i = 0; i < n; i++, left = here) {
-		here = sample_get(x, i);
-		if (up == NULL)
-			p = left;
-		else if (i == 0)
-			p = sample_get(up, 0);
-		else
-			p = mean16(left, sample_get(up, i));
-		z = zigzag((uint16_t)(here - p));
-		lo[i] = (uint8_t)z;
-		hi[i] = (uint8_t)(z >> 8);
+	residual_put(lo, hi, 0, (uint16_t)(sample_get(x, 0) - first));
+	if (up == NULL) {
+		for (i = 1; i < n; i++)
+			residual_put(lo, hi, i,
+			    (uint16_t)(sample_get(x, i) -
+				       sample_get(x, i - 1)));
+		return;
 	}
+	for (i = 1; i < n; i++)
+		residual_put(lo, hi, i,
+		    (uint16_t)(sample_get(x, i) - mean16(sample_get(x, i - 1),
+						      sample_get(up, i))));
 }
 
 static void
 unpred_row(uint8_t *x, const uint8_t *up, size_t n, const uint8_t *lo,
     const uint8_t *hi)
 {
-	uint16_t left = 0, p;
+	uint16_t left = up == NULL ? 0 : sample_get(up, 0);
 	size_t i;
 
-	for (i = 0; i < n; i++) {
-		if (up == NULL)
-			p = left;
-		else if (i == 0)
-			p = sample_get(up, 0);
-		else
-			p = mean16(left, sample_get(up, i));
-		left = (uint16_t)(p + unzigzag((uint16_t)(lo[i] | hi[i] << 8)));
-		x[2 * i] = (uint8_t)left;
-		x[2 * i + 1] = (uint8_t)(left >> 8);
+	left = (uint16_t)(left + residual_get(lo, hi, 0));
+	sample_put(x, 0, left);
+	if (up == NULL) {
+		for (i = 1; i < n; i++) {
+			left = (uint16_t)(left + residual_get(lo, hi, i));
+			sample_put(x, i, left);
+		}
+		return;
+	}
+	for (i = 1; i < n; i++) {
+		left = (uint16_t)(mean16(left, sample_get(up, i)) +
+				  residual_get(lo, hi, i));
+		sample_put(x, i, left);
 	}
 }
 
@@ -227,8 +253,7 @@ encode_as(
 	}
 	if ((to = buf_room(out, bound)) == NULL)
 		return buf_err(out);
-	n = ZSTD_compressCCtx(c->zc, to, bound, in.p, in.n,
-	    raw.n <= CODEC_SAMPLE_BYTES ? ZSTD_LEVEL_SMALL : ZSTD_LEVEL_PIXELS);
+	n = ZSTD_compressCCtx(c->zc, to, bound, in.p, in.n, c->level);
 	if (ZSTD_isError(n))
 		return ERR_FOREIGN;
 	buf_grew(out, n);
@@ -280,6 +305,8 @@ encode_best(struct codec *c, struct slice raw, struct codec_hint hint,
 	struct codec_choice cand[3];
 	size_t n = candidates(hint, cand), best_n = SIZE_MAX, i;
 
+	c->level =
+	    raw.n <= CODEC_SAMPLE_BYTES ? ZSTD_LEVEL_SMALL : ZSTD_LEVEL_PIXELS;
 	for (i = 0; i < n; i++) {
 		enum err e;
 
