@@ -1,0 +1,333 @@
+/* node/api/file.c: the files of an asset, out of the store.
+ *
+ * Happy path: a list of what would be written (asset, number, name, bytes),
+ * then each file's bytes by number, checked against their hash by the content
+ * reader while they stream, followed by their SHA-256 in a trailer.  An asset
+ * without content of its own (exam, subject) stands for the series below it.
+ * Failure in mid-stream cuts the answer, so a client never takes a part for
+ * the whole. */
+#include "node/api/api_internal.h"
+
+#include "store/base/enc.h"
+#include "store/base/mem.h"
+#include "store/base/num.h"
+
+#define FILES_ASSETS_MAX 10000u /* assets below one that is asked for */
+#define FILES_DEPTH_MAX 6u      /* project .. image, derived */
+
+enum files_as { FILES_ORIGINAL, FILES_DICOM, FILES_NIFTI };
+
+struct files_run {
+	struct api_call *c;
+	struct db_txn *t;
+	enum files_as as;
+	struct asset_id *ids;
+	uint32_t n, cap;
+	uint32_t depth;
+	enum err e;
+};
+
+static enum err
+files_add(struct files_run *f, const struct asset_id *id)
+{
+	if (f->n == FILES_ASSETS_MAX)
+		return errmsg_set(&f->c->em, ERR_LIMIT,
+		    "Ask for its parts one by one.",
+		    "more than %u assets lie below this one", FILES_ASSETS_MAX);
+	if (f->n == f->cap) {
+		uint32_t cap = f->cap == 0 ? 16 : f->cap * 2;
+		void *p = mem_grow(f->ids, cap, sizeof(*f->ids));
+
+		if (p == NULL)
+			return ERR_NOMEM;
+		f->ids = p;
+		f->cap = cap;
+	}
+	f->ids[f->n++] = *id;
+	return ERR_OK;
+}
+
+static bool
+files_wanted(const struct files_run *f, const struct cat_asset *a)
+{
+	bool nifti = strcmp(a->level, "nifti") == 0;
+
+	if (a->n_versions == 0 || a->head.members == 0)
+		return false;
+	if (f->as == FILES_NIFTI)
+		return nifti;
+	/* Below the asset itself: the images that came in, not what was
+	 * made from them. */
+	if (f->depth > 0 || f->as == FILES_DICOM)
+		return strcmp(a->level, "series") == 0 ||
+		       (f->depth == 0 && strcmp(a->level, "image") == 0);
+	return true;
+}
+
+static int files_child(void *ctx, const struct asset_id *id);
+
+static enum err
+files_collect(struct files_run *f, const struct asset_id *id)
+{
+	struct cat_asset *a = mem_new(sizeof(*a));
+	bool image, take;
+	enum err e;
+
+	if (a == NULL)
+		return ERR_NOMEM;
+	e = cat_asset_get(f->c->a->o.store, f->t, id, a);
+	image = strcmp(a->level, "image") == 0;
+	take = e == ERR_OK && files_wanted(f, a);
+	mem_free(a);
+	if (e != ERR_OK)
+		return e;
+	if (take)
+		return files_add(f, id);
+	if (image || f->depth == FILES_DEPTH_MAX)
+		return ERR_OK;
+	f->depth++;
+	e = cat_children_each(f->t, id, files_child, f);
+	f->depth--;
+	return f->e != ERR_OK ? f->e : e;
+}
+
+static int
+files_child(void *ctx, const struct asset_id *id)
+{
+	struct files_run *f = ctx;
+
+	if (f->e == ERR_OK)
+		f->e = files_collect(f, id);
+	return f->e == ERR_OK ? 0 : 1;
+}
+
+static enum err
+files_as(struct api_call *c, enum files_as *out)
+{
+	const char *as = api_arg(c, "as");
+
+	*out = FILES_ORIGINAL;
+	if (as == NULL || strcmp(as, "original") == 0)
+		return ERR_OK;
+	if (strcmp(as, "dicom") == 0)
+		*out = FILES_DICOM;
+	else if (strcmp(as, "nifti") == 0)
+		*out = FILES_NIFTI;
+	else
+		return errmsg_set(&c->em, ERR_UNSUPPORTED,
+		    "One of: original dicom nifti",
+		    "files cannot be had as \"%.16s\"", as);
+	return ERR_OK;
+}
+
+/* Head and content table of an asset, in a transaction of its own. */
+static enum err
+files_open(struct api_call *c, const struct asset_id *id, struct cat_asset *a,
+    struct content **out)
+{
+	struct store *s = c->a->o.store;
+	struct buf manifest = BUF_MAX(LIM_PIECE_BYTES);
+	struct db_txn *t = NULL;
+	enum err e = store_read(s, &t);
+
+	if (e != ERR_OK)
+		return e;
+	e = cat_asset_get(s, t, id, a);
+	if (e == ERR_OK && a->n_versions == 0)
+		e = ERR_NOTFOUND;
+	if (e == ERR_OK)
+		e = cat_manifest(s, t, id, &manifest);
+	db_abort(t);
+	if (e == ERR_OK)
+		e = content_open(s, buf_slice(&manifest), out);
+	if (e == ERR_NOTFOUND)
+		e = errmsg_set(&c->em, e,
+		    "Fetch it: pesscara subscribe SHARE --content all",
+		    "the content of this asset is not on this node");
+	buf_fini(&manifest);
+	return e;
+}
+
+static void
+files_row(struct api_rows *rows, const struct asset_id *id,
+    const struct content *k, uint32_t i)
+{
+	struct content_member m = { 0 };
+	struct jw *w = api_row(rows);
+
+	content_member(k, i, &m);
+	api_jw_asset(w, "asset", id);
+	jw_u64(w, "n", i);
+	jw_str(w, "name", m.name);
+	jw_u64(w, "bytes", m.len);
+	api_jw_id32(w, "hash", m.hash.b);
+	api_row_end(rows);
+}
+
+static enum err
+files_list_one(
+    struct files_run *f, struct api_rows *rows, const struct asset_id *id)
+{
+	struct cat_asset *a = mem_new(sizeof(*a));
+	struct content *k = NULL;
+	uint32_t i, first = 0, end;
+	enum err e;
+
+	if (a == NULL)
+		return ERR_NOMEM;
+	e = files_open(f->c, id, a, &k);
+	if (e != ERR_OK)
+		goto out;
+	end = content_n(k);
+	if (a->is_member) {
+		first = a->member;
+		end = first < end ? first + 1 : first;
+	}
+	for (i = first; i < end; i++)
+		files_row(rows, id, k, i);
+	e = api_rows_flush(rows);
+out:
+	content_close(k);
+	mem_free(a);
+	return e;
+}
+
+enum err
+api_h_files(struct api_call *c)
+{
+	struct files_run f = { .c = c };
+	struct api_rows rows;
+	struct asset_id id;
+	uint32_t i;
+	enum err e = files_as(c, &f.as);
+
+	if (e != ERR_OK || (e = store_read(c->a->o.store, &f.t)) != ERR_OK)
+		return e;
+	e = api_resolve(c, f.t, c->param[0], &id);
+	if (e == ERR_OK)
+		e = files_collect(&f, &id);
+	db_abort(f.t);
+	api_rows_init(&rows, c, API_LIST_BYTES);
+	if (e == ERR_OK && f.n == 0)
+		e = errmsg_set(&c->em, ERR_NOTFOUND, "See: pesscara show ASSET",
+		    "this asset has no files of that kind");
+	for (i = 0; i < f.n && e == ERR_OK; i++)
+		e = files_list_one(&f, &rows, &f.ids[i]);
+	if (e == ERR_OK)
+		e = api_rows_flush(&rows);
+	api_rows_fini(&rows);
+	mem_free(f.ids);
+	return e;
+}
+
+/* --- one file --- */
+struct file_out {
+	struct api_call *c;
+	struct cry_sha256_hasher sha;
+};
+
+static enum err
+file_part(void *ctx, struct slice part)
+{
+	struct file_out *o = ctx;
+	enum err e = api_begin(o->c, API_BYTES);
+
+	if (e != ERR_OK)
+		return e;
+	cry_sha256_add(&o->sha, part);
+	return o->c->out->write(o->c->out->ctx, part);
+}
+
+struct sha_row {
+	struct cry_id op;
+	uint8_t sha[32];
+};
+
+static enum err
+file_sha_job(struct store_txn *t, void *ctx)
+{
+	const struct sha_row *r = ctx;
+
+	return store_row_put(t, API_SHA_TAG, slice_of(r->op.b, sizeof(r->op.b)),
+	    slice_of(r->sha, 32));
+}
+
+/* rulings.md 6: a version of one file has its SHA-256 once it was exported.
+ * Keeping it may fail (disk full); the export stands all the same. */
+static void
+file_sha_keep(
+    struct api_call *c, const struct cat_asset *a, const uint8_t sha[32])
+{
+	struct store *s = c->a->o.store;
+	struct sha_row r = { .op = a->head.op_id };
+	struct buf b = BUF_MAX(64);
+	struct db_txn *t = NULL;
+	enum err e;
+
+	if (a->is_member || a->head.members != 1 || store_read(s, &t) != ERR_OK)
+		return;
+	e = store_row_get(s, t, API_SHA_TAG, slice_of(r.op.b, 32), &b);
+	db_abort(t);
+	buf_fini(&b);
+	if (e != ERR_NOTFOUND)
+		return;
+	memcpy(r.sha, sha, 32);
+	(void)!store_write(s, file_sha_job, &r);
+}
+
+static enum err
+file_send(struct api_call *c, const struct cat_asset *a, struct content *k,
+    uint32_t n)
+{
+	struct file_out o = { .c = c };
+	uint8_t sha[32];
+	char hex[65];
+	enum err e;
+
+	cry_sha256_init(&o.sha);
+	e = content_stream(k, n, file_part, &o);
+	if (e == ERR_OK)
+		e = api_begin(c, API_BYTES); /* a file may be empty */
+	if (e != ERR_OK)
+		return e;
+	cry_sha256_end(&o.sha, sha);
+	enc_hex(slice_of(sha, 32), hex);
+	c->out->trailer(c->out->ctx, "X-Sha256", hex);
+	file_sha_keep(c, a, sha);
+	return ERR_OK;
+}
+
+enum err
+api_h_file(struct api_call *c)
+{
+	struct cat_asset *a = mem_new(sizeof(*a));
+	struct content *k = NULL;
+	struct db_txn *t = NULL;
+	struct asset_id id;
+	uint64_t n = 0;
+	enum err e;
+
+	if (a == NULL)
+		return ERR_NOMEM;
+	if (num_u64(slice_str(c->param[1]), 0, UINT32_MAX, &n) != ERR_OK) {
+		e = errmsg_set(&c->em, ERR_MALFORMED, "Give a number.",
+		    "files are numbered from 0");
+		goto out;
+	}
+	if ((e = store_read(c->a->o.store, &t)) != ERR_OK)
+		goto out;
+	e = api_resolve(c, t, c->param[0], &id);
+	db_abort(t);
+	if (e == ERR_OK)
+		e = files_open(c, &id, a, &k);
+	if (e == ERR_OK &&
+	    (n >= content_n(k) || (a->is_member && n != a->member)))
+		e = errmsg_set(&c->em, ERR_NOTFOUND, "See its /files.",
+		    "this asset has no file of that number");
+	if (e == ERR_OK)
+		e = file_send(c, a, k, (uint32_t)n);
+out:
+	content_close(k);
+	mem_free(a);
+	return e;
+}

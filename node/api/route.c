@@ -1,0 +1,310 @@
+/* node/api/route.c: the table of routes, finding one, and OpenAPI.
+ *
+ * The table is the only list: the server, the OpenAPI document and the test
+ * that holds the two together read it. */
+#include "node/api/api_internal.h"
+
+const struct api_route api_routes[] = {
+	{ "GET", "/status", api_h_status, API_READ, false, "",
+	    "The node: site, key, store, shares with frontier roots, peers, "
+	    "quarantine, listening addresses." },
+	{ "GET", "/id", api_h_id, API_READ, false, "",
+	    "Site name, key to hand to others, fingerprint to compare." },
+	{ "GET", "/config", api_h_config, API_READ, false, "",
+	    "The configuration the node runs with." },
+	{ "GET", "/openapi.json", api_h_openapi, API_READ, false, "",
+	    "This document." },
+	{ "GET", "/shares", api_h_shares, API_READ, false, "",
+	    "Project spaces this node takes part in, one a line." },
+	{ "POST", "/shares", api_h_share_create, API_ACT, false, "",
+	    "Create one: {name, compartments, allow_identified}." },
+	{ "GET", "/shares/{share}", api_h_share, API_READ, false, "",
+	    "One project space by name or id prefix." },
+	{ "GET", "/shares/{share}/members", api_h_members, API_READ, false, "",
+	    "Its members, one a line." },
+	{ "POST", "/shares/{share}/invites", api_h_invite, API_ACT, false, "",
+	    "Invite: {role, compartment, expires, address} gives {invite}." },
+	{ "POST", "/shares/{share}/grants", api_h_grant, API_ACT, false, "",
+	    "Grant: {key, role, compartment, history}." },
+	{ "PUT", "/shares/{share}/subscription", api_h_subscribe, API_ACT,
+	    false, "",
+	    "Which content is fetched: {compartment, content: none|all}." },
+	{ "POST", "/joins", api_h_join, API_ACT, false, "",
+	    "Join by an invite: {invite}." },
+	{ "GET", "/peers", api_h_peers, API_READ, false, "",
+	    "Known peers, one a line." },
+	{ "POST", "/peers", api_h_peer_add, API_ACT, false, "",
+	    "Add one: {address, key}." },
+	{ "DELETE", "/peers/{peer}", api_h_peer_remove, API_ACT, false, "",
+	    "Forget one, by address or key." },
+	{ "POST", "/imports", api_h_import, API_LOCAL, true, "",
+	    "Import files and folders of this machine: {paths, share, "
+	    "compartment, profile, no_deid, reason}; one line a file, then "
+	    "{summary}." },
+	{ "GET", "/quarantine", api_h_quarantine, API_READ, true, "state",
+	    "What waits for a person, one item a line; state=all for all." },
+	{ "GET", "/quarantine/{id}", api_h_quarantine_one, API_READ, false, "",
+	    "One item by id or unique prefix." },
+	{ "POST", "/quarantine/{id}/release", api_h_release, API_LOCAL, false,
+	    "", "Release into its share: {reason}." },
+	{ "POST", "/quarantine/{id}/reject", api_h_reject, API_LOCAL, false, "",
+	    "Reject: {reason}, mandatory." },
+	{ "GET", "/assets", api_h_find, API_READ, true,
+	    "query,share,level,fields,limit,count",
+	    "Find: one asset a line; count=1 gives {count}." },
+	{ "GET", "/assets/{id}", api_h_asset, API_READ, false, "",
+	    "One asset with fields, tags and versions." },
+	{ "GET", "/assets/{id}/files", api_h_files, API_READ, true, "as",
+	    "Its files (as=original|dicom|nifti), one a line: {asset, n, name, "
+	    "bytes, hash}." },
+	{ "GET", "/assets/{id}/files/{n}", api_h_file, API_READ, true, "",
+	    "Bytes of one file; the trailer X-Sha256 follows them." },
+	{ "GET", "/sync", api_h_sync, API_READ, false, "",
+	    "How far this node is from its peers." },
+	{ "POST", "/sync/now", api_h_sync_now, API_ACT, false, "",
+	    "Redial peers that are not connected." },
+	{ "POST", "/sync/wait", api_h_sync_wait, API_ACT, true, "",
+	    "Wait {timeout_ms} until in sync; answers as GET /sync." },
+	{ "GET", "/events", api_h_events, API_READ, true, "after,follow",
+	    "What happened, one event a line, or a server-sent stream; "
+	    "follow=1 goes on." },
+	{ "POST", "/verify", api_h_verify, API_ACT, true, "",
+	    "Check the store: {deep} gives {checked, bad}." },
+	{ "GET", "/workflows", api_h_workflows, API_READ, false, "",
+	    "Workflows, one a line." },
+	{ "POST", "/workflows", api_h_workflow_add, API_ACT, false, "share",
+	    "Add the workflow in the body (YAML or JSON)." },
+	{ "POST", "/workflows/check", api_h_workflow_check, API_READ, false, "",
+	    "Check the workflow in the body; nothing is kept." },
+	{ "GET", "/runs", api_h_runs, API_READ, true, "",
+	    "Runs of workflows, one a line." },
+	{ "POST", "/deid/lookup", api_h_lookup, API_LOCAL, false, "",
+	    "Import a list of pseudonyms: {path} gives {added}." },
+};
+const uint32_t api_n_routes = sizeof(api_routes) / sizeof(api_routes[0]);
+
+/* One segment of a path; *s moves behind it. */
+static struct slice
+route_segment(const char **s)
+{
+	const char *p = *s;
+	size_t n;
+
+	if (*p == '/')
+		p++;
+	n = strcspn(p, "/");
+	*s = p + n;
+	return slice_of(p, n);
+}
+
+static bool
+route_match(const char *pattern, const char *path,
+    char param[API_PARAMS_MAX][API_PARAM_BYTES])
+{
+	uint32_t n = 0;
+
+	while (*pattern != '\0' && *path != '\0') {
+		struct slice want = route_segment(&pattern);
+		struct slice have = route_segment(&path);
+
+		if (want.n > 0 && want.p[0] == '{') {
+			if (n == API_PARAMS_MAX || have.n == 0 ||
+			    have.n >= API_PARAM_BYTES)
+				return false;
+			memcpy(param[n], have.p, have.n);
+			param[n++][have.n] = '\0';
+		} else if (!slice_eq(want, have)) {
+			return false;
+		}
+	}
+	return *pattern == '\0' && *path == '\0';
+}
+
+const struct api_route *
+api_route_find(const char *method, const char *path,
+    char param[API_PARAMS_MAX][API_PARAM_BYTES], bool *path_known)
+{
+	size_t root = strlen(API_ROOT);
+	uint32_t i;
+
+	*path_known = false;
+	if (strncmp(path, API_ROOT, root) != 0)
+		return NULL;
+	for (i = 0; i < api_n_routes; i++) {
+		if (!route_match(api_routes[i].pattern, path + root, param))
+			continue;
+		*path_known = true;
+		if (strcmp(api_routes[i].method, method) == 0)
+			return &api_routes[i];
+	}
+	return NULL;
+}
+
+bool
+api_streams(const char *method, const char *path)
+{
+	char param[API_PARAMS_MAX][API_PARAM_BYTES];
+	bool known;
+	const struct api_route *r = api_route_find(method, path, param, &known);
+
+	return r != NULL && r->streams;
+}
+
+bool
+api_route_at(uint32_t i, const char **method, const char **pattern)
+{
+	if (i >= api_n_routes)
+		return false;
+	*method = api_routes[i].method;
+	*pattern = api_routes[i].pattern;
+	return true;
+}
+
+/* --- OpenAPI --- */
+static void
+openapi_param(struct jw *w, struct slice name, const char *in)
+{
+	jw_obj(w, NULL);
+	jw_strn(w, "name", name);
+	jw_str(w, "in", in);
+	jw_bool(w, "required", strcmp(in, "path") == 0);
+	jw_obj(w, "schema");
+	jw_str(w, "type", "string");
+	jw_end(w);
+	jw_end(w);
+}
+
+static void
+openapi_params(struct jw *w, const struct api_route *r)
+{
+	const char *s = r->pattern;
+
+	jw_arr(w, "parameters");
+	while (*s != '\0') {
+		struct slice seg = route_segment(&s);
+
+		if (seg.n > 2 && seg.p[0] == '{')
+			openapi_param(
+			    w, slice_of(seg.p + 1, seg.n - 2), "path");
+	}
+	for (s = r->args; *s != '\0'; s += *s == ',') {
+		size_t n = strcspn(s, ",");
+
+		openapi_param(w, slice_of(s, n), "query");
+		s += n;
+	}
+	jw_end(w);
+}
+
+static void
+openapi_response(struct jw *w, const char *status, const char *text)
+{
+	jw_obj(w, status);
+	jw_str(w, "description", text);
+	jw_end(w);
+}
+
+static void
+openapi_route(struct jw *w, const struct api_route *r)
+{
+	static const char *const who[] = {
+		[API_READ] = "read",
+		[API_ACT] = "act",
+		[API_LOCAL] = "local",
+	};
+	char method[8];
+	size_t i;
+
+	for (i = 0; r->method[i] != '\0' && i + 1 < sizeof(method); i++)
+		method[i] = (char)(r->method[i] | 0x20);
+	method[i] = '\0';
+	jw_obj(w, method);
+	jw_str(w, "summary", r->doc);
+	jw_str(w, "x-permission", who[r->permission]);
+	openapi_params(w, r);
+	jw_obj(w, "responses");
+	openapi_response(w, "200", "Done.");
+	openapi_response(w, "default", "Failed: {error, cause, next}.");
+	jw_end(w);
+	jw_end(w);
+}
+
+static bool
+openapi_first(uint32_t i)
+{
+	uint32_t k;
+
+	for (k = 0; k < i; k++) {
+		if (strcmp(api_routes[k].pattern, api_routes[i].pattern) == 0)
+			return false;
+	}
+	return true;
+}
+
+static void
+openapi_paths(struct jw *w)
+{
+	uint32_t i, k;
+
+	jw_obj(w, "paths");
+	for (i = 0; i < api_n_routes; i++) {
+		if (!openapi_first(i))
+			continue;
+		jw_obj(w, api_routes[i].pattern);
+		for (k = i; k < api_n_routes; k++) {
+			if (strcmp(api_routes[k].pattern,
+				api_routes[i].pattern) == 0)
+				openapi_route(w, &api_routes[k]);
+		}
+		jw_end(w);
+	}
+	jw_end(w);
+}
+
+enum err
+api_openapi(struct buf *out)
+{
+	struct jw w;
+
+	jw_init(&w, out);
+	jw_obj(&w, NULL);
+	jw_str(&w, "openapi", "3.0.3");
+	jw_obj(&w, "info");
+	jw_str(&w, "title", "Pesscara");
+	jw_str(&w, "version", PSC_VERSION);
+	jw_end(&w);
+	jw_arr(&w, "servers");
+	jw_obj(&w, NULL);
+	jw_str(&w, "url", API_ROOT);
+	jw_end(&w);
+	jw_end(&w);
+	jw_obj(&w, "components");
+	jw_obj(&w, "securitySchemes");
+	jw_obj(&w, "token");
+	jw_str(&w, "type", "http");
+	jw_str(&w, "scheme", "bearer");
+	jw_end(&w);
+	jw_end(&w);
+	jw_end(&w);
+	jw_arr(&w, "security");
+	jw_obj(&w, NULL);
+	jw_arr(&w, "token");
+	jw_end(&w);
+	jw_end(&w);
+	jw_end(&w);
+	openapi_paths(&w);
+	jw_end(&w);
+	return buf_err(out);
+}
+
+enum err
+api_h_openapi(struct api_call *c)
+{
+	struct buf b = BUF_MAX(API_ROW_BYTES);
+	enum err e = api_openapi(&b);
+
+	if (e == ERR_OK)
+		e = api_answer(c, &b);
+	buf_fini(&b);
+	return e;
+}

@@ -1,0 +1,351 @@
+/* node/api/share_routes.c: project spaces: list, create, invite, join,
+ * grant, subscribe. */
+#include "node/api/api_internal.h"
+
+#include "store/base/mem.h"
+#include "store/base/num.h"
+
+#define INVITE_DAYS_MAX 365u
+#define INVITE_ADDRS_MAX 4u
+
+static enum err
+share_named(struct api_call *c, struct share_info *i)
+{
+	return shares_find(c->a->o.shares, c->param[0], i, &c->em);
+}
+
+enum err
+api_h_shares(struct api_call *c)
+{
+	struct api_shares list;
+	struct api_roots roots = { 0 };
+	struct api_rows s;
+	enum err e = api_shares_load(c, &list);
+	uint32_t i;
+
+	api_rows_init(&s, c, API_LIST_BYTES);
+	if (e == ERR_OK)
+		e = net_roots(c->a->o.net, &roots.list, &roots.n);
+	if (e != ERR_OK)
+		goto out;
+	for (i = 0; i < list.n; i++) {
+		api_jw_share(api_row(&s), NULL, &list.list[i], &roots);
+		api_row_end(&s);
+	}
+	net_roots_free(roots.list);
+	e = api_rows_flush(&s);
+out:
+	api_rows_fini(&s);
+	api_shares_free(&list);
+	return e;
+}
+
+static enum err
+share_answer(struct api_call *c, const char *name)
+{
+	struct buf b = BUF_MAX(API_ROW_BYTES);
+	struct api_roots roots = { 0 };
+	struct share_info i = { 0 };
+	struct jw w;
+	enum err e = shares_find(c->a->o.shares, name, &i, &c->em);
+
+	if (e != ERR_OK)
+		return e;
+	e = net_roots(c->a->o.net, &roots.list, &roots.n);
+	if (e == ERR_OK) {
+		jw_init(&w, &b);
+		jw_obj(&w, NULL);
+		api_jw_share(&w, NULL, &i, &roots);
+		jw_end(&w);
+		net_roots_free(roots.list);
+		e = api_answer(c, &b);
+	}
+	buf_fini(&b);
+	share_info_fini(&i);
+	return e;
+}
+
+enum err
+api_h_share(struct api_call *c)
+{
+	return share_answer(c, c->param[0]);
+}
+
+enum err
+api_h_share_create(struct api_call *c)
+{
+	static const char *const keys[] = { "name", "compartments",
+		"allow_identified", NULL };
+	const char *names[LIM_COMPARTMENTS] = { "main" };
+	const struct json *list;
+	const char *name;
+	size_t i, n = 1;
+	enum err e;
+
+	if ((e = api_body(c)) != ERR_OK || (e = api_only(c, keys)) != ERR_OK ||
+	    (e = api_need(c, "name", &name)) != ERR_OK)
+		return e;
+	list = json_get(c->body, "compartments");
+	if (json_len(list) > LIM_COMPARTMENTS)
+		return errmsg_set(&c->em, ERR_LIMIT, "Name fewer.",
+		    "a share has at most %u compartments", LIM_COMPARTMENTS);
+	for (i = 0; i < json_len(list); i++) {
+		names[i] = json_str(json_at(list, i));
+		if (names[i] == NULL)
+			return errmsg_set(&c->em, ERR_MALFORMED, "Give names.",
+			    "compartments must be a list of names");
+		n = i + 1;
+	}
+	e = shares_create(c->a->o.shares, name, names, (uint32_t)n,
+	    json_get_bool(c->body, "allow_identified", false), &c->em);
+	return e == ERR_OK ? share_answer(c, name) : e;
+}
+
+enum err
+api_h_members(struct api_call *c)
+{
+	struct share_member_info *list = NULL;
+	struct share_info i = { 0 };
+	struct api_rows s;
+	uint32_t k, n = 0;
+	enum err e = share_named(c, &i);
+
+	if (e != ERR_OK)
+		return e;
+	api_rows_init(&s, c, API_LIST_BYTES);
+	e = shares_members(c->a->o.shares, &i.id, &list, &n);
+	if (e == ERR_OK) {
+		for (k = 0; k < n; k++) {
+			struct jw *w = api_row(&s);
+
+			api_jw_device(w, "key", &list[k].device);
+			jw_str(w, "site", list[k].site);
+			jw_str(w, "role", list[k].role);
+			jw_str(w, "compartment", list[k].compartment);
+			api_row_end(&s);
+		}
+		shares_members_free(list);
+		e = api_rows_flush(&s);
+	}
+	api_rows_fini(&s);
+	share_info_fini(&i);
+	return e;
+}
+
+/* --- invites --- */
+struct addr_list {
+	struct invite_addr a[INVITE_ADDRS_MAX];
+	uint32_t n;
+};
+
+static void
+addr_add(struct addr_list *l, const char *host, uint16_t port,
+    const struct cry_box_pk *key)
+{
+	struct invite_addr *a;
+
+	if (l->n == INVITE_ADDRS_MAX || port == 0)
+		return;
+	a = &l->a[l->n++];
+	*a = (struct invite_addr){ .port = port, .key = *key };
+	(void)snprintf(a->host, sizeof(a->host), "%s", host);
+}
+
+static bool
+is_member(const struct share_member_info *m, uint32_t n,
+    const struct cry_device_pub *d)
+{
+	uint32_t i;
+
+	for (i = 0; i < n; i++) {
+		if (memcmp(&m[i].device.box, &d->box, sizeof(d->box)) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Where the share can be met: ourselves, then members that have addresses
+ * (hubs, mostly). */
+static enum err
+invite_addrs(
+    struct api_call *c, const struct share_info *i, struct addr_list *l)
+{
+	struct share_member_info *members = NULL;
+	struct net_peer *peers = NULL;
+	uint32_t k, n_members = 0, n_peers = 0;
+	const char *own = json_get_str(c->body, "address", NULL);
+	char text[160], host[128];
+	uint16_t port;
+	enum err e;
+
+	net_listen_text(c->a->o.net, text, sizeof(text));
+	e = conf_address(own != NULL ? own : text, host, sizeof(host), &port);
+	if (e == ERR_OK)
+		addr_add(l, host, port, &c->a->o.me->pub.box);
+	else if (own != NULL)
+		return errmsg_set(&c->em, ERR_MALFORMED, "Give HOST:PORT.",
+		    "address is not HOST:PORT");
+	e = shares_members(c->a->o.shares, &i->id, &members, &n_members);
+	if (e != ERR_OK)
+		return e;
+	e = net_peers(c->a->o.net, &peers, &n_peers);
+	if (e == ERR_OK) {
+		for (k = 0; k < n_peers; k++) {
+			if (is_member(members, n_members, &peers[k].device))
+				addr_add(l, peers[k].host, peers[k].port,
+				    &peers[k].device.box);
+		}
+		net_peers_free(peers);
+	}
+	shares_members_free(members);
+	return e;
+}
+
+static enum err
+invite_opts(struct api_call *c, struct share_invite_opts *o)
+{
+	static const char *const keys[] = { "role", "compartment", "expires",
+		"address", NULL };
+	const char *role, *expires;
+	enum err e;
+
+	if ((e = api_body(c)) != ERR_OK || (e = api_only(c, keys)) != ERR_OK ||
+	    (e = api_need(c, "role", &role)) != ERR_OK)
+		return e;
+	if (role_parse(slice_str(role), &o->role) != ERR_OK)
+		return errmsg_set(&c->em, ERR_MALFORMED,
+		    "One of: registrar admin writer runner reader auditor hub",
+		    "role \"%.32s\" is not known", role);
+	o->compartment = json_get_str(c->body, "compartment", NULL);
+	expires = json_get_str(c->body, "expires", "7d");
+	if (num_duration_s(slice_str(expires), INVITE_DAYS_MAX * 86400u,
+		&o->expires_in_s) != ERR_OK)
+		return errmsg_set(&c->em, ERR_MALFORMED,
+		    "Write 12h or 7d; at most 365d.",
+		    "expires is not a duration");
+	return ERR_OK;
+}
+
+enum err
+api_h_invite(struct api_call *c)
+{
+	struct share_invite_opts o = { 0 };
+	struct addr_list addrs = { 0 };
+	struct share_info i = { 0 };
+	struct buf text = BUF_MAX(16 * KIB), b = BUF_MAX(32 * KIB);
+	struct jw w;
+	enum err e = invite_opts(c, &o);
+
+	if (e != ERR_OK || (e = share_named(c, &i)) != ERR_OK)
+		return e;
+	e = invite_addrs(c, &i, &addrs);
+	if (e == ERR_OK && addrs.n == 0)
+		e = errmsg_set(&c->em, ERR_NOTFOUND,
+		    "Set peers.listen, or add a peer that is a hub of the "
+		    "share.",
+		    "nobody could meet the share: this node listens nowhere");
+	o.addrs = addrs.a;
+	o.n_addrs = addrs.n;
+	if (e == ERR_OK)
+		e = shares_invite(
+		    c->a->o.shares, c->param[0], &o, &text, &c->em);
+	if (e == ERR_OK) {
+		jw_init(&w, &b);
+		jw_obj(&w, NULL);
+		jw_strn(&w, "invite", buf_slice(&text));
+		jw_end(&w);
+		e = api_answer(c, &b);
+	}
+	buf_wipe(&text);
+	buf_wipe(&b);
+	share_info_fini(&i);
+	return e;
+}
+
+enum err
+api_h_join(struct api_call *c)
+{
+	static const char *const keys[] = { "invite", NULL };
+	struct buf b = BUF_MAX(4096);
+	struct invite v = { 0 };
+	const char *text;
+	struct jw w;
+	uint32_t k;
+	enum err e;
+
+	if ((e = api_body(c)) != ERR_OK || (e = api_only(c, keys)) != ERR_OK ||
+	    (e = api_need(c, "invite", &text)) != ERR_OK ||
+	    (e = shares_join(c->a->o.shares, text, &v, &c->em)) != ERR_OK)
+		return e;
+	for (k = 0; k < v.n_addrs && e == ERR_OK; k++) {
+		struct cry_device_pub d = { .box = v.addrs[k].key };
+
+		e = net_peer_add(
+		    c->a->o.net, v.addrs[k].host, v.addrs[k].port, &d, &c->em);
+		if (e == ERR_EXISTS)
+			e = ERR_OK;
+	}
+	explicit_bzero(v.secret, sizeof(v.secret));
+	if (e != ERR_OK)
+		return e;
+	net_sync_now(c->a->o.net);
+	jw_init(&w, &b);
+	jw_obj(&w, NULL);
+	api_jw_b32(&w, "id", v.share.b, sizeof(v.share.b));
+	jw_str(&w, "state", "pending");
+	jw_end(&w);
+	e = api_answer(c, &b);
+	buf_fini(&b);
+	return e;
+}
+
+enum err
+api_h_grant(struct api_call *c)
+{
+	static const char *const keys[] = { "key", "role", "compartment",
+		"history", NULL };
+	struct cry_device_pub device;
+	const char *key, *role;
+	enum role r;
+	enum err e;
+
+	if ((e = api_body(c)) != ERR_OK || (e = api_only(c, keys)) != ERR_OK ||
+	    (e = api_need(c, "key", &key)) != ERR_OK ||
+	    (e = api_need(c, "role", &role)) != ERR_OK)
+		return e;
+	if (cry_key_parse(slice_str(key), &device) != ERR_OK)
+		return errmsg_set(&c->em, ERR_MALFORMED,
+		    "Copy the whole key that `pesscara id` prints there.",
+		    "key is not a Pesscara key");
+	if (role_parse(slice_str(role), &r) != ERR_OK)
+		return errmsg_set(&c->em, ERR_MALFORMED,
+		    "One of: registrar admin writer runner reader auditor hub",
+		    "role \"%.32s\" is not known", role);
+	if (strcmp(json_get_str(c->body, "history", "all"), "all") != 0)
+		return errmsg_set(&c->em, ERR_UNSUPPORTED,
+		    "Grant with --history all.",
+		    "grants without history are not written yet");
+	e = shares_grant(c->a->o.shares, c->param[0], &device, r,
+	    json_get_str(c->body, "compartment", NULL), &c->em);
+	return e == ERR_OK ? api_answer_ok(c) : e;
+}
+
+enum err
+api_h_subscribe(struct api_call *c)
+{
+	static const char *const keys[] = { "compartment", "content", NULL };
+	const char *content;
+	enum err e;
+
+	if ((e = api_body(c)) != ERR_OK || (e = api_only(c, keys)) != ERR_OK ||
+	    (e = api_need(c, "content", &content)) != ERR_OK)
+		return e;
+	if (strcmp(content, "all") != 0 && strcmp(content, "none") != 0)
+		return errmsg_set(&c->em, ERR_UNSUPPORTED,
+		    "Use --content none or --content all.",
+		    "content must be none or all");
+	e = shares_subscribe(c->a->o.shares, c->param[0],
+	    json_get_str(c->body, "compartment", NULL),
+	    strcmp(content, "all") == 0, &c->em);
+	return e == ERR_OK ? share_answer(c, c->param[0]) : e;
+}
