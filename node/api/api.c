@@ -95,7 +95,11 @@ api_fail(struct api_call *c, unsigned status)
 	struct buf b = BUF_MAX(4096);
 	bool lines = c->route != NULL && c->route->handler != api_h_file;
 
+	if (c->begun && c->r->event_stream)
+		buf_put_str(&b, "event: error\ndata: ");
 	api_error_json(&c->em, &b);
+	if (c->begun && c->r->event_stream)
+		buf_put_str(&b, "\n");
 	if (c->begun && !lines) {
 		c->out->abort(c->out->ctx);
 	} else if (buf_err(&b) != ERR_OK) {
@@ -326,10 +330,4 @@ api_rows_flush(struct api_rows *s)
 		e = c->out->write(c->out->ctx, buf_slice(&s->b));
 	buf_reset(&s->b);
 	return e;
-}
-
-enum err
-api_rows_flush(struct api_rows *s)
-{
-	return api_rows_flush(s);
 }

@@ -104,6 +104,7 @@ void api_rows_fini(struct api_rows *s);
 struct jw *api_row(struct api_rows *s); /* opens an object */
 void api_row_end(struct api_rows *s);
 /* Begins the answer even when there was no row yet. */
+/* Begins the answer even when there was no row yet. */
 enum err api_rows_flush(struct api_rows *s) PSC_MUST_USE;
 
 /* text.c: ids and times as JSON texts */
