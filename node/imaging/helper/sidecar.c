@@ -132,7 +132,7 @@ sidecar_geometry(struct buf *b, const struct volume *v)
 {
 	static const char *const keys[] = { "TemporalPositionIdentifier",
 		"DiffusionBValue", "AcquisitionNumber", "TriggerTime",
-		"AcquisitionTime" };
+		"AcquisitionTime", "InstanceNumber" };
 
 	buf_printf(b, "\t\"NumberOfSlices\": %u,\n", v->n_slices);
 	buf_printf(b, "\t\"NumberOfVolumes\": %u,\n", v->n_volumes);

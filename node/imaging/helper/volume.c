@@ -23,7 +23,9 @@
 #define TAG_ACQUISITION_NUMBER 0x00200012u
 #define TAG_POSITION 0x00200032u
 #define TAG_ORIENTATION 0x00200037u
+#define TAG_INSTANCE_NUMBER 0x00200013u
 #define TAG_TEMPORAL_POSITION 0x00200100u
+#define TAG_TEMPORAL_POSITIONS 0x00200105u
 #define TAG_SAMPLES 0x00280002u
 #define TAG_PHOTOMETRIC 0x00280004u
 #define TAG_FRAMES 0x00280008u
@@ -245,6 +247,8 @@ volume_read_image(
 	    volume_number(f, TAG_ACQUISITION_NUMBER, 0);
 	im->key[VOLUME_KEY_TRIGGER] = volume_number(f, TAG_TRIGGER_TIME, 0);
 	im->key[VOLUME_KEY_TIME] = volume_time(f, TAG_ACQUISITION_TIME);
+	im->key[VOLUME_KEY_INSTANCE] = volume_number(f, TAG_INSTANCE_NUMBER, 0);
+	im->temporal_positions = dcm_is(f, TAG_TEMPORAL_POSITIONS, 0);
 	return ERR_OK;
 }
 
@@ -453,6 +457,22 @@ volume_try_key(struct volume *v, int k)
 	return true;
 }
 
+/* InstanceNumber orders volumes only where the series itself says how many
+ * time points it has, and has as many; slices it never orders. */
+static bool
+volume_may_use(const struct volume *v, int k)
+{
+	uint32_t i;
+
+	if (k != VOLUME_KEY_INSTANCE)
+		return true;
+	for (i = 0; i < v->n; i++) {
+		if (v->images[i].temporal_positions != v->n_volumes)
+			return false;
+	}
+	return true;
+}
+
 /* Depth by depth becomes volume by volume. */
 static enum err
 volume_transpose(struct volume *v)
@@ -483,7 +503,7 @@ volume_split(struct volume *v, struct errmsg *em)
 	if (volume_check_plane(v, em) != ERR_OK)
 		return ERR_UNSUPPORTED;
 	for (k = 0; k < VOLUME_KEYS; k++) {
-		if (volume_try_key(v, k)) {
+		if (volume_may_use(v, k) && volume_try_key(v, k)) {
 			v->key = k;
 			return volume_transpose(v);
 		}

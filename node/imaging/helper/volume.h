@@ -17,6 +17,7 @@ enum volume_key {
 	VOLUME_KEY_ACQUISITION, /* (0020,0012) */
 	VOLUME_KEY_TRIGGER,     /* (0018,1060) */
 	VOLUME_KEY_TIME,        /* (0008,0032) */
+	VOLUME_KEY_INSTANCE,    /* (0020,0013), see volume_may_use() */
 	VOLUME_KEYS,
 };
 
@@ -28,6 +29,7 @@ struct volume_image {
 	double inter;
 	double key[VOLUME_KEYS]; /* NaN: absent */
 	double sort;
+	uint32_t temporal_positions; /* (0020,0105), 0: not said */
 	char sop_uid[IMG_UID_MAX + 1];
 };
 
