@@ -445,23 +445,27 @@ text_hits(
 	return hit;
 }
 
-/* Opaque bytes that stay (profiles, tables): long needles, any case. */
+/* Opaque bytes that stay (profiles, tables): long needles in any case, and
+ * those of 8 characters and more whatever separates them. */
 static bool
 bytes_hit(const struct scrub_search *q, struct slice v)
 {
 	struct buf low = BUF_MAX(v.n + 1);
-	uint8_t *p = buf_room(&low, v.n);
-	bool hit = names_uid(q, v) || (p == NULL && v.n > 0);
+	struct buf norm = BUF_MAX(v.n + 1);
+	bool hit = names_uid(q, v);
 
-	for (size_t k = 0; p != NULL && k < v.n; k++)
-		p[k] = lower(v.p[k]);
-	for (uint32_t k = 0; p != NULL && k < q->s->n && !hit; k++) {
+	for (size_t k = 0; k < v.n && low.err == ERR_OK; k++)
+		buf_u8(&low, lower(v.p[k]));
+	normalise(v, &norm);
+	for (uint32_t k = 0; k < q->s->n && !hit; k++) {
 		struct slice n = needle_text(q->s, &q->s->v[k]);
 
-		hit =
-		    n.n >= 5 && n.n <= v.n && memmem(p, v.n, n.p, n.n) != NULL;
+		hit = (n.n >= 5 && holds(buf_slice(&low), n)) ||
+		      (n.n >= 8 && holds(buf_slice(&norm), n));
 	}
+	hit = hit || low.err != ERR_OK || norm.err != ERR_OK;
 	buf_fini(&low);
+	buf_fini(&norm);
 	return hit;
 }
 
@@ -496,7 +500,7 @@ scrub_search(
 		    (t == TAG_PATIENT_NAME || t == TAG_PATIENT_ID ||
 			t == 0x00120063))
 			continue;
-		if (t == 0x00120064) {
+		if (f->e[i].depth == 0 && t == 0x00120064) {
 			i = f->e[i].skip - 1;
 			continue;
 		}
