@@ -20,7 +20,8 @@
 #include "replication/session.h"
 
 struct repl;
-typedef uint32_t repl_conn; /* host's number for a connection, never 0 */
+typedef uint32_t repl_conn; /* host's number for a connection: never 0,
+			    never used twice */
 
 struct repl_opts {
 	struct cry_device_pub me;

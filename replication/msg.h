@@ -1,0 +1,103 @@
+/* replication/msg.h: the messages two cores exchange, as bytes.
+ *
+ * Every type is one row of a table {class, bounds, fields}; encoder and
+ * decoder walk the same row, so they cannot disagree.  docs/protocol.md
+ * section 10 lists them.  Decoding allocates nothing: slices borrow. */
+#ifndef PSC_REPLICATION_MSG_H
+#define PSC_REPLICATION_MSG_H
+
+#include "replication/op.h"
+#include "replication/session.h"
+
+enum msg_type {
+	MSG_OPEN = 0x03,     /* tag, chain seq, chain head, roots */
+	MSG_CREDIT = 0x04,   /* bytes given back, per class */
+	MSG_PING = 0x05,     /* number */
+	MSG_PONG = 0x06,     /* the same number */
+	MSG_MLOG_REQ = 0x10, /* tag, from seq */
+	MSG_MLOG = 0x11,     /* tag, from seq, records */
+	MSG_ROOT = 0x20,     /* tag, compartment, root, ops */
+	MSG_FRONT = 0x21,    /* tag, compartment, flags, feed entries */
+	MSG_OPS_REQ = 0x22,  /* tag, feed, from, to */
+	MSG_OPS = 0x23,      /* tag, feed, head, ops */
+	MSG_OPS_NONE = 0x24, /* tag, feed, from */
+	MSG_HAVE = 0x31,     /* tag, compartment, cids */
+	MSG_GET = 0x32,      /* tag, compartment, flags, cids */
+	MSG_CHUNK = 0x33,    /* cid, c_len, offset, bytes */
+	MSG_NOT_HAVE = 0x35, /* tag, compartment, cids */
+	MSG_CLAIM = 0x50,    /* tag, claim */
+};
+
+#define FRONT_MORE 1u  /* another page follows */
+#define FRONT_DELTA 2u /* only what may be news; no answer expected */
+#define GET_URGENT 1u
+
+#define MSG_FRONT_MAX 512u
+#define MSG_CIDS_MAX 256u
+#define MSG_RECORDS_MAX 1024u
+#define MSG_CONTROL_BYTES_MAX (48 * KIB)
+#define MSG_CHUNK_HEAD_BYTES 40u
+/* Payload of one CHUNK message. */
+#define MSG_CHUNK_BYTES_MAX (LIM_MESSAGE_BYTES - 64u)
+
+/* Names a share inside one session only. */
+struct msg_tag {
+	uint8_t b[16];
+};
+
+struct msg {
+	uint8_t type;
+	struct msg_tag tag;
+	uint16_t compartment;
+	uint8_t flags;
+	uint64_t seq;     /* chain seq; from; ops of a root; ping number */
+	uint64_t to;      /* OPS_REQ: last seq wanted */
+	struct cry_id id; /* chain head; root; cid */
+	struct cry_sign_pk device;
+	uint64_t incarnation;
+	struct op_head head;
+	uint32_t credit[SESS_CLASSES];
+	uint32_t c_len, off;
+	uint32_t n;         /* items */
+	struct slice items; /* encoded; msg_*_at and msg_blob_next read them */
+	struct slice bytes; /* claim, chunk piece */
+};
+
+/* ERR_UNSUPPORTED: no such type; else as rd.h. */
+enum err msg_decode(
+    uint8_t type, struct slice body, struct msg *out) PSC_MUST_USE;
+enum err msg_encode(const struct msg *m, struct buf *out) PSC_MUST_USE;
+enum sess_class msg_class(uint8_t type);
+/* Flow control itself is not flow controlled. */
+bool msg_is_free(uint8_t type);
+
+/* Items of OPEN. */
+struct msg_root {
+	uint16_t compartment;
+	struct cry_id root;
+	uint64_t ops;
+};
+#define MSG_ROOT_BYTES 42u
+void msg_root_put(const struct msg_root *r, struct buf *items);
+struct msg_root msg_root_at(const struct msg *m, uint32_t i);
+
+/* Items of FRONT: a feed as far as the sender holds it. */
+struct msg_front {
+	struct cry_sign_pk device;
+	uint64_t incarnation;
+	uint64_t seq;
+	struct cry_id id;
+};
+#define MSG_FRONT_BYTES 80u
+void msg_front_put(const struct msg_front *f, struct buf *items);
+struct msg_front msg_front_at(const struct msg *m, uint32_t i);
+
+/* Items of HAVE, GET, NOT_HAVE. */
+struct cry_id msg_cid_at(const struct msg *m, uint32_t i);
+
+/* Items of MLOG and OPS: u32 length + bytes. */
+void msg_blob_put(struct slice blob, struct buf *items);
+/* Walks a decoded message's items: start with *at = 0. */
+struct slice msg_blob_next(const struct msg *m, size_t *at);
+
+#endif

@@ -1,0 +1,356 @@
+/* replication/repl_internal.h: the core's state; shared by core.c, peer.c,
+ * join.c, sync.c, ops.c, content.c, status.c, not for other rooms.
+ *
+ *   repl --- shares --- compartments --- feeds, wants
+ *        \-- peers  --- links (one per share) --- pcomps (one per compartment)
+ *
+ * One failure is possible, out of memory: it is kept in repl.err and ends
+ * the step.  Everything a peer says is bounded before it is believed. */
+#ifndef PSC_REPLICATION_INTERNAL_H
+#define PSC_REPLICATION_INTERNAL_H
+
+#include "replication/msg.h"
+#include "replication/repl.h"
+
+/* --- bounds and times; docs/protocol.md section 12 --- */
+#define REPL_FEEDS_MAX 65536u         /* per compartment */
+#define REPL_UNKNOWN_FEEDS_MAX 8192u  /* learnt from one connection */
+#define REPL_CLAIMS_MAX 64u           /* queued for registrars, per share */
+#define REPL_CLAIMS_PEER_MAX 32u      /* accepted from one connection */
+#define REPL_SIGS_STRANGER_MAX 20000u /* verified for a non-member */
+#define REPL_PULLS_MAX 64u            /* OPS_REQ open towards one peer */
+#define REPL_SERVE_OPS_MAX 256u       /* OPS_REQ waiting from one peer */
+#define REPL_SERVE_CHUNKS_MAX 1024u   /* cids waiting from one peer */
+#define REPL_FETCHES_MAX 2u           /* chunk reads at once for one peer */
+#define REPL_MISSING_MAX 8192u        /* NOT_HAVE remembered for one peer */
+#define REPL_QUEUE_CONTROL_MAX (256 * KIB)
+#define REPL_QUEUE_OPS_MAX (4 * MIB)
+#define REPL_QUEUE_BULK_LOW (4 * MIB)   /* no new chunk reads above */
+#define REPL_EAGER_BYTES_MAX (16 * KIB) /* bigger runs are announced */
+#define REPL_WINDOW_BULK (8 * MIB)
+#define REPL_SCAN_MAX 256u      /* wants looked at for one peer at once */
+#define REPL_NOT_HAVE_MAX 16u   /* peers remembered per want */
+#define REPL_ROOT_DELAY_MS 100u /* changes settle before a root is sent */
+#define REPL_CHECK_MS 1000u     /* first re-check of a mismatch; doubles */
+#define REPL_CHECK_MAX_MS 30000u
+#define REPL_PING_MS 25000u
+#define REPL_DEAD_MS 75000u
+#define REPL_STALL_MS 30000u /* asked and nothing came */
+#define REPL_RETRY_MS 30000u /* nobody had it: ask again */
+#define REPL_CHAIN_MS 1000u  /* no OPEN came back: send the chain */
+#define REPL_AE_MS 300000u   /* roots compared anew, with jitter */
+#define REPL_GRACE_MS 5000u  /* a member that says nothing is waited for */
+
+struct feed {
+	struct op_feed f;
+	struct feed_id id;
+	uint64_t seq, lamport; /* durable */
+	struct cry_id head;
+	uint64_t tip_seq, tip_lamport; /* accepted, maybe not yet durable */
+	struct cry_id tip;
+	repl_conn pull_conn; /* whom we asked; 0 nobody */
+	uint64_t pull_to, pull_ms;
+	bool forked; /* two ops with one number: off the fast path */
+};
+
+struct want_list {
+	struct want *first, *last;
+};
+
+struct comp {
+	struct share *share;
+	uint16_t no;
+	struct feed *feeds; /* index is stable */
+	uint32_t *order;    /* indexes by feed id */
+	uint32_t n, cap;
+	uint32_t pulls; /* feeds with pull_conn */
+	bool dirty;     /* root is out of date */
+	struct cry_id root;
+	uint64_t ops, lamport;
+	struct want_list urgent, normal, parked;
+};
+
+struct claim {
+	uint8_t b[CLAIM_BYTES_MAX];
+	uint16_t n;
+};
+
+struct share {
+	struct share_id id;
+	uint32_t index;
+	struct member *m; /* NULL: joining, chain not seen yet */
+	bool open;        /* we are a member and the chain is durable */
+	bool halted;      /* equivocation: chain stands still */
+	bool joining;
+	struct cry_sign_pk registrar; /* joining */
+	struct claim claim;
+	uint64_t emitted; /* records handed to RX_PERSIST_MEMBER */
+	uint64_t durable; /* records on disk */
+	struct comp **comps;
+	uint32_t n_comps;
+	struct claim *claims; /* ring, for registrars */
+	uint32_t n_claims;    /* ever queued */
+};
+
+enum want_state { WANT_IDLE, WANT_PARKED, WANT_ASKED, WANT_STORING };
+
+struct want {
+	struct cry_id cid;
+	struct comp *comp;
+	uint32_t c_len;
+	bool urgent;
+	enum want_state state;
+	struct peer *peer; /* ASKED */
+	uint64_t asked_ms, retry_ms;
+	struct buf data;
+	repl_conn not_have[REPL_NOT_HAVE_MAX];
+	uint32_t n_not_have;
+	struct want *prev, *next; /* comp list or peer's asked list */
+	struct want_list *list;
+	struct want *hash_next;
+};
+
+/* A compartment as seen with one peer. */
+struct pcomp {
+	struct comp *comp;
+	uint64_t *have; /* per feed index: what the peer holds, as known */
+	uint32_t n_have;
+	bool got_root;
+	struct cry_id root; /* theirs, last told */
+	uint64_t ops;
+	bool sent_root;
+	struct cry_id last_sent;
+	bool front_sent; /* since the roots last agreed */
+	uint64_t root_due_ms, check_ms;
+	uint32_t backoff_ms;
+};
+
+enum link_state { LINK_SILENT, LINK_OFFERED, LINK_LIVE, LINK_STATES };
+
+/* A share as seen with one peer. */
+struct link {
+	struct peer *peer;
+	struct share *share;
+	struct msg_tag tx, rx;
+	enum link_state state;
+	uint64_t peer_seq;     /* LIVE: their chain */
+	uint64_t pushed;       /* records sent here so far */
+	uint64_t asked_seq;    /* chain asked for up to this */
+	uint64_t chain_due_ms; /* OFFERED: send the chain then */
+	uint64_t ae_ms;
+	uint32_t claims_in;   /* received here */
+	uint32_t claims_out;  /* of share.n_claims, forwarded here */
+	struct buf held_open; /* came before we could judge it */
+	struct pcomp *pc;
+	uint32_t n_pc;
+};
+
+struct out_item {
+	struct out_item *next;
+	uint8_t type;
+	struct buf body;
+};
+
+struct serve_ops {
+	struct comp *comp;
+	uint32_t feed;
+	uint64_t next, to;
+};
+
+struct serve_chunk {
+	struct comp *comp;
+	struct cry_id cid;
+};
+
+/* cids this peer asked for and we lacked: told later by HAVE. */
+struct missing {
+	struct serve_chunk *slot; /* open addressing; comp NULL: free */
+	uint32_t n, cap;
+};
+
+struct peer {
+	repl_conn conn;
+	bool initiator, closing, dirty;
+	struct cry_device_pub pub;
+	uint8_t hash[64];
+	uint64_t up_ms, rx_ms, tx_ping_ms, bulk_ms;
+	struct link *links; /* by share index */
+	uint32_t n_links;
+	struct out_item *out[SESS_CLASSES], **out_last[SESS_CLASSES];
+	size_t queued[SESS_CLASSES];
+	uint64_t tx_used[SESS_CLASSES]; /* sent, credit not back */
+	uint64_t rx_used[SESS_CLASSES]; /* received, credit not given */
+	uint64_t rx_owed[SESS_CLASSES]; /* of rx_used, ready to give */
+	struct serve_ops *so;
+	uint32_t so_first, so_n;
+	struct serve_chunk *sc;
+	uint32_t sc_first, sc_n;
+	uint32_t fetch_ops, fetch_chunks; /* reads on their way */
+	struct missing missing;
+	struct want_list asked;
+	uint32_t asked_n;
+	uint64_t asked_bytes;
+	uint32_t pulls;
+	uint32_t unknown_feeds, sigs;
+	uint64_t bytes_rx, bytes_tx, chunks_rx, chunks_tx;
+};
+
+struct fetch {
+	struct fetch *next;
+	uint64_t token;
+	repl_conn conn;
+	bool chunk;
+	struct comp *comp;
+	uint32_t feed;
+	struct cry_id cid;
+};
+
+enum persist_kind { PERSIST_OPS, PERSIST_CHUNK, PERSIST_MEMBER };
+
+struct persist {
+	struct persist *next;
+	uint64_t token;
+	enum persist_kind kind;
+	struct buf bytes; /* what the effect's slices borrow */
+	struct slice *ops;
+	struct repl_ops run;
+	struct comp *comp;
+	uint32_t feed;
+	struct share *share;
+	struct want *want;
+	repl_conn conn;  /* whom to give credit, 0 nobody */
+	uint32_t credit; /* bytes of its message */
+};
+
+struct trash {
+	struct trash *next;
+	void *p;
+};
+
+struct repl {
+	struct repl_opts o;
+	enum err err;
+	uint64_t now_ms, wake_ms, rng, next_token;
+	struct share **shares;
+	uint32_t n_shares;
+	struct peer **peers;
+	uint32_t n_peers;
+	struct repl_effect *fx;
+	uint32_t n_fx, cap_fx;
+	struct trash *trash; /* freed at the next step */
+	struct fetch *fetches;
+	struct persist *persists, **persists_last;
+	uint32_t n_persists;
+	struct want **want_hash;
+	uint32_t want_cap, n_wants;
+	uint64_t want_bytes;
+	uint64_t parked_ms;
+};
+
+/* --- core.c --- */
+void *repl_alloc(struct repl *r, size_t count, size_t size); /* NULL: r->err */
+void *repl_regrow(struct repl *r, void *p, size_t count, size_t size);
+bool repl_ok(struct repl *r, enum err e); /* keeps NOMEM */
+struct repl_effect *repl_fx(struct repl *r, enum repl_fx_kind kind);
+/* Free p (or a buffer's memory) when the next step begins. */
+void repl_trash(struct repl *r, void *p);
+void repl_wake(struct repl *r, uint64_t at_ms);
+uint64_t repl_random(struct repl *r, uint64_t below);
+bool same_key(const struct cry_sign_pk *a, const struct cry_sign_pk *b);
+bool same_id(const struct cry_id *a, const struct cry_id *b);
+
+/* --- peer.c --- */
+struct peer *peer_find(struct repl *r, repl_conn conn);
+void peer_up(struct repl *r, const struct repl_event *ev);
+void peer_down(struct repl *r, repl_conn conn);
+void peer_free(struct peer *p);
+void peer_close(struct repl *r, struct peer *p, enum err e, const char *why);
+void peer_send(struct repl *r, struct peer *p, const struct msg *m);
+void peer_msg(struct repl *r, struct peer *p, uint8_t type, struct slice body);
+void peer_owe(struct repl *r, struct peer *p, enum sess_class c, uint64_t n);
+bool peer_can_send(const struct peer *p, enum sess_class c);
+void peer_pump(struct repl *r, struct peer *p);
+void peer_tick(struct repl *r, struct peer *p);
+struct link *peer_link(struct peer *p, const struct share *s);
+struct link *peer_tagged(struct peer *p, const struct msg_tag *tag);
+void link_move(struct link *l, enum link_state next);
+void link_init(struct repl *r, struct peer *p, struct share *s);
+
+/* --- join.c: shares, chains, claims --- */
+struct share *share_find(const struct repl *r, const struct share_id *id);
+void share_free(struct share *s);
+void join_share(struct repl *r, const struct repl_event *ev);
+void join_start(struct repl *r, const struct repl_event *ev);
+void join_signed(struct repl *r, const struct repl_event *ev);
+void join_persisted(struct repl *r, struct share *s);
+void join_link_up(struct repl *r, struct link *l);
+void join_link_tick(struct repl *r, struct link *l);
+void join_on_mlog_req(struct repl *r, struct link *l, const struct msg *m);
+void join_on_mlog(struct repl *r, struct link *l, const struct msg *m);
+void join_on_claim(struct repl *r, struct link *l, const struct msg *m);
+void join_ask_chain(struct repl *r, struct link *l, uint64_t their_seq);
+void join_forward_claims(struct repl *r, struct link *l);
+bool share_has(const struct share *s, const struct cry_sign_pk *d);
+
+/* --- sync.c: roots, frontiers, pulls --- */
+struct comp *comp_get(struct repl *r, struct share *s, uint16_t no);
+struct comp *comp_find(const struct share *s, uint16_t no);
+void comp_free(struct comp *c);
+void comp_refresh(struct comp *c); /* root, ops */
+struct feed *feed_get(struct repl *r, struct comp *c,
+    const struct cry_sign_pk *device, uint64_t incarnation, uint32_t *index);
+struct feed *feed_find(
+    struct comp *c, const struct feed_id *id, uint32_t *index);
+uint64_t pc_have(const struct pcomp *pc, uint32_t feed);
+void pc_set_have(struct repl *r, struct pcomp *pc, uint32_t f, uint64_t seq);
+struct pcomp *pc_find(struct link *l, const struct comp *c);
+/* The pcomp if both ends may receive this compartment, else NULL. */
+struct pcomp *pc_allowed(struct repl *r, struct link *l, uint16_t no);
+bool pc_equal(struct pcomp *pc);
+void sync_send_open(struct repl *r, struct link *l);
+void sync_on_open(
+    struct repl *r, struct link *l, const struct msg *m, struct slice body);
+void sync_on_root(struct repl *r, struct link *l, const struct msg *m);
+void sync_on_front(struct repl *r, struct link *l, const struct msg *m);
+void sync_changed(struct repl *r, struct comp *c); /* roots will be told */
+void sync_pull(struct repl *r, struct link *l, struct pcomp *pc);
+void sync_pull_end(struct repl *r, struct comp *c, struct feed *f);
+void sync_pull_others(struct repl *r, struct comp *c, uint32_t feed);
+void sync_announce(
+    struct repl *r, struct link *l, struct pcomp *pc, uint32_t feed);
+void sync_link_tick(struct repl *r, struct link *l);
+void sync_comp_tick(struct repl *r, struct comp *c);
+void sync_peer_gone(struct repl *r, struct peer *p);
+
+/* --- ops.c: runs of ops in and out --- */
+void ops_feed_known(struct repl *r, const struct repl_event *ev);
+void ops_local(struct repl *r, const struct repl_event *ev);
+void ops_on_req(struct repl *r, struct link *l, const struct msg *m);
+void ops_on_none(struct repl *r, struct link *l, const struct msg *m);
+/* Returns true when credit for the message is given later. */
+bool ops_on_ops(
+    struct repl *r, struct link *l, const struct msg *m, struct slice body);
+void ops_serve(struct repl *r, struct peer *p);
+void ops_fetched(struct repl *r, struct fetch *f, const struct repl_event *ev);
+void ops_persisted(struct repl *r, struct persist *ps, enum err e);
+struct persist *persist_new(struct repl *r, enum persist_kind kind);
+void persist_free(struct persist *ps);
+struct fetch *fetch_new(struct repl *r, struct peer *p);
+
+/* --- content.c: chunks --- */
+void content_want(struct repl *r, const struct repl_event *ev);
+void content_on_get(struct repl *r, struct link *l, const struct msg *m);
+void content_on_have(struct repl *r, struct link *l, const struct msg *m);
+void content_on_not_have(struct repl *r, struct link *l, const struct msg *m);
+bool content_on_chunk(struct repl *r, struct peer *p, const struct msg *m);
+void content_serve(struct repl *r, struct peer *p);
+void content_ask(struct repl *r, struct peer *p);
+void content_fetched(
+    struct repl *r, struct fetch *f, const struct repl_event *ev);
+void content_persisted(struct repl *r, struct persist *ps, enum err e);
+void content_link_live(struct repl *r, struct link *l);
+void content_peer_gone(struct repl *r, struct peer *p);
+void content_tick(struct repl *r);
+void content_free(struct repl *r);
+
+#endif

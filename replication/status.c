@@ -1,0 +1,130 @@
+/* replication/status.c: questions about the core's state. */
+#include "replication/repl_internal.h"
+
+const struct member *
+repl_member(const struct repl *r, const struct share_id *share)
+{
+	struct share *s = share_find(r, share);
+
+	return s == NULL ? NULL : s->m;
+}
+
+void
+repl_root(const struct repl *r, const struct share_id *share,
+    uint16_t compartment, struct cry_id *root, uint64_t *ops)
+{
+	struct share *s = share_find(r, share);
+	struct comp *c = s == NULL ? NULL : comp_find(s, compartment);
+
+	memset(root, 0, sizeof(*root));
+	*ops = 0;
+	if (c == NULL)
+		return;
+	comp_refresh(c);
+	*root = c->root;
+	*ops = c->ops;
+}
+
+uint64_t
+repl_lamport(
+    const struct repl *r, const struct share_id *share, uint16_t compartment)
+{
+	struct share *s = share_find(r, share);
+	struct comp *c = s == NULL ? NULL : comp_find(s, compartment);
+
+	if (c == NULL)
+		return 0;
+	comp_refresh(c);
+	return c->lamport;
+}
+
+uint32_t
+repl_n_peers(const struct repl *r)
+{
+	return r->n_peers;
+}
+
+/* Ops they hold and we lack: by feed where the frontier is known, else by
+ * the difference of counts. */
+static uint64_t
+lag(struct pcomp *pc)
+{
+	uint64_t n = 0;
+
+	if (!pc->got_root || pc_equal(pc))
+		return 0;
+	for (uint32_t i = 0; i < pc->comp->n; i++) {
+		uint64_t have = pc_have(pc, i);
+
+		if (have > pc->comp->feeds[i].seq)
+			n += have - pc->comp->feeds[i].seq;
+	}
+	if (n == 0 && pc->ops > pc->comp->ops)
+		n = pc->ops - pc->comp->ops;
+	return n;
+}
+
+/* A member that has not spoken is waited for a little, then passed over:
+ * perhaps its admin never joined. */
+static bool
+link_in_sync(const struct repl *r, const struct link *l)
+{
+	const struct share *s = l->share;
+
+	if (l->state == LINK_OFFERED)
+		return r->now_ms - l->peer->up_ms >= REPL_GRACE_MS;
+	if (l->state != LINK_LIVE)
+		return !s->joining;
+	if (l->peer_seq != member_seq(s->m))
+		return s->halted;
+	for (uint32_t i = 0; i < l->n_pc; i++) {
+		if (!pc_equal(&l->pc[i]))
+			return false;
+	}
+	return true;
+}
+
+void
+repl_peer(const struct repl *r, uint32_t i, struct repl_peer_status *out)
+{
+	const struct peer *p;
+
+	REQUIRE(i < r->n_peers);
+	p = r->peers[i];
+	*out = (struct repl_peer_status){ .conn = p->conn,
+		.peer = p->pub,
+		.in_sync = true,
+		.bytes_rx = p->bytes_rx,
+		.bytes_tx = p->bytes_tx,
+		.chunks_rx = p->chunks_rx,
+		.chunks_tx = p->chunks_tx };
+	for (uint32_t k = 0; k < p->n_links; k++) {
+		const struct link *l = &p->links[k];
+
+		out->in_sync &= link_in_sync(r, l);
+		for (uint32_t c = 0; c < l->n_pc; c++)
+			out->lag_ops += lag(&l->pc[c]);
+	}
+}
+
+uint64_t
+repl_wanted(const struct repl *r, uint64_t *bytes)
+{
+	*bytes = r->want_bytes;
+	return r->n_wants;
+}
+
+bool
+repl_in_sync(const struct repl *r)
+{
+	if (r->n_wants > 0 || r->n_persists > 0)
+		return false;
+	for (uint32_t i = 0; i < r->n_peers; i++) {
+		struct repl_peer_status st;
+
+		repl_peer(r, i, &st);
+		if (!st.in_sync)
+			return false;
+	}
+	return true;
+}

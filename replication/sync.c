@@ -1,0 +1,664 @@
+/* replication/sync.c: who has what: roots, frontiers, pulls.
+ *
+ * Both ends send OPEN with a root per common compartment.  Equal roots end
+ * it.  Different roots: each side sends its frontier (FRONT) and asks
+ * (OPS_REQ) for what it lacks, one peer per feed at a time.  When ops became
+ * durable the new root is told (ROOT, delayed a little so that a burst costs
+ * one); a mismatch that stays is looked into again with doubling delays.
+ * Roots decide, remembered frontiers only save work (protocol.md 6). */
+#include "replication/repl_internal.h"
+
+#include "store/base/mem.h"
+
+/* --- compartments and feeds --- */
+
+struct comp *
+comp_find(const struct share *s, uint16_t no)
+{
+	for (uint32_t i = 0; i < s->n_comps; i++) {
+		if (s->comps[i]->no == no)
+			return s->comps[i];
+	}
+	return NULL;
+}
+
+struct comp *
+comp_get(struct repl *r, struct share *s, uint16_t no)
+{
+	struct comp *c = comp_find(s, no);
+	void *q;
+
+	if (c != NULL)
+		return c;
+	if ((c = repl_alloc(r, 1, sizeof(*c))) == NULL)
+		return NULL;
+	q = repl_regrow(r, s->comps, s->n_comps + 1u, sizeof(*s->comps));
+	if (q == NULL) {
+		mem_free(c);
+		return NULL;
+	}
+	s->comps = q;
+	s->comps[s->n_comps++] = c;
+	c->share = s;
+	c->no = no;
+	c->dirty = true;
+	return c;
+}
+
+void
+comp_free(struct comp *c)
+{
+	mem_free(c->feeds);
+	mem_free(c->order);
+	mem_free(c);
+}
+
+/* Root = hash over {feed id, seq, head} of every feed that has ops, sorted
+ * by feed id. */
+void
+comp_refresh(struct comp *c)
+{
+	struct cry_hasher h;
+	uint8_t row[16 + 8 + 32];
+
+	if (!c->dirty)
+		return;
+	c->dirty = false;
+	c->ops = c->lamport = 0;
+	cry_hasher_init(&h);
+	cry_hasher_add(&h, SLICE_LIT("psc.root.1"));
+	for (uint32_t i = 0; i < c->n; i++) {
+		const struct feed *f = &c->feeds[c->order[i]];
+
+		if (f->seq == 0)
+			continue;
+		memcpy(row, f->id.b, 16);
+		for (int b = 0; b < 8; b++)
+			row[16 + b] = (uint8_t)(f->seq >> (8 * b));
+		memcpy(row + 24, f->head.b, 32);
+		cry_hasher_add(&h, slice_of(row, sizeof(row)));
+		c->ops += f->seq;
+		if (f->lamport > c->lamport)
+			c->lamport = f->lamport;
+	}
+	cry_hasher_end(&h, &c->root);
+}
+
+/* Where id is, or would go, in the sorted order. */
+static uint32_t
+feed_slot(const struct comp *c, const struct feed_id *id)
+{
+	uint32_t lo = 0, hi = c->n;
+
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+
+		if (memcmp(&c->feeds[c->order[mid]].id, id, sizeof(*id)) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+struct feed *
+feed_find(struct comp *c, const struct feed_id *id, uint32_t *index)
+{
+	uint32_t at = feed_slot(c, id);
+
+	if (at == c->n ||
+	    memcmp(&c->feeds[c->order[at]].id, id, sizeof(*id)) != 0)
+		return NULL;
+	*index = c->order[at];
+	return &c->feeds[*index];
+}
+
+static bool
+feeds_room(struct repl *r, struct comp *c)
+{
+	uint32_t cap = c->cap == 0 ? 4 : c->cap * 2;
+	void *q;
+
+	if (c->n < c->cap)
+		return true;
+	if ((q = repl_regrow(r, c->feeds, cap, sizeof(*c->feeds))) == NULL)
+		return false;
+	c->feeds = q;
+	if ((q = repl_regrow(r, c->order, cap, sizeof(*c->order))) == NULL)
+		return false;
+	c->order = q;
+	c->cap = cap;
+	return true;
+}
+
+struct feed *
+feed_get(struct repl *r, struct comp *c, const struct cry_sign_pk *device,
+    uint64_t incarnation, uint32_t *index)
+{
+	struct op_feed of = { .share = c->share->id,
+		.compartment = c->no,
+		.device = *device,
+		.incarnation = incarnation };
+	struct feed_id id;
+	struct feed *f;
+	uint32_t at;
+
+	op_feed_id(&of, &id);
+	if ((f = feed_find(c, &id, index)) != NULL)
+		return f;
+	if (c->n >= REPL_FEEDS_MAX || !feeds_room(r, c))
+		return NULL;
+	at = feed_slot(c, &id);
+	memmove(
+	    c->order + at + 1, c->order + at, (c->n - at) * sizeof(*c->order));
+	c->order[at] = c->n;
+	f = &c->feeds[c->n];
+	memset(f, 0, sizeof(*f));
+	f->f = of;
+	f->id = id;
+	*index = c->n++;
+	return f;
+}
+
+/* --- per peer --- */
+
+uint64_t
+pc_have(const struct pcomp *pc, uint32_t feed)
+{
+	return feed < pc->n_have ? pc->have[feed] : 0;
+}
+
+void
+pc_set_have(struct repl *r, struct pcomp *pc, uint32_t f, uint64_t seq)
+{
+	uint32_t n = pc->comp->cap;
+	void *q;
+
+	if (f >= pc->n_have) {
+		q = repl_regrow(r, pc->have, n, sizeof(*pc->have));
+		if (q == NULL)
+			return;
+		pc->have = q;
+		memset(pc->have + pc->n_have, 0,
+		    (n - pc->n_have) * sizeof(*pc->have));
+		pc->n_have = n;
+	}
+	if (pc->have[f] < seq)
+		pc->have[f] = seq;
+}
+
+struct pcomp *
+pc_find(struct link *l, const struct comp *c)
+{
+	for (uint32_t i = 0; i < l->n_pc; i++) {
+		if (l->pc[i].comp == c)
+			return &l->pc[i];
+	}
+	return NULL;
+}
+
+struct pcomp *
+pc_allowed(struct repl *r, struct link *l, uint16_t no)
+{
+	struct share *s = l->share;
+	struct pcomp *pc;
+	struct comp *c;
+	void *q;
+
+	if (!member_may_receive(s->m, &r->o.me.sign, no) ||
+	    !member_may_receive(s->m, &l->peer->pub.sign, no))
+		return NULL;
+	if ((c = comp_get(r, s, no)) == NULL)
+		return NULL;
+	if ((pc = pc_find(l, c)) != NULL)
+		return pc;
+	q = repl_regrow(r, l->pc, l->n_pc + 1u, sizeof(*l->pc));
+	if (q == NULL)
+		return NULL;
+	l->pc = q;
+	pc = &l->pc[l->n_pc++];
+	memset(pc, 0, sizeof(*pc));
+	pc->comp = c;
+	pc->backoff_ms = REPL_CHECK_MS;
+	return pc;
+}
+
+bool
+pc_equal(struct pcomp *pc)
+{
+	comp_refresh(pc->comp);
+	return pc->got_root && pc->ops == pc->comp->ops &&
+	       same_id(&pc->root, &pc->comp->root);
+}
+
+/* --- frontiers --- */
+
+static void
+front_put(const struct feed *f, struct buf *items)
+{
+	struct msg_front e = { .device = f->f.device,
+		.incarnation = f->f.incarnation,
+		.seq = f->seq,
+		.id = f->head };
+
+	msg_front_put(&e, items);
+}
+
+/* All our feeds, or only those of which the peer lacks ops.  Pages; the last
+ * one says so. */
+static void
+front_send(struct repl *r, struct link *l, struct pcomp *pc, bool delta)
+{
+	struct comp *c = pc->comp;
+	struct msg m = {
+		.type = MSG_FRONT, .tag = l->tx, .compartment = c->no
+	};
+	struct buf items = BUF_MAX(MSG_FRONT_MAX * MSG_FRONT_BYTES);
+
+	for (uint32_t i = 0; i < c->n; i++) {
+		const struct feed *f = &c->feeds[i];
+
+		if (f->seq == 0 || (delta && pc_have(pc, i) >= f->seq))
+			continue;
+		if (m.n == MSG_FRONT_MAX) {
+			m.items = buf_slice(&items);
+			m.flags = FRONT_MORE;
+			m.flags |= delta ? FRONT_DELTA : 0;
+			peer_send(r, l->peer, &m);
+			buf_reset(&items);
+			m.n = 0;
+		}
+		front_put(f, &items);
+		m.n++;
+	}
+	m.items = buf_slice(&items);
+	m.flags = delta ? FRONT_DELTA : 0;
+	if (repl_ok(r, buf_err(&items)) && (m.n > 0 || !delta))
+		peer_send(r, l->peer, &m);
+	buf_fini(&items);
+}
+
+void
+sync_announce(struct repl *r, struct link *l, struct pcomp *pc, uint32_t feed)
+{
+	struct msg m = { .type = MSG_FRONT,
+		.tag = l->tx,
+		.compartment = pc->comp->no,
+		.flags = FRONT_DELTA,
+		.n = 1 };
+	struct buf items = BUF_MAX(MSG_FRONT_BYTES);
+
+	if (l->peer->queued[SESS_CONTROL] > REPL_QUEUE_CONTROL_MAX / 2)
+		return; /* it is slow: the next root will tell it */
+	front_put(&pc->comp->feeds[feed], &items);
+	m.items = buf_slice(&items);
+	if (repl_ok(r, buf_err(&items)))
+		peer_send(r, l->peer, &m);
+	buf_fini(&items);
+}
+
+static void
+front_full(struct repl *r, struct link *l, struct pcomp *pc)
+{
+	pc->front_sent = true;
+	pc->check_ms =
+	    r->now_ms + pc->backoff_ms + repl_random(r, REPL_CHECK_MS);
+	repl_wake(r, pc->check_ms);
+	if (pc->backoff_ms < REPL_CHECK_MAX_MS)
+		pc->backoff_ms *= 2;
+	front_send(r, l, pc, false);
+}
+
+/* Equal roots: the peer holds exactly what we hold. */
+static void
+agreed(struct repl *r, struct pcomp *pc)
+{
+	pc->check_ms = 0;
+	pc->front_sent = false;
+	pc->backoff_ms = REPL_CHECK_MS;
+	for (uint32_t i = 0; i < pc->comp->n; i++) {
+		if (pc->comp->feeds[i].seq > 0)
+			pc_set_have(r, pc, i, pc->comp->feeds[i].seq);
+	}
+}
+
+static void
+root_seen(struct repl *r, struct link *l, struct pcomp *pc,
+    const struct msg_root *root, bool at_once)
+{
+	pc->got_root = true;
+	pc->root = root->root;
+	pc->ops = root->ops;
+	if (pc_equal(pc)) {
+		agreed(r, pc);
+	} else if (at_once) {
+		front_full(r, l, pc);
+	} else if (pc->check_ms == 0) {
+		pc->check_ms = r->now_ms + pc->backoff_ms;
+		repl_wake(r, pc->check_ms);
+	}
+}
+
+/* --- OPEN and ROOT --- */
+
+void
+sync_send_open(struct repl *r, struct link *l)
+{
+	const struct member *mb = l->share->m;
+	struct msg m = { .type = MSG_OPEN, .tag = l->tx };
+	struct buf items = BUF_MAX(LIM_COMPARTMENTS * MSG_ROOT_BYTES);
+
+	m.seq = member_seq(mb);
+	m.id = *member_head(mb);
+	for (uint32_t i = 0; i < member_n_compartments(mb); i++) {
+		struct pcomp *pc = pc_allowed(r, l, member_compartment(mb, i));
+		struct msg_root root;
+
+		if (pc == NULL)
+			continue;
+		comp_refresh(pc->comp);
+		root = (struct msg_root){ .compartment = pc->comp->no,
+			.root = pc->comp->root,
+			.ops = pc->comp->ops };
+		msg_root_put(&root, &items);
+		pc->sent_root = true;
+		pc->last_sent = pc->comp->root;
+		pc->root_due_ms = 0;
+		m.n++;
+	}
+	m.items = buf_slice(&items);
+	if (repl_ok(r, buf_err(&items)))
+		peer_send(r, l->peer, &m);
+	buf_fini(&items);
+	l->ae_ms = r->now_ms + REPL_AE_MS - REPL_AE_MS / 8 +
+		   repl_random(r, REPL_AE_MS / 4);
+	repl_wake(r, l->ae_ms);
+}
+
+/* We cannot judge the peer yet (our chain is behind, or not on disk): its
+ * last OPEN waits.  To the peer that looks like an unknown share. */
+static void
+open_hold(struct repl *r, struct link *l, struct slice body)
+{
+	buf_reset(&l->held_open);
+	buf_put_slice(&l->held_open, body);
+	(void)repl_ok(r, buf_err(&l->held_open));
+}
+
+void
+sync_on_open(
+    struct repl *r, struct link *l, const struct msg *m, struct slice body)
+{
+	struct share *s = l->share;
+
+	if (l->state == LINK_SILENT) {
+		open_hold(r, l, body);
+		return;
+	}
+	link_move(l, LINK_LIVE);
+	l->peer_seq = m->seq;
+	if (m->seq == member_seq(s->m) && !same_id(&m->id, member_head(s->m)))
+		s->halted = true; /* two chains (rulings.md 21) */
+	join_ask_chain(r, l, m->seq);
+	join_forward_claims(r, l);
+	for (uint32_t i = 0; i < m->n && !l->peer->closing; i++) {
+		struct msg_root root = msg_root_at(m, i);
+		struct pcomp *pc = pc_allowed(r, l, root.compartment);
+
+		if (pc != NULL)
+			root_seen(r, l, pc, &root, true);
+	}
+	content_link_live(r, l);
+}
+
+void
+sync_on_root(struct repl *r, struct link *l, const struct msg *m)
+{
+	struct pcomp *pc = pc_allowed(r, l, m->compartment);
+	struct msg_root root = {
+		.compartment = m->compartment, .root = m->id, .ops = m->seq
+	};
+
+	if (pc != NULL)
+		root_seen(r, l, pc, &root, false);
+}
+
+void
+sync_changed(struct repl *r, struct comp *c)
+{
+	c->dirty = true;
+	for (uint32_t i = 0; i < r->n_peers; i++) {
+		struct link *l = peer_link(r->peers[i], c->share);
+		struct pcomp *pc;
+
+		if (l == NULL || l->state != LINK_LIVE ||
+		    (pc = pc_find(l, c)) == NULL)
+			continue;
+		pc->backoff_ms = REPL_CHECK_MS;
+		if (pc->root_due_ms != 0)
+			continue;
+		pc->root_due_ms = r->now_ms + REPL_ROOT_DELAY_MS;
+		repl_wake(r, pc->root_due_ms);
+	}
+}
+
+static void
+root_tell(struct repl *r, struct link *l, struct pcomp *pc)
+{
+	struct msg m = {
+		.type = MSG_ROOT, .tag = l->tx, .compartment = pc->comp->no
+	};
+
+	pc->root_due_ms = 0;
+	comp_refresh(pc->comp);
+	if (pc->sent_root && same_id(&pc->last_sent, &pc->comp->root))
+		return;
+	pc->sent_root = true;
+	pc->last_sent = pc->comp->root;
+	m.id = pc->comp->root;
+	m.seq = pc->comp->ops;
+	peer_send(r, l->peer, &m);
+	if (pc_equal(pc))
+		agreed(r, pc);
+}
+
+/* --- pulls --- */
+
+void
+sync_pull_end(struct repl *r, struct comp *c, struct feed *f)
+{
+	struct peer *p = peer_find(r, f->pull_conn);
+
+	if (f->pull_conn == 0)
+		return;
+	f->pull_conn = 0;
+	c->pulls--;
+	if (p != NULL && p->pulls > 0)
+		p->pulls--;
+}
+
+static void
+pull_start(
+    struct repl *r, struct link *l, struct comp *c, struct feed *f, uint64_t to)
+{
+	struct msg m = { .type = MSG_OPS_REQ,
+		.tag = l->tx,
+		.compartment = c->no,
+		.device = f->f.device,
+		.incarnation = f->f.incarnation,
+		.seq = f->tip_seq + 1,
+		.to = to };
+
+	f->pull_conn = l->peer->conn;
+	f->pull_to = to;
+	f->pull_ms = r->now_ms;
+	c->pulls++;
+	l->peer->pulls++;
+	repl_wake(r, r->now_ms + REPL_STALL_MS);
+	peer_send(r, l->peer, &m);
+}
+
+void
+sync_pull(struct repl *r, struct link *l, struct pcomp *pc)
+{
+	struct comp *c = pc->comp;
+	uint32_t n = pc->n_have < c->n ? pc->n_have : c->n;
+
+	for (uint32_t i = 0; i < n; i++) {
+		struct feed *f = &c->feeds[i];
+
+		if (l->peer->pulls >= REPL_PULLS_MAX || l->peer->closing)
+			return;
+		if (f->pull_conn != 0 || f->forked || pc->have[i] <= f->tip_seq)
+			continue;
+		if (!member_may_write(c->share->m, &f->f.device, c->no))
+			continue;
+		pull_start(r, l, c, f, pc->have[i]);
+	}
+}
+
+void
+sync_pull_others(struct repl *r, struct comp *c, uint32_t feed)
+{
+	struct feed *f = &c->feeds[feed];
+
+	for (uint32_t i = 0; i < r->n_peers && f->pull_conn == 0; i++) {
+		struct link *l = peer_link(r->peers[i], c->share);
+		struct pcomp *pc;
+
+		if (r->peers[i]->closing || l == NULL ||
+		    l->state != LINK_LIVE || (pc = pc_find(l, c)) == NULL)
+			continue;
+		if (pc_have(pc, feed) > f->tip_seq)
+			sync_pull(r, l, pc);
+	}
+}
+
+void
+sync_peer_gone(struct repl *r, struct peer *p)
+{
+	for (uint32_t k = 0; k < p->n_links; k++) {
+		struct share *s = p->links[k].share;
+
+		for (uint32_t i = 0; i < s->n_comps; i++) {
+			struct comp *c = s->comps[i];
+
+			for (uint32_t f = 0; c->pulls > 0 && f < c->n; f++) {
+				if (c->feeds[f].pull_conn != p->conn)
+					continue;
+				sync_pull_end(r, c, &c->feeds[f]);
+				sync_pull_others(r, c, f);
+			}
+		}
+	}
+}
+
+/* --- FRONT --- */
+
+static void
+front_entry(
+    struct repl *r, struct link *l, struct pcomp *pc, const struct msg_front *e)
+{
+	struct comp *c = pc->comp;
+	uint32_t known = c->n, i;
+	struct feed *f;
+
+	/* A feed we may not accept: the chain may move, then roots are told
+	 * again. */
+	if (e->seq == 0 || !member_may_write(c->share->m, &e->device, c->no))
+		return;
+	if (l->peer->unknown_feeds >= REPL_UNKNOWN_FEEDS_MAX) {
+		peer_close(r, l->peer, ERR_LIMIT, "too many unknown feeds");
+		return;
+	}
+	f = feed_get(r, c, &e->device, e->incarnation, &i);
+	if (f == NULL)
+		return;
+	l->peer->unknown_feeds += c->n - known;
+	pc_set_have(r, pc, i, e->seq);
+}
+
+static bool
+peer_lacks(const struct pcomp *pc)
+{
+	for (uint32_t i = 0; i < pc->comp->n; i++) {
+		if (pc->comp->feeds[i].seq > pc_have(pc, i))
+			return true;
+	}
+	return false;
+}
+
+void
+sync_on_front(struct repl *r, struct link *l, const struct msg *m)
+{
+	struct pcomp *pc = pc_allowed(r, l, m->compartment);
+
+	if (pc == NULL)
+		return;
+	for (uint32_t i = 0; i < m->n && !l->peer->closing; i++) {
+		struct msg_front e = msg_front_at(m, i);
+
+		front_entry(r, l, pc, &e);
+	}
+	if (l->peer->closing || r->err != ERR_OK)
+		return;
+	sync_pull(r, l, pc);
+	if ((m->flags & (FRONT_DELTA | FRONT_MORE)) == 0 && !pc->front_sent &&
+	    peer_lacks(pc))
+		front_send(r, l, pc, true);
+}
+
+/* --- time --- */
+
+static void
+pc_tick(struct repl *r, struct link *l, struct pcomp *pc)
+{
+	if (pc->root_due_ms != 0 && r->now_ms >= pc->root_due_ms)
+		root_tell(r, l, pc);
+	if (pc->check_ms != 0 && r->now_ms >= pc->check_ms) {
+		pc->check_ms = 0;
+		if (pc->got_root && !pc_equal(pc))
+			front_full(r, l, pc);
+	}
+	if (pc->root_due_ms != 0)
+		repl_wake(r, pc->root_due_ms);
+	if (pc->check_ms != 0)
+		repl_wake(r, pc->check_ms);
+}
+
+void
+sync_link_tick(struct repl *r, struct link *l)
+{
+	if (l->state != LINK_LIVE)
+		return;
+	for (uint32_t i = 0; i < l->n_pc && !l->peer->closing; i++)
+		pc_tick(r, l, &l->pc[i]);
+	if (r->now_ms >= l->ae_ms)
+		sync_send_open(r, l);
+	repl_wake(r, l->ae_ms);
+}
+
+/* A peer that was asked and sent nothing for long is passed over. */
+void
+sync_comp_tick(struct repl *r, struct comp *c)
+{
+	for (uint32_t i = 0; c->pulls > 0 && i < c->n; i++) {
+		struct feed *f = &c->feeds[i];
+		struct peer *p;
+		struct pcomp *pc;
+
+		if (f->pull_conn == 0)
+			continue;
+		if (r->now_ms < f->pull_ms + REPL_STALL_MS) {
+			repl_wake(r, f->pull_ms + REPL_STALL_MS);
+			continue;
+		}
+		p = peer_find(r, f->pull_conn);
+		sync_pull_end(r, c, f);
+		if (p != NULL &&
+		    (pc = pc_find(peer_link(p, c->share), c)) != NULL &&
+		    i < pc->n_have)
+			pc->have[i] = f->tip_seq;
+		sync_pull_others(r, c, i);
+	}
+}
