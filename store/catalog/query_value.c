@@ -27,6 +27,8 @@ date_cmp(const struct val *v, const struct query_lit *lit)
 static int
 lit_cmp(const struct query_lit *lit, const struct val *v)
 {
+	int c;
+
 	if (lit->dated && v->date[0] != '\0')
 		return date_cmp(v, lit);
 	if (lit->v.iso || v->kind == VAL_NONE)
@@ -40,7 +42,8 @@ lit_cmp(const struct query_lit *lit, const struct val *v)
 			return num_cmp(val_date_num(v), lit->v.plain_num);
 		return INCOMPARABLE;
 	}
-	return slice_cmp(v->text, lit->text);
+	c = slice_cmp(v->text, lit->text); /* any size, not only its sign */
+	return c < 0 ? -1 : c > 0;
 }
 
 static uint8_t
