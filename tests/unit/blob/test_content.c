@@ -11,7 +11,7 @@
 #include "lib/store_lib.h"
 #include "lib/tmpdir.h"
 #include "store/base/limits.h"
-#include "store/blob/blob.h"
+#include "store/blob/blob_internal.h"
 
 struct world {
 	char dir[TMPDIR_MAX];
@@ -465,6 +465,46 @@ test_received_chunk_is_checked_and_dedups_once_learnt(void **state)
 	buf_fini(&man);
 }
 
+static enum err
+forge_job(struct store_txn *t, void *ctx)
+{
+	struct received *r = ctx;
+
+	return blob_chunk_store(t, &r->cid, r->c);
+}
+
+static void
+count_chunks(void *ctx, const struct store_bad *bad)
+{
+	assert_string_equal(bad->what, "chunk");
+	assert_true(bad->repairable);
+	(*(unsigned *)ctx)++;
+}
+
+/* The CRC of the record is right; only the hash tells. */
+static void
+test_chunk_that_is_not_its_cid_is_not_served(void **state)
+{
+	struct world *w = *state;
+	static uint8_t data[5000];
+	struct received r = { .cid = { { 1, 2, 3 } },
+		.c = slice_of(data, sizeof(data)) };
+	struct buf out = BUF_MAX(MIB);
+	struct db_txn *t;
+	unsigned bad = 0;
+
+	assert_int_equal(store_write(w->s, forge_job, &r), ERR_OK);
+	assert_int_equal(store_read(w->s, &t), ERR_OK);
+	assert_int_equal(blob_chunk_have(t, &r.cid), ERR_OK);
+	assert_int_equal(blob_chunk_get(w->s, t, &r.cid, &out), ERR_CORRUPT);
+	assert_int_equal(out.n, 0);
+	db_abort(t);
+	assert_int_equal(
+	    store_verify(w->s, true, count_chunks, &bad, NULL), ERR_OK);
+	assert_int_equal(bad, 1);
+	buf_fini(&out);
+}
+
 static void
 test_manifest_limits_and_lies(void **state)
 {
@@ -549,6 +589,7 @@ main(void)
 		T(test_insertion_leaves_most_chunks_of_plain_files),
 		T(test_entry_that_lies_is_refused),
 		T(test_received_chunk_is_checked_and_dedups_once_learnt),
+		T(test_chunk_that_is_not_its_cid_is_not_served),
 		T(test_manifest_limits_and_lies),
 		T(test_stream_gives_the_same_bytes_in_order),
 	};

@@ -234,6 +234,57 @@ test_bytes_of_a_failed_job_are_wiped_by_the_next_commit(void **state)
 	free(data);
 }
 
+static int
+segment_fd(const struct world *w, uint32_t seg)
+{
+	char path[TMPDIR_MAX + 32];
+	int fd;
+
+	snprintf(
+	    path, sizeof(path), "%s/segments/%08x.seg", w->dir, (unsigned)seg);
+	fd = open(path, O_RDWR);
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static void
+test_altered_or_misplaced_record_is_never_given_out(void **state)
+{
+	struct world *w = *state;
+	uint8_t body[1000], block[STORE_BLOCK], b;
+	struct rec_job j = { .body = slice_of(body, sizeof(body)), .times = 1 };
+	struct buf out = BUF_MAX(STORE_BODY_MAX);
+	struct store_loc moved;
+	off_t at;
+	int fd;
+
+	prng_fill(&w->p, body, sizeof(body));
+	assert_int_equal(store_write(w->s, rec_write, &j), ERR_OK);
+	fd = segment_fd(w, j.loc.seg);
+	for (at = 0; at < 64 + 1000; at += 7) {
+		assert_int_equal(pread(fd, &b, 1, (off_t)j.loc.off + at), 1);
+		b ^= 0x10;
+		assert_int_equal(pwrite(fd, &b, 1, (off_t)j.loc.off + at), 1);
+		assert_int_equal(
+		    store_rec_get(w->s, &j.loc, REC_OP, &out), ERR_CORRUPT);
+		b ^= 0x10;
+		assert_int_equal(pwrite(fd, &b, 1, (off_t)j.loc.off + at), 1);
+	}
+	expect_record(w, &j.loc, j.body);
+	/* the same bytes one block further: a misdirected write */
+	moved = j.loc;
+	moved.off += STORE_BLOCK;
+	assert_int_equal(pread(fd, block, sizeof(block), (off_t)j.loc.off),
+	    (ssize_t)sizeof(block));
+	assert_int_equal(pwrite(fd, block, sizeof(block), (off_t)moved.off),
+	    (ssize_t)sizeof(block));
+	assert_int_equal(
+	    store_rec_get(w->s, &moved, REC_OP, &out), ERR_CORRUPT);
+	assert_int_equal(out.n, 0);
+	close(fd);
+	buf_fini(&out);
+}
+
 /* --- group commit --- */
 
 struct gate {
@@ -326,6 +377,52 @@ test_queue_is_bounded_and_close_runs_what_waits(void **state)
 	expect_clean(w, true);
 	pthread_mutex_destroy(&g.lock);
 	pthread_cond_destroy(&g.cond);
+}
+
+struct watch {
+	unsigned told;    /* by the commit hook */
+	unsigned at_done; /* what told was when done ran */
+};
+
+static void
+watch_commit(void *ctx)
+{
+	((struct watch *)ctx)->told++;
+}
+
+static enum err
+watch_job(struct store_txn *t, void *ctx)
+{
+	(void)ctx;
+	return store_row_put(t, "t", SLICE_LIT("w"), SLICE_LIT("y"));
+}
+
+static void
+watch_done(enum err e, void *ctx)
+{
+	struct watch *x = ctx;
+
+	if (e == ERR_OK)
+		x->at_done = x->told;
+}
+
+static void
+test_commit_hook_runs_before_done_until_taken_off(void **state)
+{
+	struct world *w = *state;
+	struct watch x = { 0, 0 };
+
+	assert_int_equal(store_on_commit(w->s, watch_commit, &x), ERR_OK);
+	assert_int_equal(store_submit(w->s, watch_job, watch_done, &x), ERR_OK);
+	reopen(w);
+	assert_int_equal(x.told, 1);
+	assert_int_equal(x.at_done, 1);
+	assert_int_equal(store_on_commit(w->s, watch_commit, &x), ERR_OK);
+	assert_int_equal(store_write(w->s, fail_job, NULL), ERR_MALFORMED);
+	assert_int_equal(x.told, 1);
+	store_off_commit(w->s, watch_commit, &x);
+	assert_int_equal(store_write(w->s, row_job, NULL), ERR_OK);
+	assert_int_equal(x.told, 1);
 }
 
 /* --- rows --- */
@@ -626,6 +723,8 @@ main(void)
 		T(test_record_above_the_limit_is_refused),
 		T(test_failed_job_leaves_nothing_even_across_segments),
 		T(test_bytes_of_a_failed_job_are_wiped_by_the_next_commit),
+		T(test_altered_or_misplaced_record_is_never_given_out),
+		T(test_commit_hook_runs_before_done_until_taken_off),
 		T(test_queue_is_bounded_and_close_runs_what_waits),
 		T(test_rows_small_and_large_survive_and_can_be_deleted),
 		T(test_row_tag_and_key_limits),
