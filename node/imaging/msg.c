@@ -13,9 +13,11 @@ msg_open(struct slice frame, struct mp_doc *doc, uint32_t *kind)
 	static const struct mp_limits lim = { .bytes_max = IMG_FRAME_BYTES,
 		.count_max = IMG_UIDS_MAX,
 		.depth_max = 4 };
-	enum err e = mp_parse(frame, &lim, doc);
+	enum err e;
 
+	*doc = (struct mp_doc){ 0 };
 	*kind = 0;
+	e = mp_parse(frame, &lim, doc);
 	if (e != ERR_OK)
 		return e == ERR_NOMEM ? e : ERR_MALFORMED;
 	*kind = (uint32_t)mp_u64(doc, mp_get(doc->root, "k"), 255);

@@ -70,7 +70,7 @@ struct msg_object {
 	struct slice detail;
 };
 
-/* Parse a frame and say its kind. */
+/* Parse a frame and say its kind.  End doc with mp_doc_fini() either way. */
 enum err msg_open(
     struct slice frame, struct mp_doc *doc, uint32_t *kind) PSC_MUST_USE;
 

@@ -1,0 +1,370 @@
+/* tests/unit/imaging/test_msg.c: every message says after decoding what was
+ * put in, at its limits too; one more is refused. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "node/imaging/msg.h"
+#include "store/base/mem.h"
+
+static void
+reopen(const struct buf *b, struct mp_doc *d, uint32_t want)
+{
+	uint32_t kind;
+
+	assert_int_equal(buf_err(b), ERR_OK);
+	assert_true(b->n <= IMG_FRAME_BYTES);
+	assert_int_equal(msg_open(buf_slice(b), d, &kind), ERR_OK);
+	assert_int_equal(kind, want);
+}
+
+static void
+test_small_messages(void **state)
+{
+	struct msg_config c = { .mode = IMAGING_IMPORT,
+		.called_ae = "PESSCARA",
+		.memory_bytes_max = UINT64_MAX,
+		.object_bytes_max = 77,
+		.idle_ms = 30000 },
+			  c2;
+	struct img_assoc a = { "CALLING", "CALLED", "192.0.2.1" }, a2;
+	struct img_done done = { 7, 8, "release" }, done2;
+	struct buf b = BUF_MAX(4096);
+	struct mp_doc d;
+	uint16_t status;
+	uint64_t n;
+	bool ok;
+
+	(void)state;
+	msg_put_config(&b, &c);
+	reopen(&b, &d, MSG_CONFIG);
+	assert_int_equal(msg_get_config(&d, &c2), ERR_OK);
+	assert_int_equal(c2.mode, c.mode);
+	assert_string_equal(c2.called_ae, c.called_ae);
+	assert_true(c2.memory_bytes_max == c.memory_bytes_max);
+	assert_true(c2.object_bytes_max == c.object_bytes_max);
+	assert_int_equal(c2.idle_ms, c.idle_ms);
+	mp_doc_fini(&d);
+	buf_reset(&b);
+	msg_put_assoc(&b, &a);
+	reopen(&b, &d, IMG_ASSOC);
+	assert_int_equal(msg_get_assoc(&d, &a2), ERR_OK);
+	assert_memory_equal(&a, &a2, sizeof(a));
+	mp_doc_fini(&d);
+	buf_reset(&b);
+	msg_put_done(&b, &done);
+	reopen(&b, &d, IMG_DONE);
+	assert_int_equal(msg_get_done(&d, &done2), ERR_OK);
+	assert_memory_equal(&done, &done2, sizeof(done));
+	mp_doc_fini(&d);
+	buf_reset(&b);
+	msg_put_admit(&b, true);
+	reopen(&b, &d, MSG_ADMIT);
+	assert_int_equal(msg_get_admit(&d, &ok), ERR_OK);
+	assert_true(ok);
+	mp_doc_fini(&d);
+	buf_reset(&b);
+	msg_put_stored(&b, 0xA700);
+	reopen(&b, &d, MSG_STORED);
+	assert_int_equal(msg_get_stored(&d, &status), ERR_OK);
+	assert_int_equal(status, 0xA700);
+	mp_doc_fini(&d);
+	buf_reset(&b);
+	msg_put_file(&b, UINT64_MAX);
+	reopen(&b, &d, MSG_FILE);
+	assert_int_equal(msg_get_file(&d, &n), ERR_OK);
+	assert_true(n == UINT64_MAX);
+	mp_doc_fini(&d);
+	buf_fini(&b);
+}
+
+static void
+test_control_characters_are_refused(void **state)
+{
+	struct img_assoc a = { "CALL\nING", "CALLED", "192.0.2.1" }, out;
+	struct buf b = BUF_MAX(4096);
+	struct mp_doc d;
+
+	(void)state;
+	msg_put_assoc(&b, &a);
+	reopen(&b, &d, IMG_ASSOC);
+	assert_int_equal(msg_get_assoc(&d, &out), ERR_MALFORMED);
+	mp_doc_fini(&d);
+	buf_fini(&b);
+}
+
+static void
+fill_identity(struct img_identity *id, uint32_t n)
+{
+	uint32_t i;
+
+	memset(id, 0, sizeof(*id));
+	memset(id->patient_id, 'i', IMG_TEXT_MAX);
+	memset(id->issuer, 's', IMG_TEXT_MAX);
+	memset(id->patient_name, 'n', IMG_TEXT_MAX);
+	id->n_uids = n;
+	id->uids = mem_array(n, sizeof(*id->uids));
+	assert_non_null(id->uids);
+	for (i = 0; i < n; i++)
+		(void)snprintf(
+		    id->uids[i], sizeof(id->uids[i]), "1.2.%061u", i);
+}
+
+static enum err
+identity_trip(const struct img_identity *id, struct img_identity *out)
+{
+	struct buf b = BUF_MAX(IMG_FRAME_BYTES);
+	struct mp_doc d = { 0 };
+	uint32_t kind;
+	enum err e;
+
+	msg_put_identity(&b, id);
+	e = buf_err(&b);
+	if (e == ERR_OK)
+		e = msg_open(buf_slice(&b), &d, &kind);
+	if (e == ERR_OK)
+		e = msg_get_identity(&d, out);
+	mp_doc_fini(&d);
+	buf_fini(&b);
+	return e;
+}
+
+static void
+test_largest_identity_fits_one_more_uid_does_not(void **state)
+{
+	struct img_identity id, out;
+
+	(void)state;
+	fill_identity(&id, IMG_UIDS_MAX);
+	assert_int_equal(identity_trip(&id, &out), ERR_OK);
+	assert_int_equal(out.n_uids, IMG_UIDS_MAX);
+	assert_memory_equal(out.uids, id.uids, IMG_UIDS_MAX * sizeof(*id.uids));
+	assert_string_equal(out.patient_name, id.patient_name);
+	msg_identity_fini(&out);
+	msg_identity_fini(&id);
+	fill_identity(&id, IMG_UIDS_MAX + 1);
+	assert_int_equal(identity_trip(&id, &out), ERR_MALFORMED);
+	msg_identity_fini(&id);
+}
+
+static void
+test_identity_survives_any_failing_allocation(void **state)
+{
+	struct img_identity id, out;
+	enum err e = ERR_NOMEM;
+	long k;
+
+	(void)state;
+	fill_identity(&id, 3);
+	for (k = 0; k < 100 && e != ERR_OK; k++) {
+		mem_fail_at(k);
+		e = identity_trip(&id, &out);
+		mem_fail_at(-1);
+		if (e != ERR_OK)
+			assert_int_equal(e, ERR_NOMEM);
+	}
+	assert_int_equal(e, ERR_OK);
+	msg_identity_fini(&out);
+	msg_identity_fini(&id);
+}
+
+static void
+test_context(void **state)
+{
+	const char *uids[] = { "2.25.1", NULL, "2.25.3" };
+	struct img_context c = { .profile = "trial-imaging",
+		.subject = "003-0142",
+		.shift_days = -1234,
+		.new_uids = uids,
+		.n_uids = 3,
+		.no_deid = true };
+	struct buf b = BUF_MAX(4096);
+	struct msg_context out;
+	struct mp_doc d;
+
+	(void)state;
+	msg_put_context(&b, &c);
+	reopen(&b, &d, MSG_CONTEXT);
+	assert_int_equal(msg_get_context(&d, &out), ERR_OK);
+	mp_doc_fini(&d);
+	assert_false(out.skip);
+	assert_string_equal(out.ctx.profile, "trial-imaging");
+	assert_string_equal(out.ctx.subject, "003-0142");
+	assert_int_equal(out.ctx.shift_days, -1234);
+	assert_true(out.ctx.no_deid);
+	assert_int_equal(out.ctx.n_uids, 3);
+	assert_string_equal(out.ctx.new_uids[0], "2.25.1");
+	assert_null(out.ctx.new_uids[1]);
+	assert_string_equal(out.ctx.new_uids[2], "2.25.3");
+	msg_context_fini(&out);
+	buf_reset(&b);
+	msg_put_context(&b, NULL);
+	reopen(&b, &d, MSG_CONTEXT);
+	assert_int_equal(msg_get_context(&d, &out), ERR_OK);
+	assert_true(out.skip);
+	mp_doc_fini(&d);
+	buf_fini(&b);
+}
+
+static void
+fill_object(struct img_object *o, struct img_piece *plan, uint32_t n,
+    struct img_finding *f)
+{
+	uint32_t i;
+
+	memset(o, 0, sizeof(*o));
+	o->parsed = o->releasable = true;
+	o->original.n = n;
+	o->deid.n = n;
+	for (i = 0; i < n; i++)
+		plan[i] = (struct img_piece){ i, 1, IMG_P_FRAME, 16, 512, 511 };
+	o->original_plan = o->deid_plan = plan;
+	o->n_original_plan = o->n_deid_plan = n;
+	memset(o->sop_class, '1', IMG_UID_MAX);
+	memset(o->transfer_syntax, '2', IMG_UID_MAX);
+	memset(o->sop_uid, '3', IMG_UID_MAX);
+	memset(o->series_uid, '4', IMG_UID_MAX);
+	memset(o->study_uid, '5', IMG_UID_MAX);
+	memset(o->deid_sop_uid, '6', IMG_UID_MAX);
+	memset(o->deid_series_uid, '7', IMG_UID_MAX);
+	memset(o->deid_study_uid, '8', IMG_UID_MAX);
+	memset(o->modality, 'M', IMG_AE_MAX);
+	for (i = 0; i < IMG_FINDINGS_MAX; i++) {
+		memset(&f[i], 0, sizeof(f[i]));
+		memset(f[i].kind, 'k', sizeof(f[i].kind) - 1);
+		memset(f[i].detail, 'd', sizeof(f[i].detail) - 1);
+	}
+	o->findings = f;
+	o->n_findings = IMG_FINDINGS_MAX;
+	o->fields = SLICE_LIT("\x80");
+}
+
+static void
+same_piece(const struct img_piece *a, const struct img_piece *b)
+{
+	assert_true(a->off == b->off && a->len == b->len &&
+		    a->kind == b->kind && a->bits == b->bits && a->w == b->w &&
+		    a->h == b->h);
+}
+
+static void
+object_trip(const struct img_object *o, bool want_memfd)
+{
+	struct buf b = BUF_MAX(IMG_FRAME_BYTES), detail = BUF_MAX(MIB);
+	struct msg_object m;
+	struct mp_doc d;
+	bool by_memfd;
+	uint32_t i;
+
+	msg_put_detail(&detail, o);
+	msg_put_object(&b, o, buf_slice(&detail), &by_memfd);
+	assert_int_equal(by_memfd, want_memfd);
+	reopen(&b, &d, IMG_OBJECT);
+	assert_int_equal(msg_get_object(&d, &m), ERR_OK);
+	assert_int_equal(m.detail_n, detail.n);
+	assert_int_equal(m.detail.n, by_memfd ? 0 : detail.n);
+	assert_int_equal(msg_get_detail(buf_slice(&detail), &m), ERR_OK);
+	assert_string_equal(m.object.deid_study_uid, o->deid_study_uid);
+	assert_string_equal(m.object.modality, o->modality);
+	assert_int_equal(m.object.n_deid_plan, o->n_deid_plan);
+	for (i = 0; i < o->n_original_plan; i++) {
+		same_piece(&m.object.original_plan[i], &o->original_plan[i]);
+		same_piece(&m.object.deid_plan[i], &o->deid_plan[i]);
+	}
+	assert_memory_equal(m.object.findings, o->findings,
+	    IMG_FINDINGS_MAX * sizeof(*o->findings));
+	assert_true(slice_eq(m.object.fields, o->fields));
+	msg_object_fini(&m);
+	/* One byte less or more of detail is a lie. */
+	assert_int_equal(msg_get_object(&d, &m), ERR_OK);
+	detail.n--;
+	assert_int_equal(msg_get_detail(buf_slice(&detail), &m), ERR_MALFORMED);
+	msg_object_fini(&m);
+	mp_doc_fini(&d);
+	buf_fini(&b);
+	buf_fini(&detail);
+}
+
+static void
+test_object_small_and_largest(void **state)
+{
+	struct img_finding *f = mem_array(IMG_FINDINGS_MAX, sizeof(*f));
+	struct img_piece *plan = mem_array(IMG_PIECES_MAX, sizeof(*plan));
+	struct img_object o;
+
+	(void)state;
+	assert_true(f != NULL && plan != NULL);
+	fill_object(&o, plan, 3, f);
+	object_trip(&o, false);
+	fill_object(&o, plan, IMG_PIECES_MAX, f);
+	object_trip(&o, true);
+	mem_free(f);
+	mem_free(plan);
+}
+
+static void
+test_result(void **state)
+{
+	struct img_result r = { .ok = true, .n_files = 2 }, out;
+	struct buf b = BUF_MAX(4096);
+	struct mp_doc d;
+
+	(void)state;
+	(void)snprintf(
+	    r.files[0].name, sizeof(r.files[0].name), "image.nii.gz");
+	(void)snprintf(r.files[1].name, sizeof(r.files[1].name), "a.json");
+	r.files[0].bytes.n = 5;
+	r.fields = SLICE_LIT("\x80");
+	msg_put_result(&b, &r);
+	reopen(&b, &d, IMG_RESULT);
+	assert_int_equal(msg_get_result(&d, &out), ERR_OK);
+	assert_int_equal(out.n_files, 2);
+	assert_int_equal(out.files[0].bytes.n, 5);
+	assert_string_equal(out.files[1].name, "a.json");
+	mp_doc_fini(&d);
+	buf_reset(&b);
+	(void)snprintf(r.files[1].name, sizeof(r.files[1].name), "../a");
+	msg_put_result(&b, &r);
+	reopen(&b, &d, IMG_RESULT);
+	assert_int_equal(msg_get_result(&d, &out), ERR_MALFORMED);
+	mp_doc_fini(&d);
+	buf_fini(&b);
+}
+
+static void
+test_uids(void **state)
+{
+	char uid[IMG_UID_MAX + 2];
+
+	(void)state;
+	memset(uid, '1', sizeof(uid));
+	uid[IMG_UID_MAX + 1] = '\0';
+	assert_false(msg_uid_ok(uid));
+	uid[IMG_UID_MAX] = '\0';
+	assert_true(msg_uid_ok(uid));
+	assert_false(msg_uid_ok(""));
+	assert_false(msg_uid_ok("1.2 "));
+	assert_false(msg_uid_ok("1.2/3"));
+}
+
+int
+main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_small_messages),
+		cmocka_unit_test(test_control_characters_are_refused),
+		cmocka_unit_test(
+		    test_largest_identity_fits_one_more_uid_does_not),
+		cmocka_unit_test(test_identity_survives_any_failing_allocation),
+		cmocka_unit_test(test_context),
+		cmocka_unit_test(test_object_small_and_largest),
+		cmocka_unit_test(test_result),
+		cmocka_unit_test(test_uids),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
