@@ -81,10 +81,14 @@ struct op_row {
 	struct cry_id id;
 	uint32_t missing; /* chunks of its packing list not here */
 	uint32_t asset;   /* asset number it put; 0: none */
+	uint32_t packing; /* bytes of its packing list, the end of the record */
 	bool want;
 };
 enum err oplog_row_get(
     struct db_txn *t, uint64_t lseq, struct op_row *out) PSC_MUST_USE;
+enum err oplog_row_decode(struct slice v, struct op_row *out) PSC_MUST_USE;
+enum err oplog_want_put(
+    struct db_txn *t, const struct oplog_want *w) PSC_MUST_USE;
 enum err oplog_row_put(
     struct db_txn *t, uint64_t lseq, const struct op_row *row) PSC_MUST_USE;
 

@@ -30,16 +30,10 @@ feed_seq_key(uint32_t feed, uint64_t seq)
 }
 
 enum err
-oplog_row_get(struct db_txn *t, uint64_t lseq, struct op_row *out)
+oplog_row_decode(struct slice v, struct op_row *out)
 {
-	struct key k = lseq_key(lseq);
-	struct slice v;
-	struct rd r;
-	enum err e = db_get(t, DB_OP, key_slice(&k), &v);
+	struct rd r = rd_init(v);
 
-	if (e != ERR_OK)
-		return e;
-	r = rd_init(v);
 	out->loc = store_loc_read(&r);
 	out->share = rd_u32(&r);
 	out->compartment = rd_u16(&r);
@@ -49,8 +43,19 @@ oplog_row_get(struct db_txn *t, uint64_t lseq, struct op_row *out)
 	rd_copy(&r, out->id.b, sizeof(out->id.b));
 	out->missing = rd_u32(&r);
 	out->asset = rd_u32(&r);
+	out->packing = rd_u32(&r);
 	out->want = rd_u8(&r) != 0;
 	return key_decoded(&r);
+}
+
+enum err
+oplog_row_get(struct db_txn *t, uint64_t lseq, struct op_row *out)
+{
+	struct key k = lseq_key(lseq);
+	struct slice v;
+	enum err e = db_get(t, DB_OP, key_slice(&k), &v);
+
+	return e == ERR_OK ? oplog_row_decode(v, out) : e;
 }
 
 static void
@@ -65,6 +70,7 @@ row_write(struct buf *v, const struct op_row *row)
 	buf_put(v, row->id.b, sizeof(row->id.b));
 	buf_u32(v, row->missing);
 	buf_u32(v, row->asset);
+	buf_u32(v, row->packing);
 	buf_u8(v, row->want ? 1 : 0);
 }
 
@@ -96,17 +102,16 @@ op_known(struct db_txn *t, const struct oplog_op *op)
 	return there ? ERR_EXISTS : ERR_OK;
 }
 
-static enum err
-want_put(struct db_txn *t, const struct oplog_op *op, const struct cry_id *cid,
-    uint32_t c_len)
+enum err
+oplog_want_put(struct db_txn *t, const struct oplog_want *w)
 {
 	struct key k = { 0 };
 	struct buf v = BUF_MAX(4);
 
-	key_put(&k, cid->b, sizeof(cid->b));
-	key_be32(&k, op->share);
-	key_be16(&k, op->compartment);
-	buf_u32(&v, c_len);
+	key_put(&k, w->cid.b, sizeof(w->cid.b));
+	key_be32(&k, w->share);
+	key_be16(&k, w->compartment);
+	buf_u32(&v, w->c_len);
 	return key_store(t, DB_WANT, &k, &v);
 }
 
@@ -134,7 +139,8 @@ chunk_ref(struct db_txn *t, const struct oplog_op *op, uint64_t lseq,
 	key_be64(&k, lseq);
 	e = db_put(t, DB_CREF, key_slice(&k), slice_of(&lacks, 1));
 	if (e == ERR_OK && lacks != 0 && op->want_content)
-		e = want_put(t, op, &cid, c_len);
+		e = oplog_want_put(t, &(struct oplog_want){ op->share,
+					  op->compartment, cid, c_len });
 	*missing += lacks;
 	return e;
 }
@@ -184,6 +190,7 @@ oplog_op_put(struct store_txn *t, const struct oplog_op *op, uint64_t *lseq,
 		.seq = op->seq,
 		.lamport = op->lamport,
 		.id = op->id,
+		.packing = (uint32_t)op->packing.n,
 		.want = op->want_content };
 	uint64_t no;
 	enum err e;
