@@ -314,7 +314,7 @@ subscribe_job(struct store_txn *t, void *ctx)
 		share_compartment_text(slot->wrk, no, text);
 		if (s->compartment != NULL && strcmp(s->compartment, text) != 0)
 			continue;
-		if (!member_may_read(slot->wrk->m, &s->sh->me->pub.sign, no))
+		if (!member_may_fetch(slot->wrk->m, &s->sh->me->pub.sign, no))
 			continue;
 		if ((e = subscribe_one(t, s, slot, no)) != ERR_OK)
 			return e;

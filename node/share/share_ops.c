@@ -285,8 +285,10 @@ incoming_want(struct store_txn *t, struct incoming *in)
 
 	in->reads =
 	    member_may_read(in->slot->wrk->m, &in->sh->me->pub.sign, no);
-	in->want = true; /* hubs keep all; readers do until they say no */
-	if (!in->reads)
+	/* Hubs keep all; readers do until they say no. */
+	in->want =
+	    member_may_fetch(in->slot->wrk->m, &in->sh->me->pub.sign, no);
+	if (!in->reads || !in->want)
 		return ERR_OK;
 	share_row_key(&key, &in->slot->id);
 	buf_u8(&key, (uint8_t)(no >> 8));
