@@ -209,7 +209,8 @@ apply_version_row(struct apply *a)
 	if (e == ERR_OK)
 		e = row_version_put(a->db, a->no, &ver);
 	if (e == ERR_OK)
-		e = row_body_put(a->t, ver.lseq, v->manifest, buf_slice(&prov));
+		e = row_body_put(
+		    a->t, &ver.op_id, v->manifest, buf_slice(&prov));
 	if (e == ERR_OK)
 		e = row_totals_add(a->db, ver.bytes);
 	buf_fini(&prov);
@@ -368,7 +369,7 @@ complete_images(struct store_txn *t, uint32_t no, struct asset_row *row,
 
 	if (level_rank(row->level) != LEVEL_SERIES)
 		return ERR_OK;
-	e = row_body_get(store_txn_store(t), db, v->lseq, &manifest, NULL);
+	e = row_body_get(store_txn_store(t), db, &v->op_id, &manifest, NULL);
 	if (e == ERR_OK)
 		e = content_open_in(
 		    store_txn_store(t), db, buf_slice(&manifest), &c);

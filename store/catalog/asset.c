@@ -217,7 +217,7 @@ body_of(struct store *s, struct db_txn *t, const struct asset_id *id,
 		return e;
 	if (a.n_versions == 0)
 		return ERR_NOTFOUND;
-	e = row_body_get(s, t, a.head.lseq, manifest, provenance);
+	e = row_body_get(s, t, &a.head.op_id, manifest, provenance);
 	return e == ERR_NOTFOUND ? ERR_CORRUPT : e;
 }
 

@@ -137,11 +137,13 @@ enum err row_version_get(struct db_txn *t, uint32_t no, const struct stamp *s,
     struct cat_version *out) PSC_MUST_USE;
 enum err row_version_put(
     struct db_txn *t, uint32_t no, const struct cat_version *v) PSC_MUST_USE;
-/* Manifest and provenance of a version: a sealed local row. */
-enum err row_body_put(struct store_txn *t, uint64_t lseq, struct slice manifest,
-    struct slice provenance) PSC_MUST_USE;
-enum err row_body_get(struct store *s, struct db_txn *t, uint64_t lseq,
-    struct buf *manifest, struct buf *provenance) PSC_MUST_USE;
+/* Manifest and provenance of a version: a sealed local row, named by the op
+ * (local numbers do not survive a rebuild). */
+enum err row_body_put(struct store_txn *t, const struct cry_id *op,
+    struct slice manifest, struct slice provenance) PSC_MUST_USE;
+enum err row_body_get(struct store *s, struct db_txn *t,
+    const struct cry_id *op, struct buf *manifest,
+    struct buf *provenance) PSC_MUST_USE;
 
 void row_child_key(
     uint32_t parent, enum level_rank rank, uint32_t child, struct key *out);

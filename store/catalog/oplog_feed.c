@@ -150,6 +150,7 @@ oplog_head_put(struct store_txn *t, uint32_t feed, const struct oplog_head *h)
 	struct buf v = BUF_MAX(256);
 	struct oplog_head old;
 	struct store_loc loc;
+	struct cry_id id;
 	struct slice there;
 	enum err e = db_get(db, DB_HEAD, key_slice(&k), &there);
 
@@ -163,8 +164,9 @@ oplog_head_put(struct store_txn *t, uint32_t feed, const struct oplog_head *h)
 	}
 	if (e != ERR_NOTFOUND)
 		return e;
+	cry_hash(slice_of(h->bytes, sizeof(h->bytes)), &id);
 	e = store_rec_put(
-	    t, REC_HEAD, &h->op_id, slice_of(h->bytes, sizeof(h->bytes)), &loc);
+	    t, REC_HEAD, &id, slice_of(h->bytes, sizeof(h->bytes)), &loc);
 	if (e != ERR_OK)
 		return e;
 	buf_put(&v, h->op_id.b, sizeof(h->op_id.b));

@@ -247,21 +247,12 @@ row_version_put(struct db_txn *t, uint32_t no, const struct cat_version *v)
 
 /* --- manifests hold chunk keys, so they lie sealed, not in the index --- */
 
-static struct key
-body_key(uint64_t lseq)
-{
-	struct key k = { 0 };
-
-	key_be64(&k, lseq);
-	return k;
-}
-
 enum err
-row_body_put(struct store_txn *t, uint64_t lseq, struct slice manifest,
-    struct slice provenance)
+row_body_put(struct store_txn *t, const struct cry_id *op,
+    struct slice manifest, struct slice provenance)
 {
 	struct buf b = BUF_MAX(BODY_BYTES_MAX);
-	struct key k = body_key(lseq);
+	struct slice k = slice_of(op->b, sizeof(op->b));
 	enum err e;
 
 	buf_u8(&b, ROW_FORMAT);
@@ -270,21 +261,21 @@ row_body_put(struct store_txn *t, uint64_t lseq, struct slice manifest,
 	buf_put_slice(&b, provenance);
 	e = buf_err(&b);
 	if (e == ERR_OK)
-		e = store_row_put(t, "version", key_slice(&k), buf_slice(&b));
+		e = store_row_put(t, "version", k, buf_slice(&b));
 	buf_fini(&b);
 	return e;
 }
 
 enum err
-row_body_get(struct store *s, struct db_txn *t, uint64_t lseq,
+row_body_get(struct store *s, struct db_txn *t, const struct cry_id *op,
     struct buf *manifest, struct buf *provenance)
 {
 	struct buf b = BUF_MAX(BODY_BYTES_MAX);
-	struct key k = body_key(lseq);
+	struct slice k = slice_of(op->b, sizeof(op->b));
 	struct slice m, p;
 	struct rd r;
 	uint8_t format;
-	enum err e = store_row_get(s, t, "version", key_slice(&k), &b);
+	enum err e = store_row_get(s, t, "version", k, &b);
 
 	if (e != ERR_OK)
 		goto out;
