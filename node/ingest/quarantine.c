@@ -1,5 +1,6 @@
 /* node/ingest/quarantine.c: list, count and reject held items. */
 #include "node/ingest/ingest_internal.h"
+#include "store/base/clock.h"
 #include "store/base/enc.h"
 
 void
@@ -96,7 +97,7 @@ static enum err
 reject_job(struct store_txn *t, void *ctx)
 {
 	struct reject_job *j = ctx;
-	struct cat_event ev = { .type = "reject" };
+	struct cat_event ev = { .type = "reject", .wall_ms = clock_wall_ms() };
 	char id[40];
 	enum err e;
 

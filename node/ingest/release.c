@@ -5,6 +5,7 @@
  * writes the new chunks, appends the signed op, closes the item and records
  * who did it; the originals stay in the vault.  rulings.md 7, 10, 11. */
 #include "node/ingest/ingest_internal.h"
+#include "store/base/clock.h"
 #include "store/base/mem.h"
 
 struct chosen {
@@ -331,7 +332,9 @@ static enum err
 release_job(struct store_txn *t, void *ctx)
 {
 	struct release *r = ctx;
-	struct cat_event ev = { .type = "release", .has_asset = true };
+	struct cat_event ev = {
+		.type = "release", .has_asset = true, .wall_ms = clock_wall_ms()
+	};
 	struct q_item now;
 	char id[40];
 	enum err e;

@@ -292,7 +292,9 @@ static enum err
 convert_job(struct store_txn *t, void *ctx)
 {
 	struct convert *c = ctx;
-	struct cat_event ev = { .type = "run.done", .has_asset = true };
+	struct cat_event ev = { .type = "run.done",
+		.has_asset = true,
+		.wall_ms = clock_wall_ms() };
 	uint8_t key[8];
 	enum err e;
 

@@ -51,7 +51,9 @@ static enum err
 run_fail_job(struct store_txn *t, void *ctx)
 {
 	struct wf_run *r = ctx;
-	struct cat_event ev = { .type = "run.failed", .has_asset = true };
+	struct cat_event ev = { .type = "run.failed",
+		.has_asset = true,
+		.wall_ms = clock_wall_ms() };
 	uint8_t key[8];
 	enum err e;
 

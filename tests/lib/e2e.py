@@ -34,6 +34,8 @@ def single(top, site, ae="SCANNER1", start=True, **settings):
     if start:
         node.start()
         node.cli("share", "create", SHARE, "--compartment", "images")
+        node.cli("share", "grant", SHARE, node.json("id")["key"], "--role",
+                 "writer", "--compartment", "images")
     return node
 
 
