@@ -135,6 +135,9 @@ note_writer(const struct writer *w, const struct uids *u, const struct scrub *s,
 		block(r, "too-many-identifiers", "the search was not complete");
 	if (w->cleaned)
 		note(r, "text-cleaned", "identifiers were taken out of text");
+	if (w->ill_formed)
+		note(r, "ill-formed-value",
+		    "a value that breaks its VR is gone");
 	if (w->overlays)
 		note(r, "overlay-dropped", "overlay planes were dropped");
 	if (w->f->end < w->f->in.n)

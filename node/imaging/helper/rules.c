@@ -5,7 +5,7 @@
  * is not retired, and its VR can't hold free text; text and opaque bytes
  * need a reviewed line in dict/keep_text.tsv. */
 #include "node/imaging/helper/rules.h"
-#include "node/imaging/helper/uids.h"
+#include "node/imaging/helper/content.h"
 
 bool
 rules_profile(const char *profile, struct rules *r)
@@ -119,7 +119,7 @@ unnamed_fate(const struct dict_row *d, const struct dcm_elem *q)
 	if ((d->flags & DICT_DUMMY) != 0)
 		return FATE_DUMMY;
 	if (vr == VR_UI)
-		return uids_fixed_tag(d->tag) ? FATE_KEEP : FATE_UID;
+		return FATE_UID;
 	if ((d->flags & DICT_KEEP) != 0) {
 		if (vr == VR_LO || vr == VR_SH || vr == VR_ST || vr == VR_LT ||
 		    vr == VR_UC || vr == VR_UT)
@@ -179,7 +179,7 @@ named_fate(
 	case ACT_X: return FATE_DROP;
 	case ACT_Z: return FATE_EMPTY;
 	case ACT_D: return d->vr == VR_UI ? FATE_UID : FATE_DUMMY;
-	case ACT_U: return uids_fixed_tag(d->tag) ? FATE_KEEP : FATE_UID;
+	case ACT_U: return FATE_UID;
 	case ACT_XZ: return choose_xz(r, d->tag);
 	case ACT_XD: return choose_xd(r, d->tag);
 	case ACT_XZD: return choose_xzd(r, d->tag);
@@ -262,24 +262,18 @@ static const struct safe_row safe[] = {
 };
 
 static bool
-only_chars(struct slice s, const char *set)
-{
-	for (size_t k = 0; k < s.n; k++)
-		if (s.p[k] == 0 || strchr(set, s.p[k]) == NULL)
-			return false;
-	return true;
-}
-
-static bool
 content_fits(struct slice s, enum dcm_vr vr)
 {
 	if (s.n > 8192)
 		return false;
 	if (vr == VR_DS || vr == VR_IS)
-		return only_chars(dcm_trim(s), "0123456789+-.eE\\ ");
-	if (vr == VR_CS)
-		return s.n <= 16 &&
-		       only_chars(dcm_trim(s), "ABCDEFGHIJKLMNOPQRSTUVWXYZ_ ");
+		return content_is_number(s);
+	if (vr == VR_CS) { /* a direction has no digits; an id does */
+		for (size_t k = 0; k < s.n; k++)
+			if (s.p[k] >= '0' && s.p[k] <= '9')
+				return false;
+		return content_is_code(s);
+	}
 	if (vr == VR_SS || vr == VR_US)
 		return s.n % 2 == 0;
 	return s.n % (vr == VR_FD ? 8 : 4) == 0;

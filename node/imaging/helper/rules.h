@@ -10,7 +10,7 @@ enum fate {
 	FATE_DUMMY, /* a value that says nothing (D) */
 	FATE_KEEP,  /* as it is; a sequence: its items by these rules */
 	FATE_TEXT,  /* kept after identifiers are taken out */
-	FATE_UID,   /* each value replaced by the map */
+	FATE_UID,   /* each value by the map; fixed tags: well-formed ones */
 };
 
 struct rules {

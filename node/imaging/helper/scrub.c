@@ -6,6 +6,7 @@
  * and 3 letters) match whole tokens only.  Coded values and CS are searched
  * for ids and dates, never for names: Head, May and Long are surnames. */
 #include "node/imaging/helper/scrub.h"
+#include "node/imaging/helper/content.h"
 #include "store/base/limits.h"
 #include "store/base/mem.h"
 
@@ -50,7 +51,7 @@ is_filler(struct slice n)
 {
 	static const char *const words[] = { "anonymous", "anonymized",
 		"anonymised", "anon", "unknown", "none", "removed",
-		"deidentified", "19000101", "01011900", "00000000" };
+		"deidentified" };
 
 	for (size_t k = 0; k < sizeof(words) / sizeof(words[0]); k++)
 		if (slice_eq(n, slice_str(words[k])))
@@ -108,6 +109,20 @@ add(struct scrub *s, struct slice raw, enum needle_kind kind)
 	return ERR_OK;
 }
 
+/* One part of a name.  Mere digits are a number, not a name, and two or
+ * three of them would match every version string. */
+static enum err
+add_part(struct scrub *s, struct slice part)
+{
+	bool letters = false;
+
+	for (size_t k = 0; k < part.n; k++)
+		letters = letters || part.p[k] < '0' || part.p[k] > '9';
+	if (part.n < 2 || (!letters && part.n < 4))
+		return ERR_OK;
+	return add(s, part, letters ? NEEDLE_NAME : NEEDLE_ID);
+}
+
 /* Each run of letters and digits of a person name is a part; prefix and
  * suffix ("Dr", "Jr") are none. */
 static enum err
@@ -122,9 +137,8 @@ add_name(struct scrub *s, struct slice pn)
 
 		if (k < pn.n && is_token(pn.p[k]))
 			continue;
-		if (n >= 2 && (component < 3 || n > 4) &&
-		    (e = add(s, slice_of(pn.p + from, n), NEEDLE_NAME)) !=
-			ERR_OK)
+		if ((component < 3 || n > 4) &&
+		    (e = add_part(s, slice_of(pn.p + from, n))) != ERR_OK)
 			return e;
 		if (k < pn.n && pn.p[k] == '^')
 			component++;
@@ -156,6 +170,8 @@ add_date(struct scrub *s, struct slice da)
 			return ERR_OK;
 		d[k] = da.p[k] - (unsigned)'0';
 	}
+	if (memcmp(da.p, "19000101", 8) == 0)
+		return ERR_OK; /* the dummy */
 	m = d[4] * 10 + d[5];
 	day = d[6] * 10 + d[7];
 	if (m < 1 || m > 12 || day < 1 || day > 31)
@@ -433,6 +449,8 @@ text_hits(
 
 	if (v.n >= 8 && memchr(v.p, '.', v.n) != NULL && names_uid(q, v))
 		return true;
+	if (e->vr == VR_CS && !content_is_code(v))
+		return any_token_hits(q->s, v) || any_holds(q->s, v);
 	if (e->vr != VR_CS && e->vr != VR_IS && e->vr != VR_DS &&
 	    e->vr != VR_TM && e->vr != VR_AS && !is_coded(e->tag))
 		return any_token_hits(q->s, v) || any_holds(q->s, v);

@@ -1,6 +1,8 @@
 /* node/imaging/helper/uids.c: open addressing over at most IMG_UIDS_MAX
  * entries, a quarter full.  Fails only with ERR_NOMEM. */
 #include "node/imaging/helper/uids.h"
+
+#include "node/imaging/helper/content.h"
 #include "store/base/mem.h"
 
 #define SLOTS (4 * IMG_UIDS_MAX)
@@ -77,11 +79,8 @@ uids_mappable(struct slice uid)
 {
 	const struct slice standard = SLICE_LIT("1.2.840.10008.");
 
-	if (uid.n == 0 || uid.n > IMG_UID_MAX)
+	if (!content_is_uid(uid))
 		return false;
-	for (size_t k = 0; k < uid.n; k++)
-		if (uid.p[k] != '.' && (uid.p[k] < '0' || uid.p[k] > '9'))
-			return false;
 	return uid.n < standard.n || memcmp(uid.p, standard.p, standard.n) != 0;
 }
 

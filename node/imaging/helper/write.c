@@ -5,6 +5,7 @@
  * Group lengths, padding and what follows the dataset are not copied.  The
  * only failure is the output buffer's. */
 #include "node/imaging/helper/write.h"
+#include "node/imaging/helper/content.h"
 #include "store/base/mem.h"
 
 static void put_level(struct writer *w, uint32_t parent);
@@ -150,12 +151,14 @@ put_uids(struct writer *w, uint32_t i)
 {
 	struct buf v = BUF_MAX(w->f->e[i].len / 2 * (IMG_UID_MAX + 1) + 256);
 	struct slice all = dcm_value(w->f, i);
+	bool fixed = uids_fixed_tag(w->f->e[i].tag);
 	struct slice one;
 
 	for (uint32_t k = 0; dcm_nth(all, k, &one); k++) {
 		if (k > 0)
 			buf_u8(&v, '\\');
-		if (write_map_uid(w, one, &one))
+		if (fixed ? one.n == 0 || content_is_uid(one)
+			  : write_map_uid(w, one, &one))
 			buf_put_slice(&v, one);
 		else
 			w->unmapped = true;
@@ -252,20 +255,43 @@ put_dummy(struct writer *w, uint32_t i)
 	close_len(w, sq);
 }
 
+/* The fragments of encapsulated pixel data, as they are. */
+static void
+put_fragments(struct writer *w, uint32_t i)
+{
+	const struct dcm_elem *e = &w->f->e[i];
+
+	put_head(w, e->tag, (enum dcm_vr)e->vr, DCM_LEN_UNDEF);
+	buf_put_slice(w->b, dcm_value(w->f, i));
+	put_tag(w, TAG_SEQ_END);
+	buf_u32(w->b, 0);
+}
+
+/* Kept by its tag, if the bytes are what the VR says; free text in a code
+ * is cleaned like text, and elsewhere emptied. */
 static void
 put_kept(struct writer *w, uint32_t i)
 {
 	const struct dcm_elem *e = &w->f->e[i];
+	struct slice v = dcm_value(w->f, i);
+	enum dcm_vr vr = (enum dcm_vr)e->vr;
+	char age[5] = "";
 
-	if (e->vr == VR_SQ) {
+	if (vr == VR_SQ) {
 		put_items(w, i);
-	} else if (e->undefined) { /* encapsulated: fragments as they are */
-		put_head(w, e->tag, (enum dcm_vr)e->vr, DCM_LEN_UNDEF);
-		buf_put_slice(w->b, dcm_value(w->f, i));
-		put_tag(w, TAG_SEQ_END);
-		buf_u32(w->b, 0);
+	} else if (e->undefined) {
+		put_fragments(w, i);
+	} else if (vr == VR_AS) {
+		if (dcm_trim(v).n > 0 && !content_age(dcm_trim(v), age))
+			w->ill_formed = true;
+		put_str(w, e->tag, vr, age);
+	} else if ((vr == VR_DS || vr == VR_IS) && !content_is_number(v)) {
+		w->ill_formed = true;
+		put_value(w, e->tag, vr, (struct slice){ 0 });
+	} else if (vr == VR_CS && !content_is_code(v)) {
+		put_text(w, i);
 	} else {
-		put_value(w, e->tag, (enum dcm_vr)e->vr, dcm_value(w->f, i));
+		put_value(w, e->tag, vr, v);
 	}
 }
 
@@ -430,6 +456,8 @@ put_meta(struct writer *w)
 	dcm_text(w->f, TAG_SOP_CLASS, class, sizeof(class));
 	if (class[0] == '\0')
 		dcm_text(w->f, TAG_META_SOP_CLASS, class, sizeof(class));
+	if (!content_is_uid(slice_str(class)))
+		class[0] = '\0';
 	buf_put_zero(w->b, 128);
 	buf_put_str(w->b, "DICM");
 	put_head(&m, 0x00020000, VR_UL, 4);

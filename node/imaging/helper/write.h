@@ -24,6 +24,7 @@ struct writer {
 	bool unmapped;   /* a UID had no place in the map and was emptied */
 	bool duplicates; /* a tag stood twice in a level: first one kept */
 	bool cleaned;    /* identifiers were taken out of text */
+	bool ill_formed; /* a value that breaks its VR was emptied */
 	bool overlays;   /* overlay planes were dropped */
 	enum err err;
 };

@@ -12,7 +12,7 @@ static enum err
 run(struct slice in, const char *profile, bool keep, struct deid_result *r)
 {
 	static const char *map[IMG_UIDS_MAX];
-	struct img_context c = { .profile = profile, .subject = "S-01" };
+	struct img_context c = { .profile = profile, .subject = "-" };
 	struct img_identity id = { 0 };
 	struct dcm_file *f = NULL;
 	enum err e = dcm_open(in, &f, NULL);

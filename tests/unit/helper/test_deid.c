@@ -229,6 +229,58 @@ test_text_in_a_numeric_attribute_is_removed(void **state)
 	run_free(t);
 }
 
+/* "Cannot hold free text" is a promise of the VR that files break. */
+static void
+test_values_that_break_their_vr_are_cleaned_or_emptied(void **state)
+{
+	struct run *t = run_new(DCM_EXPLICIT);
+	struct img_context c = { .profile = "trial-imaging", .subject = "S" };
+
+	(void)state;
+	dcm_build_str(&t->d, 0x00080016, "UI", DCM_CT);
+	dcm_build_str(&t->d, 0x00080018, "UI", "1.2.3.4.5.6.7");
+	dcm_build_str(&t->d, 0x00080062, "UI", "Quill was here");
+	dcm_build_str(&t->d, 0x00100010, "PN", "Quill^Ottoline");
+	dcm_build_str(&t->d, 0x00101010, "AS", "094Y");
+	dcm_build_str(&t->d, 0x00180015, "CS", "Ottoline, her brain");
+	dcm_build_str(&t->d, 0x00180050, "DS", "Quill 3");
+	dcm_build_str(&t->d, 0x00180081, "DS", "2.5\\-1e3 ");
+	dcm_build_pixels(&t->d, 2, 2);
+	assert_int_equal(run_with(t, &c), ERR_OK);
+	assert_text(t, 0x00080062, "");
+	assert_text(t, 0x00101010, "090Y");
+	assert_text(t, 0x00180015, ", her brain");
+	assert_text(t, 0x00180050, "");
+	assert_text(t, 0x00180081, "2.5\\-1e3");
+	assert_false(out_has(t, "Quill"));
+	assert_true(finds(t, "ill-formed-value"));
+	assert_true(finds(t, "unmapped-uid"));
+	run_free(t);
+}
+
+static void
+test_ages_above_89_are_one_class(void **state)
+{
+	static const char *const v[][2] = { { "089Y", "089Y" },
+		{ "090Y", "090Y" }, { "103Y", "090Y" }, { "999M", "999M" },
+		{ "42", "" }, { "x01Y", "" } };
+
+	(void)state;
+	for (size_t k = 0; k < sizeof(v) / sizeof(v[0]); k++) {
+		struct run *t = run_new(DCM_EXPLICIT);
+		struct img_context c = { .profile = "trial-imaging",
+			.subject = "S" };
+
+		dcm_build_str(&t->d, 0x00080016, "UI", DCM_CT);
+		dcm_build_str(&t->d, 0x00080018, "UI", "1.2.3.4.5.6.7");
+		dcm_build_str(&t->d, 0x00101010, "AS", v[k][0]);
+		dcm_build_pixels(&t->d, 2, 2);
+		assert_int_equal(run_with(t, &c), ERR_OK);
+		assert_text(t, 0x00101010, v[k][1]);
+		run_free(t);
+	}
+}
+
 static void
 test_sequences_are_cleaned_at_every_depth(void **state)
 {
@@ -671,6 +723,9 @@ main(void)
 		    test_type_1_dates_of_enhanced_objects_get_a_dummy),
 		cmocka_unit_test(test_only_the_keep_set_survives),
 		cmocka_unit_test(test_text_in_a_numeric_attribute_is_removed),
+		cmocka_unit_test(
+		    test_values_that_break_their_vr_are_cleaned_or_emptied),
+		cmocka_unit_test(test_ages_above_89_are_one_class),
 		cmocka_unit_test(test_sequences_are_cleaned_at_every_depth),
 		cmocka_unit_test(
 		    test_identity_lists_each_uid_once_and_the_object_first),
