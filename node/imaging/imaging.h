@@ -84,7 +84,9 @@ struct img_identity {
 };
 
 /* One object.  Slices point into mapped memfds, valid until the next
- * imaging_next() or imaging_close(). */
+ * imaging_next() or imaging_close().  Plans always tile their file, parsed or
+ * not.  An OBJECT without an IDENTITY before it is possible even when parsed
+ * (identifiers that cannot be listed); after an IDENTITY comes its OBJECT. */
 struct img_object {
 	bool parsed;           /* false: original only, see findings */
 	bool releasable;       /* deid present and no blocking finding */

@@ -4,6 +4,7 @@
  * the node, trusted), then libraries load what they need, then the sandbox,
  * then foreign bytes.  Ends by _exit: nothing is worth flushing, and no
  * library's exit handler runs inside the filter. */
+#include <signal.h>
 #include <unistd.h>
 
 #include "node/imaging/helper/convert.h"
@@ -61,6 +62,7 @@ main(int argc, char **argv)
 		(void)!write(2, text, sizeof(text) - 1);
 		return 2;
 	}
+	(void)signal(SIGPIPE, SIG_IGN);
 	e = sandbox_tie((pid_t)parent);
 	if (e == ERR_OK)
 		e = link_open(&l, LINK_FD);

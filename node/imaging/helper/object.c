@@ -79,7 +79,33 @@ object_unparsed(struct object_work *w, struct slice file, enum err e,
 	object_finding(w, kind, em->cause[0] != '\0' ? em->cause : err_text(e));
 }
 
-/* The three kinds of memory an object may lack: tell the sender to retry. */
+/* A plan that knows nothing but the length. */
+static uint32_t
+object_plain_plan(struct img_piece *out, uint64_t bytes)
+{
+	uint64_t at, left;
+	uint32_t n = 0;
+
+	for (at = 0; at < bytes && n < IMG_PIECES_MAX; at += LIM_PIECE_BYTES) {
+		left = bytes - at;
+		out[n++] = (struct img_piece){ .off = at,
+			.len = left < LIM_PIECE_BYTES ? left : LIM_PIECE_BYTES,
+			.kind = IMG_P_OTHER };
+	}
+	return n;
+}
+
+static uint32_t
+object_plan(const struct dcm_file *f, struct img_piece *out, uint64_t bytes)
+{
+	uint32_t n;
+
+	if (dcm_plan(f, out, IMG_PIECES_MAX, &n) == ERR_OK)
+		return n;
+	return object_plain_plan(out, bytes);
+}
+
+/* Memory of ours that an object lacks: the sender is told to retry. */
 static bool
 object_out_of_room(enum err e)
 {
@@ -168,23 +194,29 @@ object_nameless(struct object_work *w, const struct dcm_file *f)
 		    "SOP, study or series identifier missing or ill-formed");
 }
 
+/* Identity and context; *asked says whether there is a context to use.  An
+ * object whose identifiers cannot be listed keeps its original only. */
 static enum err
-object_ask(struct link *l, struct object_work *w, const struct dcm_file *f)
+object_ask(struct link *l, struct object_work *w, const struct dcm_file *f,
+    bool *asked)
 {
 	struct buf b = BUF_MAX(IMG_FRAME_BYTES);
-	enum err e;
+	enum err e = deid_identity(f, &w->identity);
 
-	e = deid_identity(f, &w->identity);
-	if (e != ERR_OK)
-		return e;
+	*asked = false;
+	if (e != ERR_OK) {
+		if (!object_out_of_room(e))
+			object_finding(w, "deid-failed", err_text(e));
+		return object_out_of_room(e) ? e : ERR_OK;
+	}
 	msg_put_identity(&b, &w->identity);
-	if ((e = link_send(l, &b, NULL, 0)) != ERR_OK)
-		return ERR_FOREIGN;
-	if (link_wait(l, MSG_CONTEXT) != ERR_OK ||
-	    (e = msg_get_context(&l->doc, &w->context)) != ERR_OK)
+	if (link_send(l, &b, NULL, 0) != ERR_OK ||
+	    link_wait(l, MSG_CONTEXT) != ERR_OK ||
+	    msg_get_context(&l->doc, &w->context) != ERR_OK)
 		return ERR_FOREIGN;
 	if (!w->context.skip && w->context.ctx.n_uids != w->identity.n_uids)
 		return ERR_FOREIGN;
+	*asked = !w->context.skip;
 	return ERR_OK;
 }
 
@@ -222,13 +254,11 @@ object_seal_deid(struct object_work *w)
 	if (file.n == 0)
 		return ERR_OK;
 	e = dcm_open(file, &f, NULL);
-	if (e == ERR_OK)
-		e = dcm_plan(
-		    f, w->deid_plan, IMG_PIECES_MAX, &w->o.n_deid_plan);
-	dcm_close(f);
 	if (e != ERR_OK)
 		return e;
 	w->o.deid_plan = w->deid_plan;
+	w->o.n_deid_plan = object_plan(f, w->deid_plan, file.n);
+	dcm_close(f);
 	if ((w->deid_fd = sealed_new()) < 0)
 		return ERR_NOMEM;
 	e = sealed_write(w->deid_fd, file);
@@ -244,11 +274,9 @@ static void
 object_deid(struct object_work *w, const struct dcm_file *f)
 {
 	struct errmsg em = { 0 };
-	enum err e;
+	enum err e =
+	    deid_apply(f, &w->identity, &w->context.ctx, &w->deid, &em);
 
-	if (w->context.skip)
-		return;
-	e = deid_apply(f, &w->identity, &w->context.ctx, &w->deid, &em);
 	if (e == ERR_OK) {
 		object_take_deid(w);
 		e = object_seal_deid(w);
@@ -278,7 +306,12 @@ object_build(struct link *l, struct object_work *w, const struct object_in *in,
 	struct dcm_file *f = NULL;
 	struct errmsg em = { 0 };
 	enum err e = dcm_open(w->o.original, &f, &em);
+	bool asked;
 
+	/* Whatever happens, the original can be stored. */
+	w->o.original_plan = w->original_plan;
+	w->o.n_original_plan =
+	    object_plain_plan(w->original_plan, w->o.original.n);
 	if (object_out_of_room(e))
 		goto out;
 	if (e != ERR_OK) {
@@ -295,13 +328,10 @@ object_build(struct link *l, struct object_work *w, const struct object_in *in,
 		goto out;
 	}
 	w->o.parsed = true;
-	w->o.original_plan = w->original_plan;
-	e = dcm_plan(
-	    f, w->original_plan, IMG_PIECES_MAX, &w->o.n_original_plan);
-	if (e != ERR_OK)
-		w->o.n_original_plan = 0; /* stored as one run of bytes */
-	e = object_ask(l, w, f);
-	if (e == ERR_OK)
+	w->o.n_original_plan =
+	    object_plan(f, w->original_plan, w->o.original.n);
+	e = object_ask(l, w, f, &asked);
+	if (e == ERR_OK && asked)
 		object_deid(w, f);
 out:
 	dcm_close(f);
