@@ -99,7 +99,8 @@ enum err store_row_del(
 enum err store_row_get(struct store *s, struct db_txn *txn, const char *tag,
     struct slice key, struct buf *out) PSC_MUST_USE;
 /* Calls fn for each row of tag whose key starts with prefix, in key order,
- * until it returns non-zero; that value is returned. */
+ * until it returns non-zero: an enum err is returned, a positive value only
+ * stops. */
 typedef int (*store_row_fn)(void *ctx, struct slice key, struct slice value);
 enum err store_row_each(struct store *s, struct db_txn *txn, const char *tag,
     struct slice prefix, store_row_fn fn, void *ctx) PSC_MUST_USE;

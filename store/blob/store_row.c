@@ -247,5 +247,5 @@ out:
 	db_cur_close(c);
 	buf_wipe(&value);
 	buf_fini(&rkey);
-	return e;
+	return (int)e > 0 ? ERR_OK : e; /* fn asked to stop: no error */
 }
