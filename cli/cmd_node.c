@@ -1,0 +1,413 @@
+/* cli/cmd_node.c: init, config, id, status, peer, sync, verify. */
+#include "cli/cli_internal.h"
+
+#include <inttypes.h>
+
+#include "store/base/clock.h"
+#include "store/base/num.h"
+
+enum cli_exit
+cmd_init(struct cli *c)
+{
+	if (cli_opt(c, "site") == NULL)
+		return cli_usage(c, "init needs --site NAME");
+	return cli_exec_node(c, "init");
+}
+
+enum cli_exit
+cmd_config_set(struct cli *c)
+{
+	return cli_exec_node(c, "config-set");
+}
+
+enum cli_exit
+cmd_config_check(struct cli *c)
+{
+	return cli_exec_node(c, "config-check");
+}
+
+/* A document as it came (--json), or by a printer of its own. */
+struct doc {
+	struct cli *c;
+	void (*print)(struct cli *c, const json_t *doc);
+	json_t *keep; /* the document, when asked for */
+	bool silent;
+};
+
+static int
+doc_row(void *ctx, json_t *row, const char *text)
+{
+	struct doc *d = ctx;
+
+	if (d->silent)
+		d->keep = json_incref(row);
+	else if (d->c->args.json)
+		(void)printf("%s\n", text);
+	else
+		d->print(d->c, row);
+	return 0;
+}
+
+static void
+print_field(const char *label, const json_t *v)
+{
+	struct buf b = BUF_MAX(64 * KIB);
+
+	cli_cell(&b, v);
+	(void)printf("%-14s ", label);
+	cli_print_text(stdout, buf_cstr(&b));
+	(void)fputc('\n', stdout);
+	buf_fini(&b);
+}
+
+/* Nested maps indented, as in the file. */
+static void
+print_map(const json_t *map, const char *indent)
+{
+	const char *key;
+	json_t *v;
+
+	json_object_foreach((json_t *)(uintptr_t)map, key, v)
+	{
+		char label[96];
+
+		(void)snprintf(label, sizeof(label), "%s%s:", indent, key);
+		if (json_is_object(v)) {
+			(void)printf("%s\n", label);
+			print_map(v, "  ");
+		} else {
+			print_field(label, v);
+		}
+	}
+}
+
+static void
+print_config(struct cli *c, const json_t *doc)
+{
+	(void)c;
+	print_map(doc, "");
+}
+
+enum cli_exit
+cmd_config_show(struct cli *c)
+{
+	struct doc d = { .c = c, .print = print_config };
+
+	return cli_get(c, "/config", doc_row, &d);
+}
+
+static void
+print_id(struct cli *c, const json_t *doc)
+{
+	(void)c;
+	print_field("site", json_object_get(doc, "site"));
+	print_field("key", json_object_get(doc, "key"));
+	print_field("fingerprint", json_object_get(doc, "fingerprint"));
+}
+
+enum cli_exit
+cmd_id(struct cli *c)
+{
+	struct doc d = { .c = c, .print = print_id };
+
+	return cli_get(c, "/id", doc_row, &d);
+}
+
+/* --- status --- */
+static uint64_t
+num(const json_t *map, const char *key)
+{
+	json_int_t v = json_integer_value(json_object_get(map, key));
+
+	return v > 0 ? (uint64_t)v : 0;
+}
+
+static void
+print_store(const json_t *store)
+{
+	char logical[16], stored[16];
+
+	cli_bytes_text(num(store, "logical_bytes"), logical);
+	cli_bytes_text(num(store, "stored_bytes"), stored);
+	(void)printf("%-14s %" PRIu64 " assets, %s of content in %s on disk "
+		     "(%" PRIu64 " chunks)\n",
+	    "store", num(store, "assets"), logical, stored,
+	    num(store, "chunks"));
+}
+
+static void
+print_shares(const json_t *list)
+{
+	size_t i, k;
+
+	for (i = 0; i < json_array_size(list); i++) {
+		const json_t *s = json_array_get(list, i);
+		const json_t *cs = json_object_get(s, "compartments");
+
+		(void)printf("%-14s ", "share");
+		cli_print_text(stdout, cli_str(s, "name"));
+		(void)printf(
+		    " (%s)\n", strcmp(cli_str(s, "state"), "pending") == 0
+				   ? "waits for the invitation to be granted"
+				   : cli_str(s, "role"));
+		for (k = 0; k < json_array_size(cs); k++) {
+			const json_t *p = json_array_get(cs, k);
+
+			(void)printf("%-14s   ", "");
+			cli_print_text(stdout, cli_str(p, "name"));
+			(void)printf(": %" PRIu64 " ops, root %.16s\n",
+			    num(p, "ops"), cli_str(p, "root"));
+		}
+	}
+}
+
+static void
+print_peer(const json_t *p)
+{
+	const char *address = cli_str(p, "address");
+
+	(void)printf("%-14s ", "peer");
+	cli_print_text(stdout, *address != '\0' ? address : "(it dials us)");
+	if (json_is_true(json_object_get(p, "connected")))
+		(void)printf(", connected, %s\n",
+		    json_is_true(json_object_get(p, "in_sync")) ? "in sync"
+								: "behind");
+	else {
+		(void)printf(", not connected");
+		if (*cli_str(p, "error") != '\0') {
+			(void)printf(": ");
+			cli_print_text(stdout, cli_str(p, "error"));
+		}
+		(void)fputc('\n', stdout);
+	}
+}
+
+static void
+print_status(struct cli *c, const json_t *doc)
+{
+	const json_t *listen = json_object_get(doc, "listen");
+	const json_t *peers = json_object_get(doc, "peers");
+	size_t i;
+
+	print_id(c, doc);
+	print_field("version", json_object_get(doc, "version"));
+	(void)printf("%-14s %" PRIu64 " s\n", "up for", num(doc, "uptime_s"));
+	print_field("unlocked by", json_object_get(doc, "unlock"));
+	print_field("DICOM", json_object_get(listen, "dicom"));
+	print_field("peers at", json_object_get(listen, "peers"));
+	print_field("REST", json_object_get(listen, "rest"));
+	print_store(json_object_get(doc, "store"));
+	print_shares(json_object_get(doc, "shares"));
+	for (i = 0; i < json_array_size(peers); i++)
+		print_peer(json_array_get(peers, i));
+	(void)printf("%-14s %" PRIu64 " held\n", "quarantine",
+	    num(json_object_get(doc, "quarantine"), "held"));
+}
+
+enum cli_exit
+cmd_status(struct cli *c)
+{
+	struct doc d = { .c = c, .print = print_status };
+
+	return cli_get(c, "/status", doc_row, &d);
+}
+
+/* --- peers --- */
+static void
+print_done(struct cli *c, const json_t *doc)
+{
+	(void)c;
+	(void)doc;
+	(void)printf("done\n");
+}
+
+enum cli_exit
+cmd_peer_add(struct cli *c)
+{
+	struct doc d = { .c = c, .print = print_done };
+	const char *key = cli_opt(c, "key");
+
+	if (key == NULL)
+		return cli_usage(c, "peer add needs --key KEY (`pesscara id` "
+				    "on the other node prints it)");
+	return cli_post(c, "/peers",
+	    json_pack("{s:s, s:s}", "address", cli_word(c, 0), "key", key),
+	    doc_row, &d);
+}
+
+enum cli_exit
+cmd_peer_list(struct cli *c)
+{
+	return cli_list(c, "/peers",
+	    "ADDRESS=address,CONNECTED=connected,IN SYNC=in_sync,"
+	    "LAST CONTACT=last_contact,LAG OPS=lag_ops,ERROR=error");
+}
+
+enum cli_exit
+cmd_peer_remove(struct cli *c)
+{
+	struct doc d = { .c = c, .print = print_done };
+	struct buf path = BUF_MAX(4096);
+	struct cli_request q = {
+		.method = "DELETE", .row = doc_row, .ctx = &d
+	};
+	enum cli_exit rc;
+
+	buf_put_str(&path, "/peers");
+	cli_path_add(&path, cli_word(c, 0));
+	q.path = buf_cstr(&path);
+	rc = cli_send(c, &q);
+	buf_fini(&path);
+	return rc;
+}
+
+/* --- sync --- */
+static void
+print_sync(struct cli *c, const json_t *doc)
+{
+	const json_t *peers = json_object_get(doc, "peers");
+	char bytes[16];
+	size_t i;
+
+	(void)c;
+	cli_bytes_text(num(doc, "wanted_bytes"), bytes);
+	(void)printf("%-14s %s\n", "in sync",
+	    json_is_true(json_object_get(doc, "in_sync")) ? "yes" : "no");
+	(void)printf("%-14s %" PRIu64 "\n", "connected", num(doc, "connected"));
+	(void)printf("%-14s %" PRIu64 " chunks, %s\n", "wanted",
+	    num(doc, "wanted_chunks"), bytes);
+	for (i = 0; i < json_array_size(peers); i++)
+		print_peer(json_array_get(peers, i));
+}
+
+enum cli_exit
+cmd_sync_status(struct cli *c)
+{
+	struct doc d = { .c = c, .print = print_sync };
+
+	return cli_get(c, "/sync", doc_row, &d);
+}
+
+enum cli_exit
+cmd_sync_now(struct cli *c)
+{
+	struct doc d = { .c = c, .print = print_done };
+
+	return cli_post(c, "/sync/now", json_object(), doc_row, &d);
+}
+
+static enum cli_exit
+sync_slice(struct cli *c, uint64_t ms, json_t **doc)
+{
+	struct doc d = { .c = c, .silent = true };
+	enum cli_exit rc = cli_post(c, "/sync/wait",
+	    json_pack("{s:I}", "timeout_ms", (json_int_t)ms), doc_row, &d);
+
+	json_decref(*doc);
+	*doc = d.keep;
+	if (rc == CLI_OK && d.keep == NULL)
+		return cli_fail(c, ERR_MALFORMED, "", "the node said nothing");
+	return rc;
+}
+
+static void
+sync_progress(struct cli *c, const json_t *doc)
+{
+	uint64_t left = num(doc, "wanted_chunks");
+	struct cli_progress *p = &c->progress;
+
+	if (p->total < left)
+		p->total = left;
+	p->done = p->total - left;
+	cli_progress_show(c);
+}
+
+enum cli_exit
+cmd_sync_wait(struct cli *c)
+{
+	const char *text = cli_opt(c, "timeout");
+	uint64_t s = 60, until, now;
+	json_t *doc = NULL;
+	enum cli_exit rc = CLI_OK;
+	struct doc d = { .c = c, .print = print_sync };
+
+	if (text != NULL &&
+	    num_duration_s(slice_str(text), 86400, &s) != ERR_OK &&
+	    num_u64(slice_str(text), 0, 86400, &s) != ERR_OK)
+		return cli_usage(c, "--timeout must be a duration like 60s");
+	until = clock_mono_ms() + s * 1000;
+	cli_progress_start(c, "chunks", 0);
+	do {
+		now = clock_mono_ms();
+		now = until > now ? until - now : 0;
+		rc = sync_slice(c, now < 1000 ? now : 1000, &doc);
+		if (rc == CLI_OK)
+			sync_progress(c, doc);
+	} while (rc == CLI_OK && clock_mono_ms() < until &&
+		 !json_is_true(json_object_get(doc, "in_sync")));
+	cli_progress_end(c);
+	if (rc == CLI_OK && json_is_true(json_object_get(doc, "in_sync"))) {
+		char *line = json_dumps(doc, JSON_COMPACT);
+
+		(void)doc_row(&d, doc, line != NULL ? line : "");
+		free(line);
+	} else if (rc == CLI_OK) {
+		rc = cli_fail(c, ERR_TIMEOUT, "See: pesscara sync status",
+		    "not in sync after %" PRIu64 " s: %" PRIu64
+		    " peers connected, %" PRIu64 " chunks wanted",
+		    s, num(doc, "connected"), num(doc, "wanted_chunks"));
+	}
+	json_decref(doc);
+	return rc;
+}
+
+/* --- verify --- */
+static void
+print_verify(struct cli *c, const json_t *doc)
+{
+	const json_t *bad = json_object_get(doc, "bad");
+	size_t i;
+
+	(void)c;
+	(void)printf("checked %" PRIu64 " records, %" PRIu64 " bad\n",
+	    num(doc, "checked"), num(doc, "bad_count"));
+	for (i = 0; i < json_array_size(bad); i++) {
+		const json_t *b = json_array_get(bad, i);
+
+		(void)printf("  %s %s%s\n", cli_str(b, "what"),
+		    cli_str(b, "where"),
+		    json_is_true(json_object_get(b, "repairable"))
+			? " (a peer may have it)"
+			: "");
+	}
+}
+
+enum cli_exit
+cmd_verify(struct cli *c)
+{
+	struct doc d = { .c = c, .silent = true };
+	uint64_t bad;
+	char *line;
+	enum cli_exit rc;
+
+	cli_progress_start(c, "stores checked", 0);
+	rc = cli_post(c, "/verify",
+	    json_pack("{s:b}", "deep", cli_flag(c, "deep") ? 1 : 0), doc_row,
+	    &d);
+	cli_progress_end(c);
+	if (rc != CLI_OK || d.keep == NULL)
+		return CLI_FAILED;
+	bad = num(d.keep, "bad_count");
+	line = json_dumps(d.keep, JSON_COMPACT);
+	if (c->args.json)
+		(void)printf("%s\n", line != NULL ? line : "");
+	else
+		print_verify(c, d.keep);
+	free(line);
+	json_decref(d.keep);
+	return bad == 0 ? CLI_OK
+			: cli_fail(c, ERR_CORRUPT,
+			      "Restore what is bad from a peer or a "
+			      "backup before it is needed.",
+			      "%" PRIu64 " records are damaged", bad);
+}

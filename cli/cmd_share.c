@@ -1,0 +1,186 @@
+/* cli/cmd_share.c: share, subscribe. */
+#include "cli/cli_internal.h"
+
+/* Sets key only when there is a value. */
+static void
+put_opt(json_t *o, const char *key, const char *value)
+{
+	if (value != NULL)
+		(void)json_object_set_new(o, key, json_string(value));
+}
+
+static int
+print_line(void *ctx, json_t *row, const char *text)
+{
+	const struct cli *c = ctx;
+
+	(void)row;
+	if (c->args.json)
+		(void)printf("%s\n", text);
+	else
+		(void)printf("done\n");
+	return 0;
+}
+
+static int
+share_row(void *ctx, json_t *row, const char *text)
+{
+	const struct cli *c = ctx;
+	const json_t *list = json_object_get(row, "compartments");
+	size_t i;
+
+	if (c->args.json) {
+		(void)printf("%s\n", text);
+		return 0;
+	}
+	(void)printf("share        ");
+	cli_print_text(stdout, cli_str(row, "name"));
+	(void)printf("\nid           %s\nrole         %s (%s)\n",
+	    cli_str(row, "id"), cli_str(row, "role"), cli_str(row, "state"));
+	(void)printf("identified   %s\n",
+	    json_is_true(json_object_get(row, "allow_identified"))
+		? "allowed"
+		: "not allowed");
+	for (i = 0; i < json_array_size(list); i++) {
+		const json_t *p = json_array_get(list, i);
+
+		(void)printf("compartment  ");
+		cli_print_text(stdout, cli_str(p, "name"));
+		(void)printf(": %lld ops, content %s, root %s\n",
+		    (long long)json_integer_value(json_object_get(p, "ops")),
+		    cli_str(p, "content"), cli_str(p, "root"));
+	}
+	return 0;
+}
+
+/* "/shares/NAME" + tail */
+static enum cli_exit
+share_send(struct cli *c, const char *method, const char *tail, json_t *body,
+    cli_row_fn row)
+{
+	struct buf path = BUF_MAX(4096);
+	struct cli_request q = {
+		.method = method, .json = body, .row = row, .ctx = c
+	};
+	enum cli_exit rc;
+
+	buf_put_str(&path, "/shares");
+	cli_path_add(&path, cli_word(c, 0));
+	buf_put_str(&path, tail);
+	q.path = buf_cstr(&path);
+	rc = cli_send(c, &q);
+	buf_fini(&path);
+	return rc;
+}
+
+enum cli_exit
+cmd_share_create(struct cli *c)
+{
+	json_t *o = json_pack("{s:s, s:b, s:[]}", "name", cli_word(c, 0),
+	    "allow_identified", cli_flag(c, "allow-identified") ? 1 : 0,
+	    "compartments");
+	json_t *list = json_object_get(o, "compartments");
+	const char *name;
+	uint32_t i;
+
+	for (i = 0; (name = cli_opt_at(c, "compartment", i)) != NULL; i++)
+		(void)json_array_append_new(list, json_string(name));
+	return cli_post(c, "/shares", o, share_row, c);
+}
+
+enum cli_exit
+cmd_share_list(struct cli *c)
+{
+	return cli_list(c, "/shares", "NAME=name,ROLE=role,STATE=state,ID=id");
+}
+
+enum cli_exit
+cmd_share_show(struct cli *c)
+{
+	return share_send(c, "GET", "", NULL, share_row);
+}
+
+enum cli_exit
+cmd_share_members(struct cli *c)
+{
+	struct buf path = BUF_MAX(4096);
+	enum cli_exit rc;
+
+	buf_put_str(&path, "/shares");
+	cli_path_add(&path, cli_word(c, 0));
+	buf_put_str(&path, "/members");
+	rc = cli_list(c, buf_cstr(&path),
+	    "SITE=site,ROLE=role,COMPARTMENT=compartment,KEY=key");
+	buf_fini(&path);
+	return rc;
+}
+
+static int
+invite_row(void *ctx, json_t *row, const char *text)
+{
+	const struct cli *c = ctx;
+
+	(void)printf("%s\n", c->args.json ? text : cli_str(row, "invite"));
+	return 0;
+}
+
+enum cli_exit
+cmd_share_invite(struct cli *c)
+{
+	const char *role = cli_opt(c, "role");
+	json_t *o;
+
+	if (role == NULL)
+		return cli_usage(c, "share invite needs --role ROLE");
+	o = json_pack("{s:s}", "role", role);
+	put_opt(o, "compartment", cli_opt(c, "compartment"));
+	put_opt(o, "expires", cli_opt(c, "expires"));
+	put_opt(o, "address", cli_opt(c, "address"));
+	return share_send(c, "POST", "/invites", o, invite_row);
+}
+
+static int
+join_row(void *ctx, json_t *row, const char *text)
+{
+	const struct cli *c = ctx;
+
+	if (c->args.json)
+		(void)printf("%s\n", text);
+	else
+		(void)printf("joining %s; `pesscara share list` says when it "
+			     "is granted\n",
+		    cli_str(row, "id"));
+	return 0;
+}
+
+enum cli_exit
+cmd_share_join(struct cli *c)
+{
+	return cli_post(c, "/joins",
+	    json_pack("{s:s}", "invite", cli_word(c, 0)), join_row, c);
+}
+
+enum cli_exit
+cmd_share_grant(struct cli *c)
+{
+	const char *role = cli_opt(c, "role");
+	json_t *o;
+
+	if (role == NULL)
+		return cli_usage(c, "share grant needs --role ROLE");
+	o = json_pack("{s:s, s:s}", "key", cli_word(c, 1), "role", role);
+	put_opt(o, "compartment", cli_opt(c, "compartment"));
+	put_opt(o, "history", cli_opt(c, "history"));
+	return share_send(c, "POST", "/grants", o, print_line);
+}
+
+enum cli_exit
+cmd_subscribe(struct cli *c)
+{
+	const char *content = cli_opt(c, "content");
+	json_t *o =
+	    json_pack("{s:s}", "content", content != NULL ? content : "all");
+
+	put_opt(o, "compartment", cli_opt(c, "compartment"));
+	return share_send(c, "PUT", "/subscription", o, share_row);
+}
