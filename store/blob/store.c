@@ -44,24 +44,38 @@ dir_make(const char *dir, const char *sub, char *out, struct errmsg *em)
 	return ERR_OK;
 }
 
+/* A folder's new entries are durable only once the folder is. */
+static enum err
+dir_sync(const char *dir, const char *sub)
+{
+	char path[PATH_BYTES];
+	int n = snprintf(path, sizeof(path), "%s%s", dir, sub);
+	int fd, rc;
+
+	if (n < 0 || (size_t)n >= sizeof(path))
+		return ERR_LIMIT;
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return ERR_IO;
+	rc = fsync(fd);
+	close(fd);
+	return rc == 0 ? ERR_OK : ERR_IO;
+}
+
 static enum err
 dirs_open(struct store *s, const struct store_opts *o, char *db_dir,
     struct errmsg *em)
 {
 	char path[PATH_BYTES];
 	enum err e;
-	int fd, rc;
 
 	if ((e = dir_make(o->dir, "", path, em)) != ERR_OK ||
 	    (e = dir_make(o->dir, "db", db_dir, em)) != ERR_OK ||
 	    (e = dir_make(o->dir, "segments", path, em)) != ERR_OK)
 		return e;
 	s->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	fd = open(o->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	rc = fd < 0 ? -1 : fsync(fd);
-	if (fd >= 0)
-		close(fd);
-	if (s->dir_fd < 0 || rc != 0)
+	if (s->dir_fd < 0 || dir_sync(o->dir, "") != ERR_OK ||
+	    dir_sync(o->dir, "/..") != ERR_OK)
 		return errmsg_set(em, ERR_IO, "", "cannot open %s: %s", path,
 		    strerror(errno));
 	return ERR_OK;
