@@ -25,6 +25,7 @@ struct plan {
 	int temporal_positions;
 	double slope;
 	double echo;
+	double thickness;
 	int rows;
 	int bits_stored; /* 0: 12 */
 	int is_signed;
@@ -92,6 +93,7 @@ make(struct made *m, const struct plan *p)
 	(void)snprintf(text, sizeof(text), "1.2.3.%u", m->n + 1);
 	put(b, 0x00080018, "UI", text);
 	put(b, 0x00080060, "CS", "MR");
+	put_optional(b, 0x00180050, "DS", p->thickness);
 	put_optional(b, 0x00180081, "DS", p->echo);
 	put(b, 0x0020000E, "UI", "1.2.4");
 	put_optional(b, 0x00200013, "IS", p->instance);
