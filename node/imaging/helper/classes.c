@@ -2,6 +2,8 @@
  * is risky: unknown classes are never released by themselves. */
 #include "node/imaging/helper/classes.h"
 
+#include "node/imaging/helper/content.h"
+
 struct class_row {
 	const char *uid; /* a trailing '.' matches every class below */
 	enum iod_family family;
@@ -55,6 +57,8 @@ class_of(const struct dcm_file *f)
 	dcm_text(f, TAG_SOP_CLASS, uid, sizeof(uid));
 	if (uid[0] == '\0')
 		dcm_text(f, TAG_META_SOP_CLASS, uid, sizeof(uid));
+	if (!content_is_uid(slice_str(uid)))
+		return NULL;
 	for (size_t k = 0; k < sizeof(rows) / sizeof(rows[0]); k++) {
 		size_t n = strlen(rows[k].uid);
 

@@ -93,6 +93,10 @@ dcm_text(const struct dcm_file *f, uint32_t tag, char *out, size_t cap)
 	REQUIRE(cap > 0);
 	if (n > 0)
 		memcpy(out, s.p, n);
+	/* A NUL inside must not make two values one. */
+	for (size_t k = 0; k < n; k++)
+		if (out[k] == '\0')
+			out[k] = '?';
 	out[n] = '\0';
 }
 

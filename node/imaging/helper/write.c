@@ -450,22 +450,19 @@ put_meta(struct writer *w)
 {
 	struct dcm_file explicit_file = { .syntax = SYNTAX_EXPLICIT };
 	struct writer m = { .f = &explicit_file, .b = w->b };
-	char class[IMG_UID_MAX + 1];
+	struct slice class = dcm_trimmed(w->f, dcm_find(w->f, TAG_SOP_CLASS));
 	size_t start;
 
-	dcm_text(w->f, TAG_SOP_CLASS, class, sizeof(class));
-	if (class[0] == '\0')
-		dcm_text(w->f, TAG_META_SOP_CLASS, class, sizeof(class));
-	if (!content_is_uid(slice_str(class)))
-		class[0] = '\0';
+	if (class.n == 0)
+		class = dcm_trimmed(w->f, dcm_find(w->f, TAG_META_SOP_CLASS));
 	buf_put_zero(w->b, 128);
 	buf_put_str(w->b, "DICM");
 	put_head(&m, 0x00020000, VR_UL, 4);
 	buf_u32(w->b, 0);
 	start = w->b->n;
 	put_value(&m, 0x00020001, VR_OB, slice_of("\0\1", 2));
-	if (class[0] != '\0')
-		put_str(&m, TAG_META_SOP_CLASS, VR_UI, class);
+	if (content_is_uid(class))
+		put_value(&m, TAG_META_SOP_CLASS, VR_UI, class);
 	if (w->sop_uid[0] != '\0')
 		put_str(&m, TAG_META_SOP_UID, VR_UI, w->sop_uid);
 	put_str(&m, TAG_META_SYNTAX, VR_UI, w->f->transfer_syntax);
