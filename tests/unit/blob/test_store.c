@@ -572,6 +572,75 @@ test_each_walks_one_tag_and_prefix_in_order(void **state)
 	buf_fini(&b);
 }
 
+struct sweep {
+	struct store_txn *t;
+	unsigned seen;
+	uint32_t last;
+	bool in_order;
+};
+
+/* Deletes every second row and makes the others longer, while walking. */
+static int
+sweep_row(void *ctx, struct slice key, struct slice value)
+{
+	static const uint8_t longer[900];
+	struct sweep *s = ctx;
+	struct rd r = rd_init(key);
+	uint32_t no = rd_be32(&r);
+
+	(void)value;
+	s->in_order = s->in_order && (s->seen == 0 || no > s->last);
+	s->last = no;
+	s->seen++;
+	if (no % 2 == 0)
+		return store_row_del(s->t, "s", key);
+	return store_row_put(s->t, "s", key, slice_of(longer, sizeof(longer)));
+}
+
+static enum err
+sweep_job(struct store_txn *t, void *ctx)
+{
+	struct sweep *s = ctx;
+
+	s->t = t;
+	return store_row_each(store_txn_store(t), store_txn_db(t), "s",
+	    slice_of(NULL, 0), sweep_row, s);
+}
+
+#define SWEEP_ROWS 400u
+
+static enum err
+sweep_fill(struct store_txn *t, void *ctx)
+{
+	enum err e = ERR_OK;
+	uint32_t i;
+
+	(void)ctx;
+	for (i = 0; i < SWEEP_ROWS && e == ERR_OK; i++) {
+		uint8_t key[4] = { 0, 0, (uint8_t)(i >> 8), (uint8_t)i };
+
+		e = store_row_put(t, "s", slice_of(key, 4), SLICE_LIT("v"));
+	}
+	return e;
+}
+
+static void
+test_each_may_change_the_rows_it_walks(void **state)
+{
+	struct world *w = *state;
+	struct sweep s = { .in_order = true };
+	struct buf b = BUF_MAX(MIB);
+
+	assert_int_equal(store_write(w->s, sweep_fill, NULL), ERR_OK);
+	assert_int_equal(store_write(w->s, sweep_job, &s), ERR_OK);
+	assert_int_equal(s.seen, SWEEP_ROWS);
+	assert_true(s.in_order);
+	assert_int_equal(each(w, "s", SLICE_LIT(""), &b), ERR_OK);
+	assert_int_equal(b.n, SWEEP_ROWS / 2 * (4 + 1 + 900 + 1));
+	buf_fini(&b);
+	expect_clean(w, true);
+}
+
 static bool
 file_holds(const char *path, const char *needle)
 {
@@ -729,6 +798,7 @@ main(void)
 		T(test_rows_small_and_large_survive_and_can_be_deleted),
 		T(test_row_tag_and_key_limits),
 		T(test_each_walks_one_tag_and_prefix_in_order),
+		T(test_each_may_change_the_rows_it_walks),
 		T(test_row_values_are_not_readable_on_disk),
 		T(test_value_moved_to_another_row_does_not_open),
 		T(test_wrong_key_is_refused_in_words),
