@@ -99,6 +99,14 @@ hash_room(struct repl *r)
 }
 
 static void
+want_free(struct want *w)
+{
+	buf_fini(&w->data);
+	mem_free(w->not_have);
+	mem_free(w);
+}
+
+static void
 want_drop(struct repl *r, struct want *w)
 {
 	struct want **at = &r->want_hash[cid_hash(&w->cid) & (r->want_cap - 1)];
@@ -109,8 +117,7 @@ want_drop(struct repl *r, struct want *w)
 	list_remove(w);
 	r->n_wants--;
 	r->want_bytes -= w->c_len;
-	buf_fini(&w->data);
-	mem_free(w);
+	want_free(w);
 }
 
 void
@@ -121,8 +128,7 @@ content_free(struct repl *r)
 
 		for (w = r->want_hash[i]; w != NULL; w = next) {
 			next = w->hash_next;
-			buf_fini(&w->data);
-			mem_free(w);
+			want_free(w);
 		}
 	}
 	mem_free(r->want_hash);
@@ -187,15 +193,25 @@ lacks(const struct want *w, repl_conn conn)
 	return false;
 }
 
+/* The list holds connected peers only, so it is no longer than they are. */
 static void
-lacks_add(struct want *w, repl_conn conn)
+lacks_add(struct repl *r, struct want *w, repl_conn conn)
 {
+	uint32_t cap = w->cap_not_have == 0 ? 4 : w->cap_not_have * 2;
+	void *q;
+
 	if (lacks(w, conn))
 		return;
-	if (w->n_not_have == REPL_NOT_HAVE_MAX) {
-		memmove(w->not_have, w->not_have + 1,
-		    (REPL_NOT_HAVE_MAX - 1) * sizeof(w->not_have[0]));
-		w->n_not_have--;
+	for (uint32_t i = 0; i < w->n_not_have; i++) {
+		if (peer_find(r, w->not_have[i]) == NULL)
+			w->not_have[i--] = w->not_have[--w->n_not_have];
+	}
+	if (w->n_not_have == w->cap_not_have) {
+		q = repl_regrow(r, w->not_have, cap, sizeof(repl_conn));
+		if (q == NULL)
+			return;
+		w->not_have = q;
+		w->cap_not_have = cap;
 	}
 	w->not_have[w->n_not_have++] = conn;
 }
@@ -353,7 +369,7 @@ content_on_not_have(struct repl *r, struct link *l, const struct msg *m)
 		if (w == NULL || w->state != WANT_ASKED || w->peer != l->peer)
 			continue;
 		unask(r, w);
-		lacks_add(w, l->peer->conn);
+		lacks_add(r, w, l->peer->conn);
 		idle_or_park(r, w);
 	}
 }
@@ -687,7 +703,7 @@ stalled(struct repl *r, struct peer *p)
 		struct want *w = p->asked.first;
 
 		unask(r, w);
-		lacks_add(w, p->conn);
+		lacks_add(r, w, p->conn);
 		idle_or_park(r, w);
 	}
 }

@@ -29,7 +29,6 @@
 #define REPL_EAGER_BYTES_MAX (16 * KIB) /* bigger runs are announced */
 #define REPL_WINDOW_BULK (8 * MIB)
 #define REPL_SCAN_MAX 256u      /* wants looked at for one peer at once */
-#define REPL_NOT_HAVE_MAX 16u   /* peers remembered per want */
 #define REPL_ROOT_DELAY_MS 100u /* changes settle before a root is sent */
 #define REPL_CHECK_MS 1000u     /* first re-check of a mismatch; doubles */
 #define REPL_CHECK_MAX_MS 30000u
@@ -103,8 +102,8 @@ struct want {
 	struct peer *peer; /* ASKED */
 	uint64_t asked_ms, retry_ms;
 	struct buf data;
-	repl_conn not_have[REPL_NOT_HAVE_MAX];
-	uint32_t n_not_have;
+	repl_conn *not_have; /* connected peers that lack it */
+	uint32_t n_not_have, cap_not_have;
 	struct want *prev, *next; /* comp list or peer's asked list */
 	struct want_list *list;
 	struct want *hash_next;

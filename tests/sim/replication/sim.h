@@ -1,0 +1,206 @@
+/* tests/sim/replication/sim.h: many nodes, one process, one seed.
+ *
+ * Virtual clock and event heap; each node is a real core with a host made of
+ * arrays.  What a host calls durable survives a crash, nothing else does.
+ * Links have delay; a lost, doubled or reordered message ends the session, as
+ * it does under Noise; partitions may be one-way; nodes crash at any persist
+ * and come back from what was durable. */
+#ifndef PSC_TESTS_SIM_H
+#define PSC_TESTS_SIM_H
+
+#include "replication/member.h"
+#include "replication/repl.h"
+#include "replication/repl_internal.h"
+#include "store/base/mem.h"
+
+#define SIM_NODES_MAX 72
+#define SIM_COMPS 4
+#define SIM_CHUNKS_MAX 512
+#define SIM_RECORDS_MAX 128
+#define SIM_FEEDS_MAX 1024
+#define SIM_CONNS_MAX 16384
+#define SIM_DIALS_MAX 256
+#define SIM_ACKS_MAX 2048
+
+/* Faults planted in a host, to see that the checks bite. */
+enum sim_bug {
+	BUG_NONE,
+	BUG_DROP_ACKED,  /* a site acknowledges ops and forgets them */
+	BUG_LIE_PERSIST, /* a hub says durable and is not */
+	BUG_LEAK,        /* a reader is handed another compartment's ops */
+	BUG_REFETCH,     /* the lab forgets that it has chunks */
+	BUG_WEAK_GATE,   /* a hub's host serves chunks nobody may have */
+};
+
+struct sim_opts {
+	uint64_t seed;
+	uint32_t sites, hubs, joiners;
+	uint32_t writes;
+	uint64_t active_ms; /* faults and writes */
+	uint32_t crashes, partitions;
+	uint32_t fault_per_mille_x10; /* messages that break a session */
+	enum sim_bug bug;
+	bool big_chunk;
+};
+
+struct sim_result {
+	char failed[160]; /* "" : all checks held */
+	uint64_t trace;   /* same seed, same number */
+	uint64_t events, messages, converged_ms;
+	uint32_t nodes, crashes, partitions, breaks, acked, chunks;
+	uint64_t chunk_deliveries, chunk_repeats;
+	uint64_t bytes_insync; /* see sim_run */
+};
+
+/* Runs one world to its end. */
+void sim_run(const struct sim_opts *o, struct sim_result *out);
+
+/* --- inside --- */
+enum sim_role { SIM_HUB, SIM_LAB, SIM_SITE, SIM_JOINER, SIM_OUTSIDER };
+
+struct sim_run_bytes { /* one stored run */
+	struct buf bytes;
+	struct slice *ops;
+	uint32_t n;
+	uint64_t first;
+	struct op_head head;
+};
+
+struct sim_feed {
+	struct op_feed f;
+	struct feed_id id;
+	struct sim_run_bytes *runs;
+	uint32_t n;
+	struct cry_hasher set; /* all op bytes in order */
+	uint64_t seq;
+	struct op_head head;
+};
+
+struct sim_disk {
+	struct buf records[SIM_RECORDS_MAX];
+	uint32_t n_records;
+	struct sim_feed *feeds;
+	uint32_t n_feeds;
+	bool chunk[SIM_CHUNKS_MAX];
+	uint8_t named[SIM_CHUNKS_MAX]; /* compartments, as bits */
+};
+
+struct sim_node {
+	uint32_t no;
+	enum sim_role role;
+	struct cry_identity id;
+	uint16_t comp, comp2; /* writes; reads too (0: none) */
+	struct repl *core;    /* NULL: down */
+	uint32_t gen;         /* counts starts: old events are void */
+	struct sim_disk disk;
+	uint64_t tick_at, persist_at;
+	uint64_t incarnation, seq, lamport;
+	struct cry_id prev;
+	bool writing, granting;
+	bool joined; /* joiner: has run join */
+	struct invite invite;
+	struct buf claim;
+};
+
+struct sim_conn {
+	uint32_t end[2];
+	uint32_t gen[2];
+	bool up[2];
+	uint32_t dial;
+	uint64_t last[2][SESS_CLASSES];
+	uint8_t hash[64];
+};
+
+struct sim_dial {
+	uint32_t from, to;
+	bool busy;
+};
+
+struct sim_chunk {
+	struct cry_id cid;
+	uint16_t comp;
+	struct buf bytes;
+};
+
+struct sim_ack {
+	uint16_t comp;
+	struct feed_id feed;
+	uint64_t seq;
+};
+
+enum sim_ev_kind {
+	SE_TICK,
+	SE_DIAL,
+	SE_UP,
+	SE_DOWN,
+	SE_MSG,
+	SE_PERSIST,
+	SE_FETCH,
+	SE_WRITE,
+	SE_LOCAL,
+	SE_CRASH,
+	SE_START,
+	SE_PARTITION,
+	SE_HEAL,
+	SE_CLAIM,
+	SE_GRANT,
+	SE_JOIN,
+	SE_BREAK,
+};
+
+struct sim_ev {
+	uint64_t at, order;
+	enum sim_ev_kind kind;
+	uint32_t node, gen, conn, side;
+	uint8_t type;
+	struct buf bytes;
+	struct repl_effect fx;
+	struct sim_run_bytes run;
+	struct op_feed feed;
+};
+
+struct sim {
+	struct sim_opts o;
+	struct sim_result *res;
+	uint64_t now, rng, order;
+	struct sim_ev **heap;
+	uint32_t n_heap, cap_heap;
+	struct sim_node nodes[SIM_NODES_MAX];
+	uint32_t n;
+	struct sim_conn *conns;
+	uint32_t n_conns;
+	struct sim_dial dials[SIM_DIALS_MAX];
+	uint32_t n_dials;
+	struct sim_chunk chunks[SIM_CHUNKS_MAX];
+	uint32_t n_chunks;
+	struct sim_ack acks[SIM_ACKS_MAX];
+	uint32_t n_acks;
+	uint64_t blocked[SIM_NODES_MAX][SIM_NODES_MAX]; /* until */
+	struct member *chain;                           /* as set up */
+	struct member_keys keys;
+	struct cry_key epoch;
+	bool calm; /* no more faults */
+};
+
+uint64_t sim_rand(struct sim *s, uint64_t below);
+void sim_fail(struct sim *s, const char *fmt, ...) PSC_PRINTF(2, 3);
+struct sim_ev *sim_push(
+    struct sim *s, uint64_t at, enum sim_ev_kind kind, uint32_t node);
+void sim_step(struct sim *s, struct sim_node *n, struct repl_event *ev);
+void sim_start(struct sim *s, struct sim_node *n);
+void sim_crash(struct sim *s, struct sim_node *n);
+/* disk */
+struct sim_feed *disk_feed(struct sim_disk *d, const struct op_feed *f);
+void disk_add_run(struct sim *s, struct sim_disk *d, const struct repl_ops *run,
+    uint16_t comp);
+void disk_add_record(struct sim_disk *d, struct slice rec);
+void disk_free(struct sim_disk *d);
+void disk_set_hash(struct sim_disk *d, uint16_t comp, struct cry_id *out);
+void want_missing(struct sim *s, struct sim_node *n);
+/* checks */
+const struct member *sim_chain(struct sim *s);
+bool sim_converged(struct sim *s);
+void sim_check(struct sim *s);
+void sim_check_core(struct sim *s, struct sim_node *n);
+
+#endif

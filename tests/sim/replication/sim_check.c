@@ -1,0 +1,180 @@
+/* tests/sim/replication/sim_check.c: what must hold after, and during, every
+ * run.  Included by the test. */
+#include "sim/replication/sim.h"
+
+/* The registrar's chain is the last word. */
+const struct member *
+sim_chain(struct sim *s)
+{
+	struct sim_node *l = lab(s);
+
+	return l->core == NULL ? NULL
+			       : repl_member(l->core, member_share(s->chain));
+}
+
+static bool
+entitled(struct sim *s, const struct sim_node *n, uint16_t comp)
+{
+	return member_may_receive(sim_chain(s), &n->id.pub.sign, comp);
+}
+
+/* Every chunk this node's policy wants and its ops name is on its disk. */
+static bool
+has_chunks(struct sim *s, const struct sim_node *n)
+{
+	for (uint32_t i = 0; i < s->n_chunks; i++) {
+		uint16_t comp = s->chunks[i].comp;
+
+		if (entitled(s, n, comp) && wants_content(n, comp) &&
+		    (n->disk.named[i] >> comp & 1) != 0 && !n->disk.chunk[i])
+			return false;
+	}
+	return true;
+}
+
+static bool
+same_sets(struct sim *s, uint16_t comp, uint32_t *who)
+{
+	struct cry_id want, got;
+
+	disk_set_hash(&lab(s)->disk, comp, &want);
+	for (uint32_t i = 0; i < s->n; i++) {
+		if (!entitled(s, &s->nodes[i], comp))
+			continue;
+		disk_set_hash(&s->nodes[i].disk, comp, &got);
+		if (memcmp(&want, &got, sizeof(want)) != 0) {
+			*who = i;
+			return false;
+		}
+	}
+	return true;
+}
+
+bool
+sim_converged(struct sim *s)
+{
+	uint32_t who;
+
+	for (uint32_t i = 0; i < s->n; i++) {
+		if (s->nodes[i].core == NULL || s->nodes[i].writing)
+			return false;
+		if (s->nodes[i].role == SIM_JOINER &&
+		    s->nodes[i].disk.n_records == 0)
+			return false;
+	}
+	for (uint16_t c = 1; c <= SIM_COMPS; c++) {
+		if (!same_sets(s, c, &who))
+			return false;
+	}
+	for (uint32_t i = 0; i < s->n; i++) {
+		if (!has_chunks(s, &s->nodes[i]))
+			return false;
+	}
+	return true;
+}
+
+static void
+check_acks(struct sim *s)
+{
+	for (uint32_t a = 0; a < s->n_acks; a++) {
+		const struct sim_ack *k = &s->acks[a];
+
+		for (uint32_t i = 0; i < s->n; i++) {
+			struct sim_disk *d = &s->nodes[i].disk;
+			bool found = false;
+
+			if (!entitled(s, &s->nodes[i], k->comp))
+				continue;
+			for (uint32_t f = 0; f < d->n_feeds && !found; f++)
+				found = memcmp(&d->feeds[f].id, &k->feed,
+					    sizeof(k->feed)) == 0 &&
+					d->feeds[f].seq >= k->seq;
+			if (!found) {
+				sim_fail(
+				    s, "acknowledged op lost at node %u", i);
+				return;
+			}
+		}
+	}
+}
+
+/* Nobody holds what it was not granted; the outsider holds nothing. */
+static void
+check_leaks(struct sim *s)
+{
+	for (uint32_t i = 0; i < s->n; i++) {
+		struct sim_node *n = &s->nodes[i];
+
+		for (uint32_t f = 0; f < n->disk.n_feeds; f++) {
+			uint16_t comp = n->disk.feeds[f].f.compartment;
+
+			if (!entitled(s, n, comp))
+				sim_fail(s, "node %u holds ops of %u", i, comp);
+		}
+		for (uint32_t c = 0; c < s->n_chunks; c++) {
+			if (n->disk.chunk[c] &&
+			    !entitled(s, n, s->chunks[c].comp))
+				sim_fail(s, "node %u holds a chunk of %u", i,
+				    s->chunks[c].comp);
+		}
+		if (n->role == SIM_OUTSIDER && n->disk.n_records > 0)
+			sim_fail(s, "the outsider holds the chain");
+	}
+}
+
+void
+sim_check(struct sim *s)
+{
+	uint32_t who = 0;
+
+	if (sim_chain(s) == NULL) {
+		sim_fail(s, "the registrar is down at the end");
+		return;
+	}
+	check_leaks(s);
+	check_acks(s);
+	for (uint16_t c = 1; c <= SIM_COMPS; c++) {
+		if (!same_sets(s, c, &who))
+			sim_fail(
+			    s, "node %u differs in compartment %u", who, c);
+	}
+	for (uint32_t i = 0; i < s->n; i++) {
+		const struct member *m;
+
+		if (!has_chunks(s, &s->nodes[i]))
+			sim_fail(s, "node %u lacks a wanted chunk", i);
+		if (s->nodes[i].role == SIM_OUTSIDER ||
+		    s->nodes[i].core == NULL)
+			continue;
+		m = repl_member(s->nodes[i].core, member_share(s->chain));
+		if (m == NULL || member_seq(m) != member_seq(sim_chain(s)))
+			sim_fail(s, "node %u has not the whole chain", i);
+	}
+	/* Finished chunks come once; < 5 % may come again. */
+	if (s->res->chunk_repeats * 20 > s->res->chunk_deliveries)
+		sim_fail(s, "%llu of %llu chunks came twice",
+		    (unsigned long long)s->res->chunk_repeats,
+		    (unsigned long long)s->res->chunk_deliveries);
+}
+
+/* Bounds of one core's queues, after every step (sampled). */
+void
+sim_check_core(struct sim *s, struct sim_node *n)
+{
+	if (s->res->events % 16 != 0)
+		return;
+	for (uint32_t i = 0; i < n->core->n_peers; i++) {
+		const struct peer *p = n->core->peers[i];
+
+		if (p->queued[SESS_CONTROL] >
+			REPL_QUEUE_CONTROL_MAX + MSG_CONTROL_BYTES_MAX ||
+		    p->queued[SESS_OPS] > REPL_QUEUE_OPS_MAX + MIB ||
+		    p->rx_used[SESS_CONTROL] > 128 * KIB ||
+		    p->rx_used[SESS_OPS] > 2 * MIB ||
+		    p->rx_used[SESS_BULK] > 9 * MIB ||
+		    p->asked_n > n->core->o.chunk_window ||
+		    p->pulls > REPL_PULLS_MAX)
+			sim_fail(
+			    s, "node %u: a queue is above its bound", n->no);
+	}
+}

@@ -1,0 +1,513 @@
+/* tests/sim/replication/sim_host.c: what a node's host does with effects, and
+ * the life of a node: start, write, crash.  Included by the test. */
+#include "sim/replication/sim.h"
+
+/* --- event heap --- */
+
+static bool
+earlier(const struct sim_ev *a, const struct sim_ev *b)
+{
+	return a->at != b->at ? a->at < b->at : a->order < b->order;
+}
+
+struct sim_ev *
+sim_push(struct sim *s, uint64_t at, enum sim_ev_kind kind, uint32_t node)
+{
+	struct sim_ev *e = must(mem_new(sizeof(*e)));
+	uint32_t i = s->n_heap;
+
+	e->at = at < s->now ? s->now : at;
+	e->order = s->order++;
+	e->kind = kind;
+	e->node = node;
+	e->gen = s->nodes[node].gen;
+	if (s->n_heap == s->cap_heap) {
+		s->cap_heap = s->cap_heap == 0 ? 256 : s->cap_heap * 2;
+		s->heap = must(
+		    mem_grow(s->heap, s->cap_heap, sizeof(struct sim_ev *)));
+	}
+	s->heap[s->n_heap++] = e;
+	while (i > 0 && earlier(s->heap[i], s->heap[(i - 1) / 2])) {
+		struct sim_ev *t = s->heap[i];
+
+		s->heap[i] = s->heap[(i - 1) / 2];
+		s->heap[(i - 1) / 2] = t;
+		i = (i - 1) / 2;
+	}
+	return e;
+}
+
+static struct sim_ev *
+heap_pop(struct sim *s)
+{
+	struct sim_ev *top = s->heap[0];
+	uint32_t i = 0, k;
+
+	s->heap[0] = s->heap[--s->n_heap];
+	while ((k = 2 * i + 1) < s->n_heap) {
+		struct sim_ev *t = s->heap[i];
+
+		if (k + 1 < s->n_heap && earlier(s->heap[k + 1], s->heap[k]))
+			k++;
+		if (!earlier(s->heap[k], t))
+			break;
+		s->heap[i] = s->heap[k];
+		s->heap[k] = t;
+		i = k;
+	}
+	return top;
+}
+
+/* --- network --- */
+
+/* Which end of the connection the node is. */
+static uint32_t
+side_of(const struct sim_conn *c, const struct sim_node *n)
+{
+	return c->end[0] == n->no ? 0 : 1;
+}
+
+static void
+conn_down_at(struct sim *s, uint32_t conn, uint32_t side, uint64_t at)
+{
+	struct sim_conn *c = &s->conns[conn];
+	struct sim_ev *e = sim_push(s, at, SE_DOWN, c->end[side]);
+
+	e->conn = conn;
+	e->side = side;
+	e->gen = c->gen[side];
+}
+
+/* The session is over; the two ends notice at different times. */
+static void
+conn_break(struct sim *s, uint32_t conn)
+{
+	for (uint32_t side = 0; side < 2; side++) {
+		if (s->conns[conn].up[side])
+			conn_down_at(
+			    s, conn, side, s->now + 1 + sim_rand(s, 300));
+	}
+	s->res->breaks++;
+}
+
+static uint64_t
+arrival(struct sim *s, struct sim_conn *c, uint32_t side, enum sess_class cls,
+    size_t bytes)
+{
+	uint32_t from = c->end[side], to = c->end[1 - side];
+	uint64_t delay = 5 + (from * 7 + to * 13) % 40 + sim_rand(s, 10);
+	uint64_t at = s->now + delay + bytes / 4000; /* 4 MB/s */
+
+	if (s->blocked[from][to] > s->now) /* held back, then sent again */
+		at = s->blocked[from][to] + delay + sim_rand(s, 200);
+	if (at < c->last[side][cls])
+		at = c->last[side][cls];
+	c->last[side][cls] = at;
+	return at;
+}
+
+static void
+fx_send(struct sim *s, struct sim_node *n, const struct repl_effect *fx)
+{
+	struct sim_conn *c = &s->conns[fx->conn - 1];
+	uint32_t side = side_of(c, n);
+	struct sim_ev *e;
+
+	if (!c->up[side])
+		return;
+	s->res->messages++;
+	if (s->nodes[c->end[1 - side]].role == SIM_OUTSIDER &&
+	    !msg_is_free(fx->type))
+		sim_fail(s, "node %u told an outsider something (0x%02x)",
+		    n->no, fx->type);
+	if (!s->calm && sim_rand(s, 10000) < s->o.fault_per_mille_x10) {
+		conn_break(s, fx->conn - 1); /* lost, doubled or reordered */
+		return;
+	}
+	e = sim_push(s, arrival(s, c, side, fx->cls, fx->bytes.n), SE_MSG,
+	    c->end[1 - side]);
+	e->conn = fx->conn - 1;
+	e->side = 1 - side;
+	e->gen = c->gen[1 - side];
+	e->type = fx->type;
+	e->bytes = BUF_MAX(LIM_MESSAGE_BYTES);
+	buf_put_slice(&e->bytes, fx->bytes);
+	REQUIRE(buf_err(&e->bytes) == ERR_OK);
+}
+
+static void
+fx_close(struct sim *s, struct sim_node *n, const struct repl_effect *fx)
+{
+	struct sim_conn *c = &s->conns[fx->conn - 1];
+
+	/* Every node here is honest, so nobody may be accused. */
+	if (fx->err != ERR_TIMEOUT)
+		sim_fail(
+		    s, "node %u closed an honest peer: %s", n->no, fx->why);
+	conn_down_at(s, fx->conn - 1, side_of(c, n), s->now);
+	conn_break(s, fx->conn - 1);
+}
+
+/* --- storage --- */
+
+static void
+fx_persist(struct sim *s, struct sim_node *n, const struct repl_effect *fx)
+{
+	struct sim_ev *e;
+	uint64_t at = s->now + 1 + sim_rand(s, 4);
+
+	if (at < n->persist_at)
+		at = n->persist_at; /* one journal, in order */
+	n->persist_at = at;
+	e = sim_push(s, at, SE_PERSIST, n->no);
+	e->fx = *fx;
+}
+
+static void
+fx_fetch(struct sim *s, struct sim_node *n, const struct repl_effect *fx)
+{
+	sim_push(s, s->now + sim_rand(s, 3), SE_FETCH, n->no)->fx = *fx;
+}
+
+static void
+effect(struct sim *s, struct sim_node *n, const struct repl_effect *fx)
+{
+	struct sim_ev *e;
+
+	switch (fx->kind) {
+	case RX_SEND: fx_send(s, n, fx); break;
+	case RX_CLOSE: fx_close(s, n, fx); break;
+	case RX_FETCH_OPS:
+	case RX_FETCH_CHUNK: fx_fetch(s, n, fx); break;
+	case RX_PERSIST_OPS:
+	case RX_PERSIST_CHUNK:
+	case RX_PERSIST_MEMBER: fx_persist(s, n, fx); break;
+	case RX_CLAIM:
+		e = sim_push(s, s->now + 1, SE_CLAIM, n->no);
+		e->bytes = BUF_MAX(CLAIM_BYTES_MAX);
+		buf_put_slice(&e->bytes, fx->bytes);
+		break;
+	}
+}
+
+void
+sim_step(struct sim *s, struct sim_node *n, struct repl_event *ev)
+{
+	struct repl_effects out;
+	uint64_t due;
+
+	ev->now_ms = s->now;
+	REQUIRE(repl_step(n->core, ev, &out) == ERR_OK);
+	for (uint32_t i = 0; i < out.n; i++)
+		effect(s, n, &out.fx[i]);
+	due = repl_deadline_ms(n->core);
+	if (due != UINT64_MAX && (due < n->tick_at || n->tick_at <= s->now)) {
+		n->tick_at = due <= s->now ? s->now + 1 : due;
+		sim_push(s, n->tick_at, SE_TICK, n->no);
+	}
+	sim_check_core(s, n);
+}
+
+/* --- wants: what the host's policy fetches --- */
+
+static bool
+wants_content(const struct sim_node *n, uint16_t comp)
+{
+	return n->role == SIM_HUB || n->role == SIM_LAB || n->comp == comp ||
+	       n->comp2 == comp;
+}
+
+void
+want_missing(struct sim *s, struct sim_node *n)
+{
+	for (uint32_t i = 0; i < s->n_chunks; i++) {
+		uint16_t comp = s->chunks[i].comp;
+		struct repl_event ev = { .kind = RE_WANT,
+			.share = *member_share(s->chain),
+			.compartment = comp,
+			.cid = s->chunks[i].cid,
+			.c_len = (uint32_t)s->chunks[i].bytes.n };
+
+		if (n->disk.chunk[i] || (n->disk.named[i] >> comp & 1) == 0 ||
+		    !wants_content(n, comp))
+			continue;
+		ev.urgent = i % 5 == 0;
+		sim_step(s, n, &ev);
+	}
+}
+
+/* --- start and crash --- */
+
+static void
+start_share(struct sim *s, struct sim_node *n)
+{
+	struct slice recs[SIM_RECORDS_MAX];
+	struct repl_event ev = { .kind = RE_SHARE,
+		.share = *member_share(s->chain),
+		.records = recs,
+		.n_records = n->disk.n_records };
+
+	for (uint32_t i = 0; i < n->disk.n_records; i++)
+		recs[i] = buf_slice(&n->disk.records[i]);
+	if (n->disk.n_records > 0)
+		sim_step(s, n, &ev);
+	for (uint32_t i = 0; i < n->disk.n_feeds; i++) {
+		struct repl_event fe = { .kind = RE_FEED };
+
+		if (n->disk.feeds[i].seq == 0)
+			continue;
+		fe.ops.feed = n->disk.feeds[i].f;
+		fe.ops.head = n->disk.feeds[i].head;
+		sim_step(s, n, &fe);
+	}
+	if (n->joined) {
+		struct repl_event je = { .kind = RE_JOIN,
+			.share = n->invite.share,
+			.registrar = n->invite.registrar,
+			.bytes = buf_slice(&n->claim) };
+
+		sim_step(s, n, &je);
+	}
+}
+
+void
+sim_start(struct sim *s, struct sim_node *n)
+{
+	struct repl_opts o = { .me = n->id.pub,
+		.seed = s->o.seed * 1000 + n->no * 10 + n->gen,
+		.chunk_window = 8,
+		.now_ms = s->now };
+
+	REQUIRE(n->core == NULL);
+	REQUIRE(repl_new(&o, &n->core) == ERR_OK);
+	n->incarnation = s->o.seed << 16 | n->no << 8 | n->gen;
+	n->seq = 0;
+	memset(&n->prev, 0, sizeof(n->prev));
+	n->writing = n->granting = false;
+	n->tick_at = n->persist_at = 0;
+	start_share(s, n);
+	want_missing(s, n);
+}
+
+void
+sim_crash(struct sim *s, struct sim_node *n)
+{
+	if (n->core == NULL)
+		return;
+	repl_free(n->core);
+	n->core = NULL;
+	n->gen++;
+	s->res->crashes++;
+	for (uint32_t i = 0; i < s->n_conns; i++) {
+		struct sim_conn *c = &s->conns[i];
+		uint32_t side;
+
+		if (!c->up[0] && !c->up[1])
+			continue;
+		if (c->end[0] != n->no && c->end[1] != n->no)
+			continue;
+		side = side_of(c, n);
+		c->up[side] = false;
+		if (c->up[1 - side])
+			conn_down_at(
+			    s, i, 1 - side, s->now + 5 + sim_rand(s, 500));
+		else
+			s->dials[c->dial].busy = false;
+		sim_push(s, s->now + 300 + sim_rand(s, 1000), SE_DIAL, 0)
+		    ->conn = c->dial;
+	}
+	sim_push(s, s->now + 300 + sim_rand(s, 8000), SE_START, n->no)->gen =
+	    n->gen;
+}
+
+/* --- writing --- */
+
+static void
+chunk_make(struct sim *s, uint16_t comp, size_t n, struct op_chunk *out)
+{
+	struct sim_chunk *c = &s->chunks[s->n_chunks++];
+	uint64_t *w;
+
+	n = (n + 7) / 8 * 8;
+	c->bytes = BUF_MAX(4 * MIB);
+	w = must((void *)buf_room(&c->bytes, n));
+	for (size_t i = 0; i < n / 8; i++)
+		w[i] = sim_rand(s, UINT64_MAX);
+	buf_grew(&c->bytes, n);
+	c->comp = comp;
+	cry_hash(buf_slice(&c->bytes), &c->cid);
+	out->cid = c->cid;
+	out->c_len = (uint32_t)n;
+}
+
+static void
+op_make(struct sim *s, struct sim_node *n, struct sim_ev *e, struct buf *op)
+{
+	struct op_header h = { .kind = OP_ASSET_PUT, .epoch = 1 };
+	struct buf packing = BUF_MAX(MIB);
+	struct op_chunk c[2];
+	uint32_t k = (uint32_t)sim_rand(s, 3);
+
+	op_feed_id(&e->feed, &h.feed);
+	h.seq = ++n->seq;
+	h.lamport = ++n->lamport;
+	h.prev = n->prev;
+	if (s->n_chunks + k >= SIM_CHUNKS_MAX)
+		k = 0;
+	for (uint32_t i = 0; i < k; i++) {
+		size_t len = 500 + sim_rand(s, 30000);
+
+		if (s->o.big_chunk && s->n_chunks == 3)
+			len = 2500000; /* three pieces */
+		chunk_make(s, n->comp, len, &c[i]);
+		n->disk.chunk[s->n_chunks - 1] = true;
+	}
+	REQUIRE(op_packing_encode(c, k, &packing) == ERR_OK);
+	REQUIRE(op_build(&h, &s->epoch, SLICE_LIT("simulated"),
+		    buf_slice(&packing), op, &n->prev) == ERR_OK);
+	e->run.head.feed = h.feed;
+	e->run.head.seq = h.seq;
+	e->run.head.id = n->prev;
+	e->run.head.lamport = h.lamport;
+	buf_fini(&packing);
+}
+
+/* A batch of ops: chunks first, then the signed run, then, durable, RE_LOCAL.
+ */
+static void
+node_write(struct sim *s, struct sim_node *n)
+{
+	struct sim_ev *e;
+	struct buf ops[8];
+	size_t at = 0;
+	uint64_t lam = repl_lamport(n->core, member_share(s->chain), n->comp);
+
+	if (lam > n->lamport)
+		n->lamport = lam;
+	n->writing = true;
+	e = sim_push(s, s->now + 2 + sim_rand(s, 5), SE_LOCAL, n->no);
+	e->feed = (struct op_feed){ .share = *member_share(s->chain),
+		.compartment = n->comp,
+		.device = n->id.pub.sign,
+		.incarnation = n->incarnation };
+	e->run.n = 1 + (uint32_t)sim_rand(s, 8);
+	e->run.bytes = BUF_MAX(4 * MIB);
+	e->run.ops = must(mem_array(e->run.n, sizeof(struct slice)));
+	for (uint32_t i = 0; i < e->run.n; i++) {
+		ops[i] = BUF_MAX(MIB);
+		op_make(s, n, e, &ops[i]);
+		buf_put_slice(&e->run.bytes, buf_slice(&ops[i]));
+	}
+	for (uint32_t i = 0; i < e->run.n; i++) {
+		e->run.ops[i] = slice_of(e->run.bytes.p + at, ops[i].n);
+		at += ops[i].n;
+		buf_fini(&ops[i]);
+	}
+	op_head_sign(&e->run.head, &n->id.sign_sk);
+}
+
+static void
+on_write(struct sim *s)
+{
+	struct sim_node *n;
+	const struct member *m;
+
+	for (uint32_t tries = 0; tries < 50; tries++) {
+		n = &s->nodes[sim_rand(s, s->n)];
+		if (n->core == NULL || n->writing || n->role == SIM_HUB ||
+		    n->role == SIM_OUTSIDER)
+			continue;
+		m = repl_member(n->core, member_share(s->chain));
+		if (m == NULL || !member_may_write(m, &n->id.pub.sign, n->comp))
+			continue;
+		node_write(s, n);
+		return;
+	}
+}
+
+static void
+on_local(struct sim *s, struct sim_node *n, struct sim_ev *e)
+{
+	struct repl_event ev = { .kind = RE_LOCAL };
+
+	ev.ops = (struct repl_ops){ .feed = e->feed,
+		.ops = e->run.ops,
+		.n_ops = e->run.n,
+		.head = e->run.head };
+	if (s->n_acks < SIM_ACKS_MAX)
+		s->acks[s->n_acks++] = (struct sim_ack){ .comp = n->comp,
+			.feed = e->run.head.feed,
+			.seq = e->run.head.seq };
+	if (s->o.bug == BUG_DROP_ACKED && s->n_acks % 7 == 3) {
+		n->seq = 0; /* carries on in a new feed, nobody knows why */
+		n->incarnation += (uint64_t)1 << 40;
+		memset(&n->prev, 0, sizeof(n->prev));
+		n->writing = false;
+		return;
+	}
+	disk_add_run(s, &n->disk, &ev.ops, n->comp);
+	n->writing = false;
+	sim_step(s, n, &ev);
+}
+
+/* --- granting --- */
+
+static void
+on_claim(struct sim *s, struct sim_node *n, struct sim_ev *e)
+{
+	const struct member *m = repl_member(n->core, member_share(s->chain));
+	struct cry_device_pub dev;
+	char name[LIM_NAME_BYTES + 1];
+	struct sim_ev *g;
+
+	if (n->granting) { /* one at a time */
+		g = sim_push(s, s->now + 10, SE_CLAIM, n->no);
+		g->bytes = e->bytes;
+		e->bytes = BUF_EMPTY;
+		return;
+	}
+	for (uint32_t i = 0; i < s->n; i++) {
+		struct sim_node *j = &s->nodes[i];
+		struct member_grant gr = { .role = ROLE_WRITER };
+
+		if (j->role != SIM_JOINER ||
+		    claim_open(buf_slice(&e->bytes), &j->invite, &dev, name) !=
+			ERR_OK)
+			continue;
+		if (member_is_member(m, &dev.sign))
+			return; /* a second copy of the claim */
+		gr.device = dev;
+		gr.compartment = j->comp;
+		g = sim_push(s, s->now + 3, SE_GRANT, n->no);
+		g->bytes = BUF_MAX(MIB);
+		REQUIRE(member_build_grant(m, &n->id, &s->keys, &gr, name,
+			    &g->bytes) == ERR_OK);
+		n->granting = true;
+		return;
+	}
+}
+
+static void
+on_grant(struct sim *s, struct sim_node *n, struct sim_ev *e)
+{
+	struct repl_event ev = { .kind = RE_MEMBER,
+		.share = *member_share(s->chain),
+		.bytes = buf_slice(&e->bytes) };
+
+	disk_add_record(&n->disk, ev.bytes);
+	n->granting = false;
+	sim_step(s, n, &ev);
+}
+
+static void
+on_join(struct sim *s, struct sim_node *n)
+{
+	struct repl_event ev = { .kind = RE_JOIN,
+		.share = n->invite.share,
+		.registrar = n->invite.registrar,
+		.bytes = buf_slice(&n->claim) };
+
+	n->joined = true; /* durable before the core hears of it */
+	if (n->core != NULL)
+		sim_step(s, n, &ev);
+}

@@ -1,0 +1,372 @@
+/* tests/sim/replication/sim_world.c: nodes, their disks, the share they have
+ * in common.  Included by the test, which is one program. */
+#include "sim/replication/sim.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+uint64_t
+sim_rand(struct sim *s, uint64_t below)
+{
+	uint64_t x = s->rng;
+
+	x ^= x >> 12;
+	x ^= x << 25;
+	x ^= x >> 27;
+	s->rng = x;
+	return (x * 0x2545F4914F6CDD1Du >> 16) % below;
+}
+
+void
+sim_fail(struct sim *s, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (s->res->failed[0] != '\0')
+		return; /* the first one tells most */
+	va_start(ap, fmt);
+	vsnprintf(s->res->failed, sizeof(s->res->failed), fmt, ap);
+	va_end(ap);
+}
+
+static void *
+must(void *p)
+{
+	REQUIRE(p != NULL);
+	return p;
+}
+
+/* --- disk --- */
+
+struct sim_feed *
+disk_feed(struct sim_disk *d, const struct op_feed *f)
+{
+	struct feed_id id;
+	struct sim_feed *n;
+
+	op_feed_id(f, &id);
+	for (uint32_t i = 0; i < d->n_feeds; i++) {
+		if (memcmp(&d->feeds[i].id, &id, sizeof(id)) == 0)
+			return &d->feeds[i];
+	}
+	REQUIRE(d->n_feeds < SIM_FEEDS_MAX);
+	d->feeds = must(mem_grow(d->feeds, d->n_feeds + 1u, sizeof(*n)));
+	n = &d->feeds[d->n_feeds++];
+	memset(n, 0, sizeof(*n));
+	n->f = *f;
+	n->id = id;
+	cry_hasher_init(&n->set);
+	return n;
+}
+
+static struct sim_run_bytes
+run_dup(const struct repl_ops *run)
+{
+	struct sim_run_bytes b = { .n = run->n_ops,
+		.first = run->head.seq - run->n_ops + 1,
+		.head = run->head,
+		.bytes = BUF_MAX(2 * MIB) };
+	size_t at = 0;
+
+	b.ops = must(mem_array(run->n_ops, sizeof(*b.ops)));
+	for (uint32_t i = 0; i < run->n_ops; i++)
+		buf_put_slice(&b.bytes, run->ops[i]);
+	REQUIRE(buf_err(&b.bytes) == ERR_OK);
+	for (uint32_t i = 0; i < run->n_ops; i++) {
+		b.ops[i] = slice_of(b.bytes.p + at, run->ops[i].n);
+		at += run->ops[i].n;
+	}
+	return b;
+}
+
+static void
+names(struct sim *s, struct sim_disk *d, struct slice op, uint16_t comp)
+{
+	struct op_view v;
+	uint32_t n = 0;
+
+	REQUIRE(op_decode(op, &v) == ERR_OK);
+	if (v.packing.n > 0)
+		REQUIRE(op_packing_check(v.packing, &n) == ERR_OK);
+	for (uint32_t i = 0; i < n; i++) {
+		struct op_chunk c = op_packing_at(v.packing, i);
+
+		for (uint32_t k = 0; k < s->n_chunks; k++) {
+			if (memcmp(&s->chunks[k].cid, &c.cid, 32) == 0)
+				d->named[k] |= (uint8_t)(1u << comp);
+		}
+	}
+}
+
+void
+disk_add_run(struct sim *s, struct sim_disk *d, const struct repl_ops *run,
+    uint16_t comp)
+{
+	struct sim_feed *f = disk_feed(d, &run->feed);
+	uint64_t first = run->head.seq - run->n_ops + 1;
+
+	if (first != f->seq + 1) {
+		sim_fail(s, "core let a gap through to disk");
+		return;
+	}
+	f->runs = must(mem_grow(f->runs, f->n + 1u, sizeof(*f->runs)));
+	f->runs[f->n++] = run_dup(run);
+	f->seq = run->head.seq;
+	f->head = run->head;
+	for (uint32_t i = 0; i < run->n_ops; i++) {
+		cry_hasher_add(&f->set, run->ops[i]);
+		names(s, d, run->ops[i], comp);
+	}
+}
+
+void
+disk_add_record(struct sim_disk *d, struct slice rec)
+{
+	struct buf *b = &d->records[d->n_records++];
+
+	REQUIRE(d->n_records <= SIM_RECORDS_MAX);
+	*b = BUF_MAX(MIB);
+	buf_put_slice(b, rec);
+	REQUIRE(buf_err(b) == ERR_OK);
+}
+
+void
+disk_free(struct sim_disk *d)
+{
+	for (uint32_t i = 0; i < d->n_records; i++)
+		buf_fini(&d->records[i]);
+	for (uint32_t i = 0; i < d->n_feeds; i++) {
+		struct sim_feed *f = &d->feeds[i];
+
+		for (uint32_t k = 0; k < f->n; k++) {
+			buf_fini(&f->runs[k].bytes);
+			mem_free(f->runs[k].ops);
+		}
+		mem_free(f->runs);
+	}
+	mem_free(d->feeds);
+}
+
+/* Hash of all op bytes of a compartment, independent of arrival order. */
+void
+disk_set_hash(struct sim_disk *d, uint16_t comp, struct cry_id *out)
+{
+	struct cry_id sum = { 0 };
+
+	for (uint32_t i = 0; i < d->n_feeds; i++) {
+		struct cry_hasher h = d->feeds[i].set;
+		struct cry_id one, part;
+		struct slice parts[2];
+
+		if (d->feeds[i].f.compartment != comp || d->feeds[i].seq == 0)
+			continue;
+		cry_hasher_end(&h, &one);
+		parts[0] = slice_of(d->feeds[i].id.b, 16);
+		parts[1] = slice_of(one.b, sizeof(one.b));
+		cry_hash_parts(NULL, "sim", parts, 2, part.b, sizeof(part.b));
+		for (size_t b = 0; b < sizeof(sum.b); b++)
+			sum.b[b] ^= part.b[b];
+	}
+	*out = sum;
+}
+
+/* --- setting up --- */
+
+static void
+identity(struct sim *s, struct sim_node *n)
+{
+	uint8_t seed[32];
+	struct cry_identity *id = &n->id;
+
+	for (size_t i = 0; i < sizeof(seed); i++)
+		seed[i] = (uint8_t)sim_rand(s, 256);
+	cry_sign_keypair_seed(seed, &id->pub.site, &id->site_sk);
+	seed[0] ^= 1;
+	cry_sign_keypair_seed(seed, &id->pub.sign, &id->sign_sk);
+	seed[0] ^= 2;
+	cry_box_keypair_seed(seed, &id->pub.box, &id->box_sk);
+	seed[0] ^= 4;
+	cry_box_keypair_seed(
+	    seed, &id->recovery, &(struct cry_box_sk){ { 0 } });
+	cry_cert_issue(&id->site_sk, &id->pub, 1, &id->cert);
+}
+
+static struct sim_node *
+lab(struct sim *s)
+{
+	return &s->nodes[s->o.hubs];
+}
+
+static void
+chain_add(struct sim *s, struct buf *rec)
+{
+	REQUIRE(member_apply(s->chain, buf_slice(rec)) == ERR_OK);
+	buf_reset(rec);
+}
+
+static void
+chain_grant(struct sim *s, struct sim_node *n, enum role role, uint16_t comp,
+    struct buf *rec)
+{
+	struct member_grant g = { n->id.pub, role, comp };
+
+	REQUIRE(member_build_grant(s->chain, &lab(s)->id, &s->keys, &g, "site",
+		    rec) == ERR_OK);
+	chain_add(s, rec);
+}
+
+/* Genesis, compartments, and grants for all but joiners and outsiders. */
+static void
+chain_make(struct sim *s)
+{
+	struct buf rec = BUF_MAX(MIB);
+	struct cry_identity *reg = &lab(s)->id;
+
+	REQUIRE(
+	    member_build_genesis(reg, "trial", "lab", false, &rec) == ERR_OK);
+	REQUIRE(member_new(buf_slice(&rec), &s->chain) == ERR_OK);
+	buf_reset(&rec);
+	REQUIRE(member_open_keys(s->chain, &reg->pub, &reg->box_sk, &s->keys) ==
+		ERR_OK);
+	for (uint16_t c = 1; c <= SIM_COMPS; c++) {
+		REQUIRE(member_build_compartment(
+			    s->chain, reg, &s->keys, "c", &rec) == ERR_OK);
+		chain_add(s, &rec);
+		chain_grant(s, lab(s), ROLE_RUNNER, c, &rec);
+	}
+	for (uint32_t i = 0; i < s->n; i++) {
+		struct sim_node *n = &s->nodes[i];
+
+		if (n->role == SIM_HUB)
+			chain_grant(s, n, ROLE_HUB, COMPARTMENT_ALL, &rec);
+		if (n->role != SIM_SITE)
+			continue;
+		chain_grant(s, n, ROLE_WRITER, n->comp, &rec);
+		if (n->comp2 != 0)
+			chain_grant(s, n, ROLE_READER, n->comp2, &rec);
+	}
+	buf_fini(&rec);
+}
+
+/* Members start with the chain as it was some time after their grant. */
+static void
+chain_hand_out(struct sim *s, struct sim_node *n)
+{
+	uint64_t own = 0, all = member_seq(s->chain), to;
+	struct member *m;
+
+	if (n->role == SIM_JOINER || n->role == SIM_OUTSIDER)
+		return;
+	REQUIRE(member_new(member_record(s->chain, 0), &m) == ERR_OK);
+	while (!member_is_member(m, &n->id.pub.sign))
+		REQUIRE(
+		    member_apply(m, member_record(s->chain, ++own)) == ERR_OK);
+	member_free(m);
+	to = own + sim_rand(s, all - own + 1);
+	if (n->role != SIM_SITE)
+		to = all;
+	for (uint64_t i = 0; i <= to; i++)
+		disk_add_record(&n->disk, member_record(s->chain, i));
+}
+
+static void
+joiner_make(struct sim *s, struct sim_node *n)
+{
+	struct invite *v = &n->invite;
+
+	v->share = *member_share(s->chain);
+	v->registrar = lab(s)->id.pub.sign;
+	v->expires_s = 2000000000;
+	for (size_t i = 0; i < sizeof(v->secret); i++)
+		v->secret[i] = (uint8_t)sim_rand(s, 256);
+	n->claim = BUF_MAX(KIB);
+	REQUIRE(claim_build(v, &n->id, "late site", &n->claim) == ERR_OK);
+}
+
+static void
+dial_add(struct sim *s, uint32_t from, uint32_t to)
+{
+	REQUIRE(s->n_dials < SIM_DIALS_MAX);
+	s->dials[s->n_dials] = (struct sim_dial){ .from = from, .to = to };
+	sim_push(s, sim_rand(s, 3000), SE_DIAL, 0)->conn = s->n_dials++;
+}
+
+static void
+world_nodes(struct sim *s)
+{
+	const struct sim_opts *o = &s->o;
+
+	s->n = o->hubs + 1 + o->sites + o->joiners + 1;
+	REQUIRE(s->n <= SIM_NODES_MAX);
+	for (uint32_t i = 0; i < s->n; i++) {
+		struct sim_node *n = &s->nodes[i];
+
+		n->no = i;
+		n->role = SIM_SITE;
+		if (i < o->hubs)
+			n->role = SIM_HUB;
+		else if (i == o->hubs)
+			n->role = SIM_LAB;
+		else if (i == s->n - 1)
+			n->role = SIM_OUTSIDER;
+		else if (i > o->hubs + o->sites)
+			n->role = SIM_JOINER;
+		n->comp = (uint16_t)(1 + sim_rand(s, SIM_COMPS));
+		if (n->role == SIM_SITE && sim_rand(s, 4) == 0)
+			n->comp2 = (uint16_t)(1 + n->comp % SIM_COMPS);
+		identity(s, n);
+	}
+}
+
+static void
+world_dials(struct sim *s)
+{
+	uint32_t h = s->o.hubs;
+
+	for (uint32_t i = 0; i < h; i++) {
+		for (uint32_t k = 0; k < i; k++)
+			dial_add(s, i, k);
+	}
+	for (uint32_t i = h; i < s->n; i++) {
+		uint32_t first = (uint32_t)sim_rand(s, h);
+
+		dial_add(s, i, first);
+		if (h > 1)
+			dial_add(s, i, (first + 1) % h);
+	}
+}
+
+static void
+world_make(struct sim *s)
+{
+	world_nodes(s);
+	chain_make(s);
+	for (uint32_t i = 0; i < s->n; i++) {
+		chain_hand_out(s, &s->nodes[i]);
+		if (s->nodes[i].role >= SIM_JOINER)
+			joiner_make(s, &s->nodes[i]);
+	}
+	world_dials(s);
+}
+
+static void
+world_free(struct sim *s)
+{
+	for (uint32_t i = 0; i < s->n; i++) {
+		repl_free(s->nodes[i].core);
+		disk_free(&s->nodes[i].disk);
+		buf_fini(&s->nodes[i].claim);
+	}
+	for (uint32_t i = 0; i < s->n_chunks; i++)
+		buf_fini(&s->chunks[i].bytes);
+	for (uint32_t i = 0; i < s->n_heap; i++) {
+		buf_fini(&s->heap[i]->bytes);
+		buf_fini(&s->heap[i]->run.bytes);
+		mem_free(s->heap[i]->run.ops);
+		mem_free(s->heap[i]);
+	}
+	mem_free(s->heap);
+	mem_free(s->conns);
+	member_free(s->chain);
+	mem_free(s);
+}
