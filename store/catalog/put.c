@@ -181,16 +181,27 @@ value_valid(const struct mp_node *v)
 	return true;
 }
 
+/* An upper bound of a scalar's encoding, without memory: being short of it
+ * must never look like a malformed op. */
+static size_t
+scalar_bytes(const struct mp_node *v)
+{
+	struct mp_doc d = { 0 };
+
+	return mp_type(v) == MP_STR ? 3 + mp_str(&d, v, SIZE_MAX).n : 9;
+}
+
 static bool
 value_fits(const struct mp_node *v)
 {
-	struct buf b = BUF_MAX(PUT_VALUE_BYTES);
-	bool fits;
+	size_t n = 3; /* the header of an array */
+	uint32_t i;
 
-	mp_w_node(&b, v);
-	fits = buf_err(&b) == ERR_OK;
-	buf_fini(&b);
-	return fits;
+	if (mp_type(v) != MP_ARRAY)
+		return scalar_bytes(v) <= PUT_VALUE_BYTES;
+	for (i = 0; i < mp_len(v) && n <= PUT_VALUE_BYTES; i++)
+		n += scalar_bytes(mp_at(v, i));
+	return n <= PUT_VALUE_BYTES;
 }
 
 static bool
@@ -317,7 +328,9 @@ view_provenance(struct mp_doc *doc, struct put_view *v)
 
 	v->provenance = mp_get(doc->root, "prov");
 	mp_w_node(&b, v->provenance);
-	if (mp_type(v->provenance) != MP_MAP || buf_err(&b) != ERR_OK)
+	if (buf_err(&b) == ERR_NOMEM)
+		doc->err = ERR_NOMEM;
+	else if (mp_type(v->provenance) != MP_MAP || buf_err(&b) != ERR_OK)
 		view_fail(doc);
 	buf_fini(&b);
 }
@@ -336,8 +349,7 @@ view_content(struct mp_doc *doc, struct put_view *v)
 	if (v->manifest.n > 0 && doc->err == ERR_OK) {
 		enum err e = blob_manifest_decode(v->manifest, &m);
 
-		if (e != ERR_OK)
-			doc->err = e;
+		doc->err = e;
 		blob_manifest_fini(&m);
 	}
 }

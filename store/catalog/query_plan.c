@@ -5,7 +5,7 @@
  * none.  Costs are counted in the index, up to a bound. */
 #include "store/catalog/query_internal.h"
 
-#define COST_MAX 2000u /* entries counted at most: beyond, all are "many" */
+#define COST_MAX 10000u /* entries counted at most: beyond, all are "many" */
 
 /* --- ranges --- */
 
