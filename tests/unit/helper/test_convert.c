@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -197,6 +198,115 @@ test_every_codec_gives_the_same_volume(void **state)
 		check_set(sets[i], "compressed/ref/truth.nii.gz");
 }
 
+/* --- the same after de-identification (domain.md 2) --- */
+
+static void
+new_uid(const char *old, char *out, size_t cap)
+{
+	uint64_t h = 0xcbf29ce484222325u; /* FNV-1a: any stable map will do */
+
+	for (; *old != '\0'; old++)
+		h = (h ^ (uint8_t)*old) * 0x100000001b3u;
+	(void)snprintf(out, cap, "2.25.%llu", (unsigned long long)h);
+}
+
+static void
+answer(struct imaging *im, const struct img_identity *id, const char *profile)
+{
+	const char **map = mem_array(id->n_uids, sizeof(*map));
+	char(*text)[IMG_UID_MAX + 1] = mem_array(id->n_uids, sizeof(*text));
+	struct img_context ctx = { .profile = profile,
+		.subject = "003-0142",
+		.shift_days = strcmp(profile, "basic") == 0 ? 0 : -100,
+		.n_uids = id->n_uids };
+	uint32_t i;
+
+	for (i = 0; i < id->n_uids; i++) {
+		new_uid(id->uids[i], text[i], sizeof(text[i]));
+		map[i] = text[i];
+	}
+	ctx.new_uids = map;
+	assert_int_equal(imaging_answer_identity(im, &ctx), ERR_OK);
+	mem_free(map);
+	mem_free(text);
+}
+
+static void
+replace(struct series *s, uint32_t i, struct slice by)
+{
+	mem_free(s->bytes[i]);
+	s->bytes[i] = mem_new(by.n);
+	assert_non_null(s->bytes[i]);
+	memcpy(s->bytes[i], by.p, by.n);
+	s->files[i] = slice_of(s->bytes[i], by.n);
+}
+
+static void
+deidentify(struct series *s, const char *profile)
+{
+	struct imaging_opts o = { .program = HELPER, .mode = IMAGING_IMPORT };
+	struct imaging *im;
+	struct errmsg em;
+	struct img_msg m;
+	uint32_t i;
+	int fd;
+
+	assert_int_equal(imaging_spawn(&o, &im, &em), ERR_OK);
+	for (i = 0; i < s->n; i++) {
+		fd = memfd_create("test", MFD_CLOEXEC);
+		assert_int_equal(write(fd, s->files[i].p, s->files[i].n),
+		    (ssize_t)s->files[i].n);
+		assert_int_equal(
+		    imaging_send_file(im, fd, s->files[i].n), ERR_OK);
+		(void)close(fd);
+		assert_int_equal(imaging_next(im, WAIT_MS, &m), ERR_OK);
+		assert_int_equal(m.kind, IMG_IDENTITY);
+		answer(im, &m.identity, profile);
+		assert_int_equal(imaging_next(im, WAIT_MS, &m), ERR_OK);
+		assert_int_equal(m.kind, IMG_OBJECT);
+		assert_true(m.object.deid.n > 0);
+		replace(s, i, m.object.deid);
+		assert_int_equal(
+		    imaging_answer_stored(im, IMG_STATUS_OK), ERR_OK);
+		assert_int_equal(imaging_next(im, WAIT_MS, &m), ERR_OK);
+		assert_int_equal(m.kind, IMG_DONE);
+	}
+	imaging_close(im);
+}
+
+static void
+check_deid(const char *set, const char *ref, const char *profile)
+{
+	struct img_result r;
+	struct series s;
+
+	series_load(&s, set);
+	deidentify(&s, profile);
+	series_convert(&s, &r);
+	if (!r.ok)
+		fail_msg("%s, %s: %s", set, profile, r.reason);
+	check_json(r.files[1].bytes, s.n);
+	same_world(&r, ref);
+	series_fini(&s);
+}
+
+static void
+test_deidentified_series_give_the_same_volume(void **state)
+{
+	static const char *const profiles[] = { "basic", "trial-imaging" };
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		check_deid("mr_ge_t1_deidentified",
+		    "mr_ge_t1_deidentified/ref/ref_10.nii.gz", profiles[i]);
+		check_deid("ct_philips_head_tilt",
+		    "ct_philips_head_tilt/ref/ref_201.nii.gz", profiles[i]);
+		check_deid("compressed/j2k", "compressed/ref/truth.nii.gz",
+		    profiles[i]);
+	}
+}
+
 static void
 test_input_order_does_not_matter(void **state)
 {
@@ -368,6 +478,7 @@ main(void)
 		cmocka_unit_test(test_7t_t1_implicit_vr),
 		cmocka_unit_test(test_ct_with_gantry_tilt),
 		cmocka_unit_test(test_every_codec_gives_the_same_volume),
+		cmocka_unit_test(test_deidentified_series_give_the_same_volume),
 		cmocka_unit_test(test_input_order_does_not_matter),
 		cmocka_unit_test(test_missing_slice_is_refused),
 		cmocka_unit_test(test_duplicate_position_is_refused),
