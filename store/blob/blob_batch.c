@@ -345,6 +345,7 @@ blob_batch_add(struct blob_batch *b, struct slice file,
 	struct buf entries =
 	    BUF_MAX((size_t)LIM_MANIFEST_ENTRIES * BLOB_ENTRY_BYTES);
 	struct cutter c = { .b = b, .file = file, .entries = &entries };
+	size_t start = manifest_out->n;
 	enum err e;
 
 	if (file.n > LIM_OBJECT_BYTES || n_plan > LIM_MANIFEST_ENTRIES)
@@ -357,6 +358,8 @@ blob_batch_add(struct blob_batch *b, struct slice file,
 		    manifest_out, c.n, file.n, buf_slice(&entries));
 		e = buf_err(manifest_out);
 	}
+	if (e != ERR_OK)
+		manifest_out->n = start;
 	buf_wipe(&entries);
 	return e;
 }

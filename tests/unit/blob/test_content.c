@@ -542,6 +542,163 @@ test_manifest_limits_and_lies(void **state)
 	free(many);
 }
 
+/* Each field of an entry and of the header, wrong by a little. */
+static void
+test_manifest_with_one_wrong_field_is_refused(void **state)
+{
+	static const struct {
+		size_t at;
+		uint8_t set;
+		enum err want;
+	} lies[] = {
+		{ 0, 2, ERR_UNSUPPORTED }, /* version */
+		{ 1, 1, ERR_UNSUPPORTED }, /* depth */
+		{ 2, 1, ERR_MALFORMED },   /* zero */
+		{ 4, 2, ERR_SHORT },       /* count */
+		{ 5, 0x20, ERR_SHORT },    /* 8,193 .. */
+		{ 5, 0x21, ERR_LIMIT },
+		{ 16 + 99, 1, ERR_MALFORMED },    /* z_len */
+		{ 16 + 103, 1, ERR_LIMIT },       /* raw_len */
+		{ 16 + 104, 1, ERR_MALFORMED },   /* c_len */
+		{ 16 + 108, 5, ERR_UNSUPPORTED }, /* codec */
+		{ 16 + 108, 4, ERR_MALFORMED },   /* needs a row */
+		{ 16 + 108, 0, ERR_MALFORMED },   /* but z is short */
+		{ 16 + 109, 1, ERR_MALFORMED },   /* zero */
+		{ 16 + 110, 1, ERR_MALFORMED },   /* row without codec 4 */
+	};
+	struct world *w = *state;
+	static uint8_t data[20000];
+	struct blob_entry e = one_entry(w, data, sizeof(data));
+	struct blob_manifest m = { &e, 1, e.raw_len }, back;
+	struct buf b = BUF_MAX(MIB);
+	size_t i;
+
+	assert_int_equal(blob_manifest_encode(&m, &b), ERR_OK);
+	for (i = 0; i < sizeof(lies) / sizeof(*lies); i++) {
+		uint8_t was = b.p[lies[i].at];
+
+		if (lies[i].at == 5 && lies[i].set == 0x20)
+			b.p[4] = 0; /* 8,192: within the limit */
+		b.p[lies[i].at] = lies[i].set;
+		if (blob_manifest_decode(buf_slice(&b), &back) != lies[i].want)
+			fail_msg("lie %zu", i);
+		b.p[lies[i].at] = was;
+		b.p[4] = 1;
+	}
+	m.raw_len++;
+	buf_reset(&b);
+	assert_int_equal(blob_manifest_encode(&m, &b), ERR_MALFORMED);
+	m.raw_len--;
+	e.codec = 9;
+	buf_reset(&b);
+	assert_int_equal(blob_manifest_encode(&m, &b), ERR_UNSUPPORTED);
+	buf_fini(&b);
+}
+
+static void
+test_many_pieces_in_one_batch_and_one_too_many(void **state)
+{
+	struct world *w = *state;
+	uint32_t n = LIM_MANIFEST_ENTRIES, i;
+	struct blob_piece *plan = calloc(n + 1, sizeof(*plan));
+	struct blob_batch *b = blob_batch_new(w->s);
+	size_t size = (size_t)n + 1;
+	uint8_t *data = malloc(3 * size);
+	struct buf man = BUF_MAX(2 * MIB);
+
+	prng_fill(&w->p, data, 3 * size);
+	for (i = 0; i <= n; i++)
+		plan[i] = (struct blob_piece){ 3u * i, 3, 0, 0 };
+	assert_int_equal(
+	    blob_batch_add(b, slice_of(data, 3 * size), plan, n + 1, &man),
+	    ERR_LIMIT);
+	assert_int_equal(man.n, 0);
+	assert_int_equal(
+	    blob_batch_add(b, slice_of(data, 3 * (size - 1)), plan, n, &man),
+	    ERR_OK);
+	assert_int_equal(store_write(w->s, put_job, b), ERR_OK);
+	expect_join(w, buf_slice(&man), slice_of(data, 3 * (size - 1)));
+	blob_batch_free(b);
+	buf_fini(&man);
+	free(plan);
+	free(data);
+}
+
+static void
+test_too_many_parts_after_cutting_are_refused(void **state)
+{
+	struct world *w = *state;
+	uint32_t n = LIM_MANIFEST_ENTRIES, i;
+	struct blob_piece *plan = calloc(n, sizeof(*plan));
+	struct blob_batch *b = blob_batch_new(w->s);
+	size_t big = LIM_PIECE_BYTES + 1, size = n - 1 + big;
+	uint8_t *data = calloc(1, size);
+	struct buf man = BUF_MAX(2 * MIB);
+
+	for (i = 0; i + 1 < n; i++)
+		plan[i] = (struct blob_piece){ i, 1, 0, 0 };
+	plan[n - 1] = (struct blob_piece){ n - 1, big, 0, 0 };
+	assert_int_equal(
+	    blob_batch_add(b, slice_of(data, size), plan, n, &man), ERR_LIMIT);
+	assert_int_equal(man.n, 0);
+	blob_batch_free(b);
+	buf_fini(&man);
+	free(plan);
+	free(data);
+}
+
+static void
+test_received_chunk_sizes_are_bounded(void **state)
+{
+	struct world *w = *state;
+	uint8_t *data = calloc(1, BLOB_C_MAX + 1);
+	struct received r = { .c = slice_of(data, CRY_TAG_BYTES) };
+
+	cry_hash(r.c, &r.cid);
+	assert_int_equal(store_write(w->s, receive_job, &r), ERR_LIMIT);
+	r.c.n = CRY_TAG_BYTES + 1;
+	cry_hash(r.c, &r.cid);
+	assert_int_equal(store_write(w->s, receive_job, &r), ERR_OK);
+	r.c.n = BLOB_C_MAX;
+	cry_hash(r.c, &r.cid);
+	assert_int_equal(store_write(w->s, receive_job, &r), ERR_OK);
+	r.c.n = BLOB_C_MAX + 1;
+	cry_hash(r.c, &r.cid);
+	assert_int_equal(store_write(w->s, receive_job, &r), ERR_LIMIT);
+	free(data);
+}
+
+static void
+test_preparing_answers_when_memory_runs_out(void **state)
+{
+	struct world *w = *state;
+	static uint8_t data[100000];
+	struct blob_piece plan[2] = { { 0, 70000, 16, 100 },
+		{ 70000, 30000, 8, 0 } };
+	enum err e = ERR_NOMEM;
+	long n;
+
+	prng_image(&w->p, data, sizeof(data), 100, 0);
+	for (n = 0; n < 300 && e != ERR_OK; n++) {
+		struct buf man = BUF_MAX(MIB);
+		struct blob_batch *b;
+
+		mem_fail_at(n);
+		b = blob_batch_new(w->s);
+		e = b == NULL ? ERR_NOMEM
+			      : blob_batch_add(b, slice_of(data, sizeof(data)),
+				    plan, 2, &man);
+		mem_fail_at(-1);
+		assert_true(e == ERR_OK || e == ERR_NOMEM);
+		if (e != ERR_OK)
+			assert_int_equal(man.n, 0);
+		blob_batch_free(b);
+		buf_fini(&man);
+	}
+	assert_int_equal(e, ERR_OK);
+	assert_true(n > 5);
+}
+
 static enum err
 part_compare(void *ctx, struct slice part)
 {
@@ -591,6 +748,11 @@ main(void)
 		T(test_received_chunk_is_checked_and_dedups_once_learnt),
 		T(test_chunk_that_is_not_its_cid_is_not_served),
 		T(test_manifest_limits_and_lies),
+		T(test_manifest_with_one_wrong_field_is_refused),
+		T(test_many_pieces_in_one_batch_and_one_too_many),
+		T(test_too_many_parts_after_cutting_are_refused),
+		T(test_received_chunk_sizes_are_bounded),
+		T(test_preparing_answers_when_memory_runs_out),
 		T(test_stream_gives_the_same_bytes_in_order),
 	};
 

@@ -331,6 +331,28 @@ test_missing_folder_is_an_error(void **state)
 }
 
 static void
+test_damaged_meta_pages_are_reported_at_open(void **state)
+{
+	struct world *w = *state;
+	static const uint8_t junk[8192] = { 1, 2, 3 };
+	char path[TMPDIR_MAX + 16];
+	struct errmsg em;
+	struct db *d = NULL;
+	int fd;
+
+	put_one(w, "a", "b");
+	db_close(w->d);
+	w->d = NULL;
+	snprintf(path, sizeof(path), "%s/data.mdb", w->dir);
+	fd = open(path, O_RDWR);
+	assert_int_equal(pwrite(fd, junk, sizeof(junk), 0), sizeof(junk));
+	close(fd);
+	assert_int_equal(db_open(&w->o, &d, &em), ERR_CORRUPT);
+	assert_string_equal(em.next, "rebuild the index");
+	assert_null(d);
+}
+
+static void
 test_full_map_refuses_and_reads_go_on(void **state)
 {
 	struct world *w = *state;
@@ -443,6 +465,7 @@ main(void)
 		T(test_flipped_bit_in_a_value_is_never_given_out),
 		T(test_second_opener_is_refused_with_a_reason),
 		T(test_missing_folder_is_an_error),
+		T(test_damaged_meta_pages_are_reported_at_open),
 		T(test_full_map_refuses_and_reads_go_on),
 		T(test_no_disk_space_refuses_and_works_again_after),
 		T(test_out_of_memory_is_an_error_everywhere),
