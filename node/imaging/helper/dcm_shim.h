@@ -11,6 +11,7 @@ extern "C" {
 
 #include "store/base/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 

@@ -3,6 +3,11 @@
 #ifndef PSC_TEST_MADE_H
 #define PSC_TEST_MADE_H
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
 #include <stdio.h>
 #include <string.h>
 
