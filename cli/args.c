@@ -296,11 +296,31 @@ args_words(struct args_scan *s)
 	return ERR_OK;
 }
 
+/* Arguments travel as JSON.  An option must never be lost on the way. */
+static enum err
+args_utf8(const struct args_scan *s)
+{
+	int i;
+
+	for (i = 1; i < s->argc; i++) {
+		json_t *text = json_string(s->argv[i]);
+
+		if (text == NULL)
+			return errmsg_set(s->em, ERR_MALFORMED,
+			    "Write it in UTF-8.",
+			    "argument %d is not UTF-8 text", i);
+		json_decref(text);
+	}
+	return ERR_OK;
+}
+
 static enum err
 args_scan_all(struct args_scan *s)
 {
-	enum err e = ERR_OK;
+	enum err e = args_utf8(s);
 
+	if (e != ERR_OK)
+		return e;
 	args_find_verb(s);
 	for (s->at = 1; s->at < s->argc && e == ERR_OK; s->at++)
 		e = args_one(s);

@@ -218,7 +218,8 @@ workflow_row(void *ctx, json_t *row, const char *text)
 		(void)printf("%s\n", text);
 	else {
 		cli_print_text(stdout, cli_str(row, "name"));
-		(void)printf(": good\n");
+		(void)printf(
+		    cli_opt(c, "share") != NULL ? ": added\n" : ": good\n");
 	}
 	return 0;
 }

@@ -117,9 +117,13 @@ import_body(struct cli *c, uint64_t *files)
 			json_decref(o);
 			return NULL;
 		}
-		if (json_array_append_new(list, json_string(full)) != 0)
+		if (json_array_append_new(list, json_string(full)) != 0) {
 			(void)cli_fail(c, ERR_MALFORMED, "Rename it.",
 			    "a path is not UTF-8");
+			free(full);
+			json_decref(o);
+			return NULL;
+		}
 		*files += import_count(full);
 		free(full);
 	}

@@ -390,7 +390,7 @@ cmd_verify(struct cli *c)
 	char *line;
 	enum cli_exit rc;
 
-	cli_progress_start(c, "stores checked", 0);
+	cli_progress_start(c, "checking the store", 0);
 	rc = cli_post(c, "/verify",
 	    json_pack("{s:b}", "deep", cli_flag(c, "deep") ? 1 : 0), doc_row,
 	    &d);

@@ -48,7 +48,8 @@ share_row(void *ctx, json_t *row, const char *text)
 		cli_print_text(stdout, cli_str(p, "name"));
 		(void)printf(": %lld ops, content %s, root %s\n",
 		    (long long)json_integer_value(json_object_get(p, "ops")),
-		    cli_str(p, "content"), cli_str(p, "root"));
+		    cli_str(p, "content"),
+		    *cli_str(p, "root") != '\0' ? cli_str(p, "root") : "-");
 	}
 	return 0;
 }

@@ -24,9 +24,9 @@ struct http_run {
 	CURL *curl;
 	struct buf line; /* what came since the last newline */
 	long status;
-	bool stopped; /* the callback wants no more */
-	bool failed;  /* an error row came and was printed */
-	bool too_long;
+	bool stopped;    /* the callback wants no more */
+	bool failed;     /* an error row came and was printed */
+	bool unreadable; /* a line too long, or not JSON */
 };
 
 static long
@@ -63,8 +63,8 @@ http_line(struct http_run *r)
 	if (r->line.n == 0 || r->stopped)
 		return;
 	row = json_loadb(text, r->line.n, JSON_DECODE_ANY, NULL);
-	if (row == NULL)
-		r->too_long = true; /* not JSON: the answer is not ours */
+	if (row == NULL) /* not JSON: not an answer of ours */
+		r->unreadable = http_status(r) < 400;
 	else if (!http_error_row(r, row) && http_status(r) < 400 &&
 		 r->q->row != NULL)
 		r->stopped = r->q->row(r->q->ctx, row, text) != 0;
@@ -74,13 +74,13 @@ http_line(struct http_run *r)
 static void
 http_lines(struct http_run *r, struct slice in)
 {
-	while (in.n > 0 && !r->stopped && !r->too_long) {
+	while (in.n > 0 && !r->stopped && !r->unreadable) {
 		const uint8_t *nl = memchr(in.p, '\n', in.n);
 		size_t n = nl != NULL ? (size_t)(nl - in.p) : in.n;
 
 		buf_put(&r->line, in.p, n);
 		if (buf_err(&r->line) != ERR_OK) {
-			r->too_long = true;
+			r->unreadable = true;
 			return;
 		}
 		if (nl != NULL) {
@@ -102,7 +102,7 @@ http_write(char *p, size_t size, size_t n, void *ctx)
 		r->stopped = r->q->bytes(r->q->ctx, in) != 0;
 	else
 		http_lines(r, in);
-	return r->stopped || r->too_long ? 0 : in.n;
+	return r->stopped || r->unreadable ? 0 : in.n;
 }
 
 /* The trailer comes through here as well. */
@@ -202,7 +202,7 @@ http_result(struct http_run *r, CURLcode rc)
 		return cli_fail(c, ERR_NOTFOUND,
 		    "Start it with `pesscarad`, or name another --home.",
 		    "no node answers at this home's " HTTP_SOCKET);
-	if (r->too_long)
+	if (r->unreadable)
 		return cli_fail(
 		    c, ERR_MALFORMED, "", "the node's answer cannot be read");
 	if (rc != CURLE_OK)

@@ -341,10 +341,11 @@ progress_line(const struct cli_progress *p)
 		(void)fprintf(stderr, "\r\033[K");
 	if (p->terminal && p->total > 0)
 		progress_bar(p);
-	(void)fprintf(stderr, "%llu", (unsigned long long)p->done);
+	if (p->total > 0 || p->done > 0)
+		(void)fprintf(stderr, "%llu ", (unsigned long long)p->done);
 	if (p->total > 0)
-		(void)fprintf(stderr, " of %llu", (unsigned long long)p->total);
-	(void)fprintf(stderr, " %s", p->what);
+		(void)fprintf(stderr, "of %llu ", (unsigned long long)p->total);
+	(void)fprintf(stderr, "%s", p->what);
 	if (p->bytes > 0) {
 		cli_bytes_text(p->bytes, bytes);
 		(void)fprintf(stderr, ", %s", bytes);

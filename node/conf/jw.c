@@ -12,6 +12,7 @@
 #include "store/base/limits.h"
 #include "store/base/mem.h"
 #include "store/base/mp.h"
+#include "store/base/num.h"
 
 void
 jw_init(struct jw *w, struct buf *b)
@@ -167,16 +168,23 @@ jw_i64(struct jw *w, const char *key, int64_t v)
 void
 jw_f64(struct jw *w, const char *key, double v)
 {
+	char text[40];
+	double back;
+
 	if (!isfinite(v)) {
 		jw_null(w, key);
 		return;
 	}
 	jw_next(w, key);
-	/* The shortest of two forms that reads back as the same number. */
-	if (v == floor(v) && fabs(v) < 1e15)
+	if (v == floor(v) && fabs(v) < 1e15) {
 		buf_printf(w->b, "%.1f", v);
-	else
-		buf_printf(w->b, "%.17g", v);
+		return;
+	}
+	/* The shorter form if it reads back as the same number. */
+	(void)snprintf(text, sizeof(text), "%.15g", v);
+	if (num_f64(slice_str(text), &back) != ERR_OK || back != v)
+		(void)snprintf(text, sizeof(text), "%.17g", v);
+	buf_put_str(w->b, text);
 }
 
 void

@@ -19,7 +19,7 @@ web_mhd_log(void *cls, const char *fmt, va_list ap)
 	(void)cls;
 	(void)fmt;
 	(void)ap; /* may hold what a client sent */
-	log_warn("web", "an HTTP connection was refused or broken", "%s", "");
+	log_info("web", "an HTTP connection was refused or broken", "%s", "");
 }
 
 static enum err

@@ -214,7 +214,7 @@ test_writer_escapes_and_replaces(void **state)
 	    "{\"t\":\"a\\\"\\\\\\n\\u0001\\u007f"
 	    "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"
 	    "\xef\xbf\xbd\xef\xbf\xbd\",\"n\":null,\"i\":null,"
-	    "\"f\":0.10000000000000001,\"u\":18446744073709551615,"
+	    "\"f\":0.1,\"u\":18446744073709551615,"
 	    "\"l\":[false,{}]}");
 	buf_fini(&b);
 }
