@@ -1,12 +1,12 @@
 /* replication/join.c: shares, their chains, and how a node comes in.
  *
  * A joiner sends its CLAIM on every connection; a hub queues it for
- * registrars; the registrar's host answers RX_CLAIM with a grant (RE_MEMBER).
- * Whoever's chain grew tells every member it is connected to: those that
- * speak get the new records, a member that has not spoken yet (the joiner)
- * gets the whole chain.  The joiner accepts the chain if its genesis hashes
- * to the share id and names the invited registrar, and persists it once it
- * finds itself granted.
+ * registrars and passes it to other hubs once; the registrar's host answers
+ * RX_CLAIM with a grant (RE_MEMBER). Whoever's chain grew tells every member it
+ * is connected to: those that speak get the new records, a member that has not
+ * spoken yet (the joiner) gets the whole chain.  The joiner accepts the chain
+ * if its genesis hashes to the share id and names the invited registrar, and
+ * persists it once it finds itself granted.
  *
  * A record is believed for its signatures, whoever carries it; a peer whose
  * record does not verify is closed. */
@@ -110,19 +110,27 @@ claim_send(struct repl *r, struct link *l, const struct claim *c)
 	peer_send(r, l->peer, &m);
 }
 
+/* To registrars; what a joiner gave us also to other hubs, one of which may
+ * have a registrar. */
 void
 join_forward_claims(struct repl *r, struct link *l)
 {
 	struct share *s = l->share;
+	bool registrar;
 
-	if (l->state != LINK_LIVE ||
-	    !member_is_registrar(s->m, &l->peer->pub.sign))
+	if (l->state != LINK_LIVE)
+		return;
+	registrar = member_is_registrar(s->m, &l->peer->pub.sign);
+	if (!registrar && !member_is_hub(s->m, &l->peer->pub.sign))
 		return;
 	if (s->n_claims > l->claims_out + REPL_CLAIMS_MAX)
 		l->claims_out = s->n_claims - REPL_CLAIMS_MAX;
 	while (l->claims_out < s->n_claims) {
-		claim_send(r, l, &s->claims[l->claims_out % REPL_CLAIMS_MAX]);
-		l->claims_out++;
+		const struct claim *c =
+		    &s->claims[l->claims_out++ % REPL_CLAIMS_MAX];
+
+		if (registrar || !c->from_hub)
+			claim_send(r, l, c);
 	}
 }
 
@@ -422,8 +430,9 @@ join_on_mlog_req(struct repl *r, struct link *l, const struct msg *m)
 /* --- claims --- */
 
 static void
-claim_queue(struct repl *r, struct share *s, struct slice bytes)
+claim_queue(struct repl *r, struct link *from, struct slice bytes)
 {
+	struct share *s = from->share;
 	struct claim *c;
 	uint32_t held =
 	    s->n_claims < REPL_CLAIMS_MAX ? s->n_claims : REPL_CLAIMS_MAX;
@@ -441,6 +450,7 @@ claim_queue(struct repl *r, struct share *s, struct slice bytes)
 	c = &s->claims[s->n_claims++ % REPL_CLAIMS_MAX];
 	memcpy(c->b, bytes.p, bytes.n);
 	c->n = (uint16_t)bytes.n;
+	c->from_hub = member_is_hub(s->m, &from->peer->pub.sign);
 	for (uint32_t i = 0; i < r->n_peers; i++)
 		join_forward_claims(r, peer_link(r->peers[i], s));
 }
@@ -468,7 +478,7 @@ join_on_claim(struct repl *r, struct link *l, const struct msg *m)
 		l->chain_due_ms = 0;
 	}
 	if (!member_is_registrar(s->m, &r->o.me.sign)) {
-		claim_queue(r, s, m->bytes);
+		claim_queue(r, l, m->bytes);
 		return;
 	}
 	fx = repl_fx(r, RX_CLAIM);

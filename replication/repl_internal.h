@@ -72,6 +72,7 @@ struct comp {
 struct claim {
 	uint8_t b[CLAIM_BYTES_MAX];
 	uint16_t n;
+	bool from_hub; /* goes to registrars only, not to hubs again */
 };
 
 struct share {
