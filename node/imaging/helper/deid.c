@@ -10,6 +10,7 @@
 #include "node/imaging/helper/deid.h"
 
 #include "node/imaging/helper/fields.h"
+#include "node/imaging/helper/pixels.h"
 #include "node/imaging/helper/write.h"
 #include "store/base/limits.h"
 #include "store/base/mem.h"
@@ -120,6 +121,9 @@ note_risks(const struct dcm_file *f, struct deid_result *r)
 			block(r, k == 6 ? "overlay-in-pixels" : "risky-class",
 			    why);
 	}
+	if (pixels_hidden_bits(f))
+		block(r, "overlay-in-pixels",
+		    "samples have bits set outside the stored ones");
 }
 
 static void
@@ -234,6 +238,19 @@ out:
 	return e;
 }
 
+/* Fits PatientID and PatientName in every character set. */
+static bool
+is_plain(const char *subject)
+{
+	size_t n = strlen(subject);
+
+	for (size_t k = 0; k < n; k++)
+		if (subject[k] < 0x20 || subject[k] > 0x7E ||
+		    strchr("\\^=", subject[k]) != NULL)
+			return false;
+	return n > 0 && n <= 64;
+}
+
 static enum err
 apply_profile(const struct dcm_file *f, const struct img_identity *id,
     const struct img_context *ctx, struct deid_result *out, struct errmsg *em)
@@ -248,6 +265,11 @@ apply_profile(const struct dcm_file *f, const struct img_identity *id,
 	j->ctx = ctx;
 	w.uids = &j->uids;
 	w.scrub = &j->scrub;
+	if (!is_plain(ctx->subject)) {
+		e = errmsg_set(em, ERR_UNSUPPORTED, "choose another pseudonym",
+		    "a pseudonym is 1 to 64 printable ASCII characters");
+		goto out;
+	}
 	if (!rules_profile(ctx->profile, &w.rules)) {
 		e = errmsg_set(em, ERR_UNSUPPORTED,
 		    "use profile basic or trial-imaging",

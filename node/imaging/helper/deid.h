@@ -35,7 +35,23 @@ struct deid_result {
 	struct buf fields; /* see struct img_object.fields */
 };
 
-/* identity: as deid_identity gave it, ctx->new_uids in the same order. */
+/* identity: as deid_identity gave it, ctx->new_uids in the same order.
+ *
+ * Profiles: "basic" is PS3.15 table E.1-1 plus our keep set; "trial-imaging"
+ * is the same with Retain Patient Characteristics (113108) and Retain Safe
+ * Private (113111): numeric diffusion and scaling elements, listed in
+ * rules.c.  Both remove dates, whatever ctx->shift_days says: 113107 is
+ * neither done nor claimed.  Table and reviewed list: dict/.
+ *
+ * ERR_UNSUPPORTED (transfer syntax, media directory, unknown profile or a
+ * pseudonym that is not plain ASCII), ERR_LIMIT, ERR_NOMEM.  *out is always
+ * set and always needs deid_result_fini; after an error it holds findings
+ * only.
+ *
+ * Findings that make releasable false: risky-class, unsupported-syntax,
+ * overlay-in-pixels, identifier-survived, unmapped-uid, duplicate-element,
+ * too-many-identifiers, no-sop-instance-uid, pixels-lost.  Findings that only
+ * tell: text-cleaned, ill-formed-value, overlay-dropped, trailing-bytes. */
 enum err deid_apply(const struct dcm_file *f, const struct img_identity *id,
     const struct img_context *ctx, struct deid_result *out,
     struct errmsg *em) PSC_MUST_USE;

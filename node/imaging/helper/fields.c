@@ -1,6 +1,7 @@
 /* node/imaging/helper/fields.c: one row per keyword and level.  Only the
  * output buffer can fail. */
 #include "node/imaging/helper/fields.h"
+#include "store/base/limits.h"
 #include "store/base/num.h"
 
 #define VALUES_MAX 16u
@@ -213,7 +214,7 @@ write_values(const struct dcm_file *f, uint32_t i, struct buf *tmp)
 static uint32_t
 write_level(const struct dcm_file *f, enum level level, struct buf *out)
 {
-	struct buf tmp = BUF_MAX(64 * 1024);
+	struct buf tmp = BUF_MAX(64 * KIB);
 	uint32_t n = 0;
 
 	for (size_t k = 0; k < N_FIELDS; k++) {
@@ -243,7 +244,7 @@ fields_write(const struct dcm_file *f, struct buf *out)
 {
 	static const char *const names[] = { "subject", "exam", "series",
 		"image" };
-	struct buf level = BUF_MAX(64 * 1024);
+	struct buf level = BUF_MAX(64 * KIB);
 
 	mp_w_map(out, N_LEVELS);
 	for (unsigned k = 0; k < N_LEVELS; k++) {

@@ -31,7 +31,7 @@ in_list(uint32_t tag, const uint32_t *list, size_t n)
 			return true;
 	return false;
 }
-#define IN(tag, list) in_list(tag, list, sizeof(list) / sizeof(list[0]))
+#define IN(tag, list) in_list((tag), (list), sizeof(list) / sizeof((list)[0]))
 
 /* X/Z: Z where some module says type 2, else X. */
 static enum fate

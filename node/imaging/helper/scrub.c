@@ -10,7 +10,7 @@
 #include "store/base/limits.h"
 #include "store/base/mem.h"
 
-#define NEEDLE_MAX 128u
+#define NEEDLE_MAX ((size_t)128)
 
 static bool
 is_token(uint8_t c)

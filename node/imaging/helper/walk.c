@@ -426,9 +426,8 @@ choose_syntax(struct walker *w)
 	dcm_text(
 	    f, TAG_META_SYNTAX, f->transfer_syntax, sizeof(f->transfer_syntax));
 	f->syntax = syntax_of(f->transfer_syntax);
-	if (f->syntax <= SYNTAX_EXPLICIT && seen <= SYNTAX_EXPLICIT)
-		set_syntax(f, seen);
-	else if (f->syntax == SYNTAX_BIG && seen == SYNTAX_EXPLICIT)
+	if ((f->syntax <= SYNTAX_EXPLICIT && seen <= SYNTAX_EXPLICIT) ||
+	    (f->syntax == SYNTAX_BIG && seen == SYNTAX_EXPLICIT))
 		set_syntax(f, seen);
 }
 

@@ -590,6 +590,58 @@ test_overlay_bits_inside_pixels_block(void **state)
 }
 
 static void
+test_bits_above_the_high_bit_block_unless_they_are_the_sign(void **state)
+{
+	static const struct {
+		uint16_t sample, representation;
+		bool blocks;
+	} v[] = { { 0x0FFF, 0, false }, { 0x1000, 0, true },
+		{ 0xF800, 0, true }, { 0xF800, 1, false }, { 0x1800, 1, true },
+		{ 0xF7FF, 1, true } };
+
+	(void)state;
+	for (size_t k = 0; k < sizeof(v) / sizeof(v[0]); k++) {
+		struct run *t = run_new(DCM_EXPLICIT);
+
+		dcm_build_str(&t->d, 0x00080016, "UI", DCM_CT);
+		dcm_build_str(&t->d, 0x00080018, "UI", "1.2.3.4.5.6.7");
+		dcm_build_pixels(&t->d, 2, 2);
+		t->d.b.n -= 8;
+		buf_put_zero(&t->d.b, 6);
+		buf_u16(&t->d.b, v[k].sample);
+		/* (0028,0103) stands 22 bytes before the end */
+		t->d.b.p[t->d.b.n - 22] = (uint8_t)v[k].representation;
+		run_basic(t);
+		assert_int_equal(
+		    dcm_u16(t->in, 0x00280103, 9), v[k].representation);
+		assert_int_equal(finds(t, "overlay-in-pixels"), v[k].blocks);
+		assert_int_equal(t->r.releasable, !v[k].blocks);
+		run_free(t);
+	}
+}
+
+static void
+test_a_pseudonym_must_be_plain(void **state)
+{
+	static const char *const bad[] = { "", "a\\b", "a^b", "M\xC3\xBCller",
+		"a\nb",
+		"12345678901234567890123456789012345678901234567890123456789012"
+		"345" };
+
+	(void)state;
+	for (size_t k = 0; k < sizeof(bad) / sizeof(bad[0]); k++) {
+		struct run *t = run_new(DCM_EXPLICIT);
+		struct img_context c = { .profile = "basic",
+			.subject = bad[k] };
+
+		dcm_build_ct(&t->d, 2, 2);
+		assert_int_equal(run_with(t, &c), ERR_UNSUPPORTED);
+		assert_int_equal(t->r.file.n, 0);
+		run_free(t);
+	}
+}
+
+static void
 test_other_syntaxes_are_refused_with_a_finding(void **state)
 {
 	static const char *const syntax[] = { "1.2.840.10008.1.2.1.99",
@@ -742,6 +794,9 @@ main(void)
 		cmocka_unit_test(
 		    test_risky_classes_are_never_releasable_by_themselves),
 		cmocka_unit_test(test_overlay_bits_inside_pixels_block),
+		cmocka_unit_test(
+		    test_bits_above_the_high_bit_block_unless_they_are_the_sign),
+		cmocka_unit_test(test_a_pseudonym_must_be_plain),
 		cmocka_unit_test(
 		    test_other_syntaxes_are_refused_with_a_finding),
 		cmocka_unit_test(test_no_deid_gives_the_bytes_as_they_are),

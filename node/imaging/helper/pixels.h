@@ -1,0 +1,13 @@
+/* node/imaging/helper/pixels.h: what the samples themselves give away. */
+#ifndef PSC_HELPER_PIXELS_H
+#define PSC_HELPER_PIXELS_H
+
+#include "node/imaging/helper/walk.h"
+
+/* Native 8 and 16 bit samples only: some sample has bits set outside
+ * (HighBit - BitsStored, HighBit] that are no sign extension.  Overlays of
+ * old scanners live there, declared or not (domain.md 8).  Other pixels:
+ * false. */
+bool pixels_hidden_bits(const struct dcm_file *f);
+
+#endif
