@@ -215,7 +215,7 @@ args_one(struct args_scan *s)
 static void
 args_find_verb(struct args_scan *s)
 {
-	const char *word[3];
+	const char *word[3] = { NULL };
 	uint32_t n = 0, used;
 	int i;
 
