@@ -154,13 +154,12 @@ struct apply {
 	const struct cat_origin *o;
 	const struct put_view *v;
 	struct stamp by;
-	uint32_t nos[PUT_PATH_MAX];
-	uint32_t no; /* the asset itself */
+	uint32_t no; /* the node at hand; in the end the asset itself */
 	struct asset_row row;
 };
 
 static enum err
-apply_node(struct apply *a, uint32_t i)
+apply_node(struct apply *a, uint32_t i, uint32_t above)
 {
 	const struct put_node *n = &a->v->path[i];
 	struct apply_at at = { .share_no = a->o->share_no,
@@ -169,18 +168,19 @@ apply_node(struct apply *a, uint32_t i)
 		.created_ms = a->o->wall_ms,
 		.mentioned = true };
 	struct asset_row row = { 0 };
-	enum err e = apply_asset(a->db, &at, n->level, n->key, &a->nos[i]);
+	enum err e = apply_asset(a->db, &at, n->level, n->key, &a->no);
 
 	if (e == ERR_OK)
-		e = row_asset_get(a->db, a->nos[i], &row);
-	if (e == ERR_OK && i > 0 && stamp_cmp(&a->by, &row.parent_by) > 0) {
+		e = row_asset_get(a->db, a->no, &row);
+	if (e == ERR_OK && above != 0 &&
+	    stamp_cmp(&a->by, &row.parent_by) > 0) {
 		row.parent_by = a->by;
-		e = apply_parent(a->db, a->nos[i], &row, a->nos[i - 1]);
+		e = apply_parent(a->db, a->no, &row, above);
 		if (e == ERR_OK)
-			e = row_asset_put(a->db, a->nos[i], &row, false);
+			e = row_asset_put(a->db, a->no, &row, false);
 	}
 	if (e == ERR_OK && i + 1 < a->v->n_path)
-		e = field_register(a->db, a->nos[i], &a->by, n->fields);
+		e = field_register(a->db, a->no, &a->by, n->fields);
 	return e;
 }
 
@@ -306,10 +306,9 @@ apply_view(struct apply *a, struct asset_id *asset)
 	enum err e = ERR_OK;
 
 	for (i = 0; i < a->v->n_path && e == ERR_OK; i++)
-		e = apply_node(a, i);
+		e = apply_node(a, i, a->no);
 	if (e != ERR_OK)
 		return e;
-	a->no = a->nos[a->v->n_path - 1];
 	e = row_asset_get(a->db, a->no, &a->row);
 	if (e != ERR_OK)
 		return e;

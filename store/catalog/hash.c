@@ -70,10 +70,12 @@ hash_field(void *ctx, struct slice k, struct slice v)
 static enum err
 hash_row(struct hash_walk *w, const struct asset_row *row)
 {
+	static const struct stamp none = { 0 };
 	struct asset_row parent = { 0 };
 	enum err e = ERR_OK;
 
-	if (row->parent != 0)
+	/* A parent that only a member table gave hangs on content. */
+	if (row->parent != 0 && stamp_cmp(&row->parent_by, &none) != 0)
 		e = row_asset_get(w->t, row->parent, &parent);
 	if (e != ERR_OK)
 		return e;

@@ -56,7 +56,8 @@ static bool
 lex_quoted(struct parser *p, uint8_t quote)
 {
 	uint8_t *text = p->q->text;
-	size_t from = p->at, to = p->at;
+	size_t from = p->at;
+	size_t to = from;
 
 	while (p->at < p->n && text[p->at] != quote) {
 		if (text[p->at] == '\\' && p->at + 1 < p->n)

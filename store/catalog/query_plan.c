@@ -40,6 +40,7 @@ bounds_set(
 	uint8_t kind = 't';
 
 	memset(b, 0, sizeof(*b));
+	REQUIRE(n != NULL || r->kind == RANGE_LEVEL);
 	switch (r->kind) {
 	case RANGE_LEVEL:
 		field_hash_pseudo("level", &b->h);
