@@ -38,10 +38,12 @@ struct deid_result {
 /* identity: as deid_identity gave it, ctx->new_uids in the same order.
  *
  * Profiles: "basic" is PS3.15 table E.1-1 plus our keep set; "trial-imaging"
- * is the same with Retain Patient Characteristics (113108) and Retain Safe
- * Private (113111): numeric diffusion and scaling elements, listed in
- * rules.c.  Both remove dates, whatever ctx->shift_days says: 113107 is
- * neither done nor claimed.  Table and reviewed list: dict/.
+ * is the same with Clean Descriptors (113105: study, series, protocol and
+ * step descriptions reduced to the words of words.c), Retain Patient
+ * Characteristics (113108) and Retain Safe Private (113111: numeric
+ * diffusion and scaling elements, listed in rules.c).  Both remove dates,
+ * whatever ctx->shift_days says: 113107 is neither done nor claimed.  Table and
+ * reviewed list: dict/.
  *
  * ERR_UNSUPPORTED (transfer syntax, media directory, unknown profile or a
  * pseudonym that is not plain ASCII), ERR_LIMIT, ERR_NOMEM.  *out is always

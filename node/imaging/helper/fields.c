@@ -48,6 +48,7 @@ static const struct field fields[] = {
 	{ 0x00180091, SERIES, "EchoTrainLength" },
 	{ 0x00180095, SERIES, "PixelBandwidth" },
 	{ 0x00181020, SERIES, "SoftwareVersions" },
+	{ 0x00181030, SERIES, "ProtocolName" },
 	{ 0x00181120, SERIES, "GantryDetectorTilt" },
 	{ 0x00181160, SERIES, "FilterType" },
 	{ 0x00181210, SERIES, "ConvolutionKernel" },

@@ -12,11 +12,13 @@ rules_profile(const char *profile, struct rules *r)
 {
 	if (strcmp(profile, "basic") == 0) {
 		r->patient = false;
+		r->descriptors = false;
 		r->safe_private = false;
 		return true;
 	}
 	if (strcmp(profile, "trial-imaging") == 0) {
 		r->patient = true;
+		r->descriptors = true;
 		r->safe_private = true;
 		return true;
 	}
@@ -169,12 +171,19 @@ unnamed_fate(const struct dict_row *d, const struct dcm_elem *q)
 	return q->vr == vr || (d->flags & DICT_XS) != 0 ? FATE_KEEP : FATE_DROP;
 }
 
+/* Descriptions kept under 113105, reduced; of the other attributes the
+ * option lets stay cleaned, none does. */
+static const uint32_t descriptions[] = { 0x00081030, 0x0008103E, 0x00181030,
+	0x00400254 };
+
 static enum fate
 named_fate(
     const struct rules *r, const struct dict_row *d, const struct dcm_elem *q)
 {
 	if (r->patient && (d->flags & DICT_PAT) != 0 && d->vr == q->vr)
 		return FATE_KEEP;
+	if (r->descriptors && IN(d->tag, descriptions) && d->vr == q->vr)
+		return FATE_WORDS;
 	switch ((enum dict_act)d->act) {
 	case ACT_X: return FATE_DROP;
 	case ACT_Z: return FATE_EMPTY;

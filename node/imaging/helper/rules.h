@@ -10,12 +10,14 @@ enum fate {
 	FATE_DUMMY, /* a value that says nothing (D) */
 	FATE_KEEP,  /* as it is; a sequence: its items by these rules */
 	FATE_TEXT,  /* kept after identifiers are taken out */
+	FATE_WORDS, /* reduced to words of imaging */
 	FATE_UID,   /* each value by the map; fixed tags: well-formed ones */
 };
 
 struct rules {
 	enum iod_family family;
 	bool patient;      /* 113108: patient characteristics kept */
+	bool descriptors;  /* 113105: words of imaging kept in descriptions */
 	bool safe_private; /* 113111: numeric private elements kept */
 };
 

@@ -6,6 +6,7 @@
  * only failure is the output buffer's. */
 #include "node/imaging/helper/write.h"
 #include "node/imaging/helper/content.h"
+#include "node/imaging/helper/words.h"
 #include "store/base/mem.h"
 
 static void put_level(struct writer *w, uint32_t parent);
@@ -92,6 +93,8 @@ put_methods(struct writer *w)
 
 	put_code(
 	    w, "113100", "DCM", "Basic Application Confidentiality Profile");
+	if (w->rules.descriptors)
+		put_code(w, "113105", "DCM", "Clean Descriptors Option");
 	if (w->rules.patient)
 		put_code(w, "113108", "DCM",
 		    "Retain Patient Characteristics Option");
@@ -188,6 +191,27 @@ put_text(struct writer *w, uint32_t i)
 	if (t.err != ERR_OK)
 		w->err = t.err;
 	put_value(w, e->tag, (enum dcm_vr)e->vr, out);
+	buf_fini(&t);
+}
+
+/* A description: its words of imaging, names of this object excepted. */
+static void
+put_words(struct writer *w, uint32_t i)
+{
+	struct slice v = dcm_trimmed(w->f, i);
+	struct buf words = BUF_MAX(v.n + 1);
+	struct buf t = BUF_MAX(v.n + 1);
+
+	words_clean(v, &words);
+	(void)scrub_clean(w->scrub, buf_slice(&words), &t);
+	buf_reset(&words);
+	words_clean(buf_slice(&t), &words); /* closes the gaps */
+	if (words.n > 0)
+		put_value(w, w->f->e[i].tag, (enum dcm_vr)w->f->e[i].vr,
+		    buf_slice(&words));
+	if (words.err != ERR_OK || t.err != ERR_OK)
+		w->err = words.err != ERR_OK ? words.err : t.err;
+	buf_fini(&words);
 	buf_fini(&t);
 }
 
@@ -311,6 +335,7 @@ put_standard(struct writer *w, uint32_t i)
 	case FATE_DUMMY: put_dummy(w, i); break;
 	case FATE_KEEP: put_kept(w, i); break;
 	case FATE_TEXT: put_text(w, i); break;
+	case FATE_WORDS: put_words(w, i); break;
 	case FATE_UID: put_uids(w, i); break;
 	}
 }

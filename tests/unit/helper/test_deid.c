@@ -456,6 +456,36 @@ test_private_elements_stay_only_by_creator_and_profile(void **state)
 }
 
 static void
+test_descriptions_keep_words_of_imaging_under_trial_imaging(void **state)
+{
+	static const char *const profile[] = { "basic", "trial-imaging" };
+
+	(void)state;
+	for (int k = 0; k < 2; k++) {
+		struct run *t = run_new(DCM_EXPLICIT);
+		struct img_context c = { .profile = profile[k],
+			.subject = "S" };
+
+		dcm_build_str(&t->d, 0x00080016, "UI", DCM_CT);
+		dcm_build_str(&t->d, 0x00080018, "UI", "1.2.3.4.5.6.7");
+		dcm_build_str(&t->d, 0x00081030, "LO", "Zebulon Ngata");
+		dcm_build_str(&t->d, 0x0008103E, "LO", "t1 brain of Dr Head");
+		dcm_build_str(&t->d, 0x00100010, "PN", "Brain^Of");
+		dcm_build_pixels(&t->d, 2, 2);
+		assert_int_equal(run_with(t, &c), ERR_OK);
+		assert_int_equal(dcm_find(t->out, 0x00081030), DCM_NONE);
+		if (k == 0)
+			assert_int_equal(
+			    dcm_find(t->out, 0x0008103E), DCM_NONE);
+		else /* the patient's own name is no word of imaging */
+			assert_text(t, 0x0008103E, "t1 Head");
+		assert_int_equal(out_has(t, "113105"), k == 1);
+		assert_true(t->r.releasable);
+		run_free(t);
+	}
+}
+
+static void
 test_private_text_in_a_numeric_slot_is_dropped(void **state)
 {
 	struct run *t = run_new(DCM_EXPLICIT);
@@ -786,6 +816,8 @@ main(void)
 		    test_uid_limit_holds_at_max_and_blocks_at_max_plus_one),
 		cmocka_unit_test(
 		    test_private_elements_stay_only_by_creator_and_profile),
+		cmocka_unit_test(
+		    test_descriptions_keep_words_of_imaging_under_trial_imaging),
 		cmocka_unit_test(
 		    test_private_text_in_a_numeric_slot_is_dropped),
 		cmocka_unit_test(test_names_leave_free_text_and_stay_in_codes),
