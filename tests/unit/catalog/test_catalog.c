@@ -369,6 +369,60 @@ test_same_op_twice_changes_nothing(void **state)
 	cl_fini(&c);
 }
 
+struct logged {
+	struct cl_put put;
+	struct oplog_op op;
+	uint64_t lseq;
+};
+
+static enum err
+logged_job(struct store_txn *t, void *ctx)
+{
+	struct logged *x = ctx;
+	uint32_t missing;
+	enum err e = oplog_op_put(t, &x->op, &x->lseq, &missing);
+
+	x->put.o.lseq = x->lseq;
+	return e == ERR_OK ? cl_put_job(t, &x->put) : e;
+}
+
+static void
+test_op_tells_its_asset_and_provenance_is_kept(void **state)
+{
+	struct cat_node path[1] = { { "series", "R", { 0 } } };
+	struct cat_put p = cl_put_of(path, 1);
+	struct logged x = { .op = { .share = 1,
+				.feed = 1,
+				.seq = 1,
+				.id = cl_id("op", 1),
+				.bytes = SLICE_LIT("op bytes") } };
+	struct buf prov, out = BUF_MAX(1000);
+	struct asset_id id;
+	struct db_txn *t;
+	struct cl c;
+
+	(void)state;
+	cl_init(&c);
+	p.provenance = cl_map1(&prov, "method", "dcm2nii");
+	x.put.payload = BUF_MAX(LIM_OP_PAYLOAD_BYTES);
+	assert_int_equal(cat_put_encode(&p, &x.put.payload), ERR_OK);
+	x.put.o = (struct cat_origin){
+		.share = cl_id("share", 1), .lamport = 1, .op_id = x.op.id
+	};
+	assert_int_equal(store_write(c.s, logged_job, &x), ERR_OK);
+	t = cl_read(&c);
+	assert_int_equal(cat_asset_of_op(t, x.lseq, &id), ERR_OK);
+	assert_memory_equal(&id, &x.put.asset, sizeof(id));
+	assert_int_equal(cat_asset_of_op(t, 2, &id), ERR_NOTFOUND);
+	assert_int_equal(cat_provenance(c.s, t, &x.put.asset, &out), ERR_OK);
+	assert_true(slice_eq(buf_slice(&out), buf_slice(&prov)));
+	db_abort(t);
+	buf_fini(&prov);
+	buf_fini(&out);
+	buf_fini(&x.put.payload);
+	cl_fini(&c);
+}
+
 /* --- members and names --- */
 
 static void
@@ -777,6 +831,8 @@ main(void)
 		cmocka_unit_test(
 		    test_missing_content_is_not_found_and_no_crash),
 		cmocka_unit_test(test_same_op_twice_changes_nothing),
+		cmocka_unit_test(
+		    test_op_tells_its_asset_and_provenance_is_kept),
 		cmocka_unit_test(test_content_refuses_unclean_and_double_names),
 		cmocka_unit_test(
 		    test_content_refuses_lengths_that_do_not_add_up),

@@ -9,7 +9,10 @@ struct version {
 	struct content_done done;
 };
 
-/* A series version whose members are files named by letters. */
+/* More than are dropped in one pass. */
+#define MANY 150u
+
+/* A series version whose members are files named by letters; "": many. */
 static void
 version_make(
     struct cl *c, struct version *v, uint64_t lamport, const char *letters)
@@ -25,17 +28,13 @@ version_make(
 	assert_non_null(v->batch);
 	w = content_writer_new(v->batch);
 	assert_non_null(w);
-	for (i = 0; letters[i] != '\0'; i++) {
-		char name[2] = { letters[i], '\0' };
-		struct content_add m = {
-			.name = name, .header = slice_str(name), .len = 1
-		};
-		struct buf f;
+	for (i = 0; letters[i] != '\0'; i++)
+		member_add(w, (char[2]){ letters[i], '\0' });
+	for (i = 0; letters[0] == '\0' && i < MANY; i++) {
+		char name[16];
 
-		cry_hash(m.header, &m.hash);
-		m.fields = cl_map1(&f, "SOPInstanceUID", name);
-		assert_int_equal(content_writer_add(w, &m), ERR_OK);
-		buf_fini(&f);
+		(void)snprintf(name, sizeof(name), "many%zu", i);
+		member_add(w, name);
 	}
 	assert_int_equal(content_writer_end(w, &v->done), ERR_OK);
 	content_writer_free(w);
@@ -196,6 +195,36 @@ test_image_that_ops_name_stays(void **state)
 	cl_fini(&c);
 }
 
+static void
+test_many_images_go_at_once(void **state)
+{
+	struct version one, two;
+	struct db_txn *t;
+	struct cl c;
+	uint64_t bytes, assets;
+
+	(void)state;
+	cl_init(&c);
+	version_make(&c, &one, 1, "");
+	version_make(&c, &two, 2, "B");
+	assert_int_equal(store_write(c.s, job_put, &one), ERR_OK);
+	assert_int_equal(store_write(c.s, job_complete, &one), ERR_OK);
+	t = cl_read(&c);
+	assert_int_equal(cat_totals(t, &bytes, &assets), ERR_OK);
+	assert_int_equal(assets, 2 + MANY);
+	db_abort(t);
+	assert_int_equal(store_write(c.s, job_put, &two), ERR_OK);
+	assert_int_equal(store_write(c.s, job_complete, &two), ERR_OK);
+	expect_images(&c, "B0");
+	t = cl_read(&c);
+	assert_int_equal(cat_totals(t, &bytes, &assets), ERR_OK);
+	assert_int_equal(assets, 3);
+	db_abort(t);
+	version_fini(&one);
+	version_fini(&two);
+	cl_fini(&c);
+}
+
 /* --- a table that its author wrote badly --- */
 
 static int
@@ -253,6 +282,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_latest_complete_version_shows),
+		cmocka_unit_test(test_many_images_go_at_once),
 		cmocka_unit_test(test_image_that_ops_name_stays),
 		cmocka_unit_test(test_bad_table_is_an_event_and_no_images),
 	};
