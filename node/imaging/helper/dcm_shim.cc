@@ -281,28 +281,30 @@ try {
 }
 
 /* The next PDV of the PDU at hand, or of the next PDU. */
-static OFCondition
+static enum err
 shim_pdv(struct shim_assoc *a, DUL_PDV *pdv)
 {
-	OFCondition c = DUL_NextPDV(&a->assoc->DULassociation, pdv);
+	if (DUL_NextPDV(&a->assoc->DULassociation, pdv).good())
+		return ERR_OK;
+
+	const OFCondition c = DUL_ReadPDVs(
+	    &a->assoc->DULassociation, nullptr, DUL_NOBLOCK, a->timeout_s);
 
 	if (c.good())
-		return c;
-	c = DUL_ReadPDVs(
-	    &a->assoc->DULassociation, nullptr, DUL_NOBLOCK, a->timeout_s);
+		return ERR_MALFORMED; /* a PDU, but not of data */
 	if (c != DUL_PDATAPDUARRIVED)
-		return c.good() ? OFCondition(DUL_UNEXPECTEDPDU) : c;
-	return DUL_NextPDV(&a->assoc->DULassociation, pdv);
+		return shim_err(c);
+	return shim_err(DUL_NextPDV(&a->assoc->DULassociation, pdv));
 }
 
 extern "C" enum err
 shim_next_pdv(struct shim_assoc *a, struct shim_pdv *out)
 try {
 	DUL_PDV pdv;
-	OFCondition c = shim_pdv(a, &pdv);
+	enum err e = shim_pdv(a, &pdv);
 
-	if (c.bad())
-		return shim_err(c);
+	if (e != ERR_OK)
+		return e;
 	out->p = static_cast<const uint8_t *>(pdv.data);
 	out->n = pdv.fragmentLength;
 	out->context_id = pdv.presentationContextID;

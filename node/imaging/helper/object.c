@@ -116,8 +116,8 @@ static enum err
 object_send(struct link *l, struct object_work *w, int original_fd)
 {
 	struct buf b = BUF_MAX(IMG_FRAME_BYTES);
-	struct buf detail =
-	    BUF_MAX(2 * IMG_PIECES_MAX * MSG_PIECE_BYTES + MSG_FIELDS_MAX);
+	struct buf detail = BUF_MAX(
+	    (size_t)2 * IMG_PIECES_MAX * MSG_PIECE_BYTES + MSG_FIELDS_MAX);
 	int fds[3] = { original_fd, -1, -1 }, detail_fd = -1;
 	uint32_t n = 1;
 	bool by_memfd;

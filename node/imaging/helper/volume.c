@@ -414,10 +414,9 @@ volume_check_plane(const struct volume *v, struct errmsg *em)
 	const struct volume_image *im = v->images;
 	uint32_t s, t;
 
-	for (s = 0; s < v->n_slices; s++) {
+	for (s = 0; s < v->n_slices; s++, im += v->n_volumes) {
 		for (t = 1; t < v->n_volumes; t++) {
-			if (distance(im[s * v->n_volumes].origin,
-				im[s * v->n_volumes + t].origin) >
+			if (distance(im[0].origin, im[t].origin) >
 			    VOLUME_PLANE_MM)
 				return volume_refuse(
 				    em, "images of one depth lie side by side");
@@ -441,7 +440,8 @@ volume_try_key(struct volume *v, int k)
 			return false;
 	}
 	for (s = 0; s < v->n_slices; s++)
-		qsort(v->images + s * per, per, sizeof(*im), volume_by_sort);
+		qsort(v->images + (size_t)s * per, per, sizeof(*im),
+		    volume_by_sort);
 	for (t = 0; t < per; t++) {
 		low = INFINITY;
 		high = -INFINITY;

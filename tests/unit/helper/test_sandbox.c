@@ -156,10 +156,17 @@ act_kill_parent(void)
 static int
 act_map_code(void)
 {
-	void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC,
-	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int fd = sealed_new();
+	void *p;
+	bool mapped;
 
-	return p != MAP_FAILED ? WORKED : REFUSED;
+	if (fd < 0 || ftruncate(fd, 4096) != 0)
+		return 1;
+	p = mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0);
+	mapped = p != MAP_FAILED;
+	if (mapped)
+		(void)munmap(p, 4096);
+	return mapped ? WORKED : REFUSED;
 }
 
 static int
