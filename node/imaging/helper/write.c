@@ -204,6 +204,8 @@ put_words(struct writer *w, uint32_t i)
 
 	words_clean(v, &words);
 	(void)scrub_clean(w->scrub, buf_slice(&words), &t);
+	if (words.err != ERR_OK)
+		w->err = words.err;
 	buf_reset(&words);
 	words_clean(buf_slice(&t), &words); /* closes the gaps */
 	if (words.n > 0)
