@@ -771,6 +771,31 @@ test_sender_gone_in_mid_object_leaves_nothing(void **state)
 }
 
 static void
+test_sender_stalled_in_mid_pdu_is_dropped(void **state)
+{
+	struct bench *b = *state;
+	struct imaging_opts o = { .idle_ms = 1000 };
+	struct buf out = BUF_MAX(64 * KIB);
+	struct img_msg m;
+	uint64_t from;
+	int fd = bench_connect(b);
+
+	send_assoc(fd);
+	bench_start(b, &o);
+	bench_admit(b, &m);
+	read_accept(fd);
+	put_store_pdu(&out, "1.2.840.10008.5.1.4.1.1.2", "1.2.3.4");
+	from = clock_mono_ms();
+	assert_int_equal(write(fd, out.p, out.n - 9), (ssize_t)out.n - 9);
+	bench_next(b, IMG_DONE, &m);
+	assert_true(clock_mono_ms() - from < 4000);
+	assert_int_equal(m.done.stored, 0);
+	assert_string_not_equal(m.done.reason, "release");
+	(void)close(fd);
+	buf_fini(&out);
+}
+
+static void
 test_killed_sender_ends_the_association(void **state)
 {
 	struct bench *b = *state;
@@ -814,6 +839,7 @@ main(void)
 		T(test_command_and_dataset_that_differ_get_a900),
 		T(test_unparsable_dataset_is_success_and_quarantine),
 		T(test_sender_gone_in_mid_object_leaves_nothing),
+		T(test_sender_stalled_in_mid_pdu_is_dropped),
 		T(test_killed_sender_ends_the_association),
 	};
 
