@@ -12,6 +12,20 @@ struct version {
 /* More than are dropped in one pass. */
 #define MANY 150u
 
+static void
+member_add(struct content_writer *w, const char *name)
+{
+	struct content_add m = {
+		.name = name, .header = slice_str(name), .len = strlen(name)
+	};
+	struct buf f;
+
+	cry_hash(m.header, &m.hash);
+	m.fields = cl_map1(&f, "SOPInstanceUID", name);
+	assert_int_equal(content_writer_add(w, &m), ERR_OK);
+	buf_fini(&f);
+}
+
 /* A series version whose members are files named by letters; "": many. */
 static void
 version_make(

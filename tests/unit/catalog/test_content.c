@@ -1,0 +1,118 @@
+/* tests/unit/catalog/test_content.c: the content table refuses what would
+ * mislead an export. */
+#include "lib/catalog_lib.h"
+
+static void
+test_content_refuses_unclean_and_double_names(void **state)
+{
+	static const char *const bad[] = { "", "a/b", "..", "-rf", "a\nb" };
+	char clean[CONTENT_NAME_MAX + 1];
+	struct content_done done;
+	struct cl c;
+	size_t i;
+
+	(void)state;
+	cl_init(&c);
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct blob_batch *b = blob_batch_new(c.s);
+		struct content_writer *w = content_writer_new(b);
+		struct content_add m = { .name = bad[i] };
+
+		assert_int_equal(content_writer_add(w, &m), ERR_MALFORMED);
+		content_name_clean(slice_str(bad[i]), clean);
+		content_writer_free(w);
+		w = content_writer_new(b);
+		m.name = clean;
+		assert_int_equal(content_writer_add(w, &m), ERR_OK);
+		assert_int_equal(content_writer_add(w, &m), ERR_OK);
+		assert_int_equal(content_writer_end(w, &done), ERR_EXISTS);
+		content_writer_free(w);
+		blob_batch_free(b);
+	}
+	cl_fini(&c);
+}
+
+static void
+test_content_refuses_lengths_that_do_not_add_up(void **state)
+{
+	struct cl c;
+	struct blob_batch *b;
+	struct content_writer *w;
+	struct content_add m = {
+		.name = "x", .header = SLICE_LIT("head"), .len = 5
+	};
+
+	(void)state;
+	cl_init(&c);
+	b = blob_batch_new(c.s);
+	w = content_writer_new(b);
+	assert_int_equal(content_writer_add(w, &m), ERR_MALFORMED);
+	content_writer_free(w);
+	blob_batch_free(b);
+	cl_fini(&c);
+}
+
+static enum err
+batch_job(struct store_txn *t, void *ctx)
+{
+	return blob_batch_put(t, ctx);
+}
+
+static enum err
+part_count(void *ctx, struct slice part)
+{
+	*(size_t *)ctx += part.n;
+	return ERR_OK;
+}
+
+static void
+test_lying_hash_is_corrupt_before_the_last_part(void **state)
+{
+	static uint8_t file[70000];
+	struct cl c;
+	struct blob_batch *b;
+	struct content_writer *w;
+	struct content_done done = { 0 };
+	struct content *content = NULL;
+	struct buf body = BUF_MAX(1 << 20);
+	struct content_add m = { .name = "x", .len = sizeof(file) };
+	size_t given = 0;
+
+	(void)state;
+	cl_init(&c);
+	b = blob_batch_new(c.s);
+	w = content_writer_new(b);
+	assert_int_equal(
+	    blob_batch_add(b, slice_of(file, sizeof(file)), NULL, 0, &body),
+	    ERR_OK);
+	m.body = buf_slice(&body);
+	m.hash = cl_id("not the hash", 1);
+	assert_int_equal(content_writer_add(w, &m), ERR_OK);
+	assert_int_equal(content_writer_end(w, &done), ERR_OK);
+	assert_int_equal(store_write(c.s, batch_job, b), ERR_OK);
+	assert_int_equal(
+	    content_open(c.s, buf_slice(&done.manifest), &content), ERR_OK);
+	assert_int_equal(
+	    content_stream(content, 0, part_count, &given), ERR_CORRUPT);
+	assert_true(given < sizeof(file));
+	content_close(content);
+	content_done_fini(&done);
+	content_writer_free(w);
+	blob_batch_free(b);
+	buf_fini(&body);
+	cl_fini(&c);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_content_refuses_unclean_and_double_names),
+		cmocka_unit_test(
+		    test_content_refuses_lengths_that_do_not_add_up),
+		cmocka_unit_test(
+		    test_lying_hash_is_corrupt_before_the_last_part),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
