@@ -239,7 +239,8 @@ api_h_invite(struct api_call *c)
 	if (e != ERR_OK || (e = share_named(c, &i)) != ERR_OK)
 		return e;
 	e = invite_addrs(c, &i, &addrs);
-	if (e == ERR_OK && addrs.n == 0)
+	/* A hub that joins is met by whoever dials it: us, for one. */
+	if (e == ERR_OK && addrs.n == 0 && o.role != ROLE_HUB)
 		e = errmsg_set(&c->em, ERR_NOTFOUND,
 		    "Set peers.listen, or add a peer that is a hub of the "
 		    "share.",

@@ -131,7 +131,7 @@ shares_invite(struct shares *sh, const char *share,
 	struct share_slot *slot;
 	enum err e;
 
-	if (o->n_addrs == 0 ||
+	if ((o->n_addrs == 0 && o->role != ROLE_HUB) ||
 	    o->n_addrs > sizeof(j.v.addrs) / sizeof(j.v.addrs[0]))
 		return errmsg_set(em, ERR_LIMIT,
 		    "set peers.listen or add a hub as peer first",
