@@ -508,11 +508,11 @@ golden_put(struct buf *out)
 	struct buf f1, f2 = BUF_MAX(1000), prov;
 	static const char *const tags[] = { "qc=passed" };
 	struct cry_id parent = { { 0 } };
-	struct cat_node path[2] = { { "subject", "S1",
-					cl_map1(&f1, "PatientID", "S1") },
-		{ "series", "2.25.1", { 0 } } };
+	struct cat_node path[2] = { { .level = "subject", .key = "S1" },
+		{ .level = "series", .key = "2.25.1" } };
 	struct cat_put p = cl_put_of(path, 2);
 
+	path[0].fields = cl_map1(&f1, "PatientID", "S1");
 	mp_w_map(&f2, 2);
 	mp_kv_array(&f2, "EchoTime", 2);
 	mp_w_u64(&f2, 1);
