@@ -125,7 +125,7 @@ item_add(struct blob_batch *b, const struct blob_entry *e, struct slice c)
 
 	if (b->n >= b->slots_n / 2 && (err = slots_grow(b)) != ERR_OK)
 		return err;
-	if (b->n == b->cap) {
+	if (b->items == NULL || b->n == b->cap) {
 		uint32_t cap = b->cap == 0 ? 32 : b->cap * 2;
 		void *p = mem_grow(b->items, cap, sizeof(*b->items));
 

@@ -37,8 +37,7 @@ struct bench {
 	unsigned in_flight;
 };
 
-static void
-stop(const char *what, enum err e)
+static void __attribute__((noreturn)) stop(const char *what, enum err e)
 {
 	fprintf(stderr, "bench_store: %s: %s\n", what, err_text(e));
 	exit(1);
