@@ -183,6 +183,8 @@ frame_recv(int sock, uint32_t timeout_ms, struct frame *f)
 {
 	struct iovec v = { .iov_base = f->bytes, .iov_len = IMG_FRAME_BYTES };
 	union frame_control c;
+	int flags =
+	    MSG_CMSG_CLOEXEC | (timeout_ms != UINT32_MAX ? MSG_DONTWAIT : 0);
 	struct msghdr m;
 	ssize_t got;
 	enum err e;
@@ -190,13 +192,14 @@ frame_recv(int sock, uint32_t timeout_ms, struct frame *f)
 	frame_drop_fds(f);
 	f->n = 0;
 	for (;;) {
-		if ((e = frame_wait(sock, POLLIN, timeout_ms)) != ERR_OK)
+		if (timeout_ms != UINT32_MAX &&
+		    (e = frame_wait(sock, POLLIN, timeout_ms)) != ERR_OK)
 			return e;
 		m = (struct msghdr){ .msg_iov = &v,
 			.msg_iovlen = 1,
 			.msg_control = c.room,
 			.msg_controllen = sizeof(c.room) };
-		got = recvmsg(sock, &m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+		got = recvmsg(sock, &m, flags);
 		if (got >= 0)
 			return frame_accept(&m, got, f);
 		if (errno != EINTR && errno != EAGAIN)
