@@ -64,7 +64,8 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 		buf_fini(&next);
 	}
 	invites(in);
-	(void)claim_invite(in, &id);
+	if (claim_invite(in, &id) == ERR_OK)
+		REQUIRE(memcmp(id.b, p + 1, sizeof(id.b)) == 0);
 	REQUIRE(claim_open(in, &v, &dev, name) != ERR_OK);
 	return 0;
 }

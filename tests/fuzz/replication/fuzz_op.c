@@ -62,7 +62,7 @@ op_repaired(struct slice in)
 	hdr = 154 + 32u * b[152];
 	pack = b[148] % 100;
 	if (hdr + pack + 104 > own.n)
-		return;
+		goto out;
 	pay = own.n - hdr - pack;
 	for (int i = 0; i < 4; i++) {
 		b[144 + i] = (uint8_t)(pay >> (8 * i));
@@ -75,6 +75,7 @@ op_repaired(struct slice in)
 		    (struct cry_id *)(void *)(b + 112));
 	if (op_decode(buf_slice(&own), &v) == ERR_OK)
 		REQUIRE(op_open(&v, &k, &plain) != ERR_OK);
+out:
 	buf_fini(&own);
 	buf_fini(&plain);
 }
@@ -84,7 +85,8 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
 	struct op_view v;
 
-	(void)op_decode(slice_of(p, n), &v);
+	if (op_decode(slice_of(p, n), &v) == ERR_OK)
+		REQUIRE(v.header.n + v.payload.n + v.packing.n == n);
 	packing(slice_of(p, n));
 	head(slice_of(p, n));
 	op_repaired(slice_of(p, n));

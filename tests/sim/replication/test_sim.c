@@ -17,9 +17,9 @@ static const struct sim_opts usual = {
 	.sites = 46,
 	.hubs = 3,
 	.joiners = 3,
-	.writes = 60,
+	.writes = 48,
 	.active_ms = 40000,
-	.crashes = 12,
+	.crashes = 8,
 	.partitions = 4,
 	.fault_per_mille_x10 = 20,
 };
