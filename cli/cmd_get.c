@@ -1,9 +1,9 @@
 /* cli/cmd_get.c: the files of assets, onto the disk.
  *
  * Happy path: the node lists the files of each asset; each file is streamed
- * to DIR/ASSET/.NAME.part, synced, and takes its name once all of it is there
- * and the node has told its SHA-256.  Failure: the part is removed; a file
- * that has its name is whole. */
+ * to DIR/ASSET/.NAME.part and takes its name once all of it is there and the
+ * node has told its SHA-256; at the end the file system is synced once.
+ * Failure: the part is removed; a file that has its name is whole. */
 #include "cli/cli_internal.h"
 
 #include <errno.h>
@@ -184,8 +184,6 @@ get_into(struct get_run *g, const struct get_file *f, const char *part,
 	if (g->fd < 0)
 		return get_disk(g, part);
 	rc = get_stream(g, f, sha);
-	if (rc == CLI_OK && fsync(g->fd) != 0)
-		rc = get_disk(g, part);
 	if (close(g->fd) != 0 && rc == CLI_OK)
 		rc = get_disk(g, part);
 	if (rc == CLI_OK && rename(part, path) != 0)
@@ -217,6 +215,18 @@ get_one(struct get_run *g, const struct get_file *f)
 	return rc;
 }
 
+/* One sync for all: a sync a file costs more than the copying. */
+static enum cli_exit
+get_sync(struct get_run *g)
+{
+	int fd = open(g->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int rc = fd >= 0 ? syncfs(fd) : -1;
+
+	if (fd >= 0)
+		(void)close(fd);
+	return rc == 0 ? CLI_OK : get_disk(g, g->dir);
+}
+
 static enum cli_exit
 get_all(struct get_run *g)
 {
@@ -230,7 +240,7 @@ get_all(struct get_run *g)
 		cli_progress_show(g->c);
 	}
 	cli_progress_end(g->c);
-	return rc;
+	return rc == CLI_OK ? get_sync(g) : rc;
 }
 
 enum cli_exit

@@ -34,6 +34,7 @@ api_free(struct api *a)
 {
 	if (a == NULL)
 		return;
+	content_close(a->slot.content);
 	(void)pthread_mutex_destroy(&a->mu);
 	mem_free(a);
 }

@@ -31,8 +31,13 @@
 struct api {
 	struct api_opts o;
 	uint64_t started_ms;
-	pthread_mutex_t mu; /* rest_listen */
+	pthread_mutex_t mu; /* rest_listen, slot */
 	char rest_listen[160];
+	struct api_slot { /* the table read last: its files are asked for one
+			     by one, and decoding it anew costs its length */
+		struct cry_id op;
+		struct content *content; /* NULL: empty or in use */
+	} slot;
 };
 
 struct api_call {

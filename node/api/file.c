@@ -120,7 +120,41 @@ files_as(struct api_call *c, enum files_as *out)
 	return ERR_OK;
 }
 
-/* Head and content table of an asset, in a transaction of its own. */
+/* Takes the kept table if it is this version's; it belongs to the caller
+ * until slot_put(). */
+static struct content *
+slot_take(struct api *a, const struct cry_id *op)
+{
+	struct content *k = NULL;
+
+	(void)pthread_mutex_lock(&a->mu);
+	if (a->slot.content != NULL &&
+	    memcmp(&a->slot.op, op, sizeof(*op)) == 0) {
+		k = a->slot.content;
+		a->slot.content = NULL;
+	}
+	(void)pthread_mutex_unlock(&a->mu);
+	return k;
+}
+
+/* Keeps k (NULL ok) in place of what was kept. */
+static void
+slot_put(struct api *a, const struct cry_id *op, struct content *k)
+{
+	struct content *old;
+
+	if (k == NULL)
+		return;
+	(void)pthread_mutex_lock(&a->mu);
+	old = a->slot.content;
+	a->slot.content = k;
+	a->slot.op = *op;
+	(void)pthread_mutex_unlock(&a->mu);
+	content_close(old);
+}
+
+/* Head and content table of an asset, in a transaction of its own.  The table
+ * goes back by slot_put(&a->head.op_id). */
 static enum err
 files_open(struct api_call *c, const struct asset_id *id, struct cat_asset *a,
     struct content **out)
@@ -136,9 +170,11 @@ files_open(struct api_call *c, const struct asset_id *id, struct cat_asset *a,
 	if (e == ERR_OK && a->n_versions == 0)
 		e = ERR_NOTFOUND;
 	if (e == ERR_OK)
+		*out = slot_take(c->a, &a->head.op_id);
+	if (e == ERR_OK && *out == NULL)
 		e = cat_manifest(s, t, id, &manifest);
 	db_abort(t);
-	if (e == ERR_OK)
+	if (e == ERR_OK && *out == NULL)
 		e = content_open(s, buf_slice(&manifest), out);
 	if (e == ERR_NOTFOUND)
 		e = errmsg_set(&c->em, e,
@@ -187,7 +223,7 @@ files_list_one(
 		files_row(rows, id, k, i);
 	e = api_rows_flush(rows);
 out:
-	content_close(k);
+	slot_put(f->c->a, &a->head.op_id, k);
 	mem_free(a);
 	return e;
 }
@@ -327,7 +363,7 @@ api_h_file(struct api_call *c)
 	if (e == ERR_OK)
 		e = file_send(c, a, k, (uint32_t)n);
 out:
-	content_close(k);
+	slot_put(c->a, &a->head.op_id, k);
 	mem_free(a);
 	return e;
 }
