@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "node/imaging/helper/dimse.h"
 #include "node/imaging/imaging.h"
 #include "store/base/mem.h"
 
@@ -215,6 +216,28 @@ test_not_dicom(void **state)
 }
 
 static void
+test_directory_of_a_disc(void **state)
+{
+	struct dimse_meta m = { .sop_class = "1.2.840.10008.1.3.10",
+		.sop_uid = "1.2.3",
+		.transfer_syntax = "1.2.840.10008.1.2.1",
+		.calling_ae = "" };
+	struct buf b = BUF_MAX(1024);
+	int fd;
+
+	dimse_put_meta(&b, &m);
+	buf_put(&b,
+	    "\x04\0\x30\x11"
+	    "CS\4\0DISC",
+	    12);
+	assert_int_equal(buf_err(&b), ERR_OK);
+	fd = make_file(b.p, b.n);
+	check_not_parsed(*state, fd, b.n, "dicomdir");
+	(void)close(fd);
+	buf_fini(&b);
+}
+
+static void
 test_truncated(void **state)
 {
 	struct imaging *im = *state;
@@ -280,6 +303,7 @@ main(void)
 		T(test_original_is_kept_bit_for_bit),
 		T(test_many_odd_files_in_one_run),
 		T(test_not_dicom),
+		T(test_directory_of_a_disc),
 		T(test_truncated),
 		T(test_size_that_lies_and_size_above_limit),
 		T(test_refusal_is_counted),

@@ -771,6 +771,26 @@ test_sender_gone_in_mid_object_leaves_nothing(void **state)
 }
 
 static void
+test_node_going_away_aborts_the_sender(void **state)
+{
+	struct bench *b = *state;
+	const char *v[] = { "storescu", "127.0.0.1", b->port, GE, NULL };
+	struct imaging_opts o = { 0 };
+	struct img_msg m;
+	uint64_t from;
+
+	bench_send(b, v);
+	bench_start(b, &o);
+	bench_admit(b, &m);
+	bench_next(b, IMG_IDENTITY, &m);
+	from = clock_mono_ms();
+	imaging_close(b->im);
+	b->im = NULL;
+	assert_int_not_equal(bench_exit(b), 0);
+	assert_true(clock_mono_ms() - from < 3000);
+}
+
+static void
 test_sender_stalled_in_mid_pdu_is_dropped(void **state)
 {
 	struct bench *b = *state;
@@ -839,6 +859,7 @@ main(void)
 		T(test_command_and_dataset_that_differ_get_a900),
 		T(test_unparsable_dataset_is_success_and_quarantine),
 		T(test_sender_gone_in_mid_object_leaves_nothing),
+		T(test_node_going_away_aborts_the_sender),
 		T(test_sender_stalled_in_mid_pdu_is_dropped),
 		T(test_killed_sender_ends_the_association),
 	};
