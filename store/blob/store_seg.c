@@ -290,7 +290,7 @@ tail_next(struct store *s, struct db_txn *txn, uint64_t need)
 	uint32_t seg = t->seg + 1;
 	uint64_t cap = store_round(s->segment_bytes, STORE_BLOCK);
 	enum err e;
-	int fd;
+	int fd = -1;
 
 	if (cap < STORE_BLOCK + need)
 		cap = store_round(STORE_BLOCK + need, STORE_BLOCK);
@@ -298,6 +298,7 @@ tail_next(struct store *s, struct db_txn *txn, uint64_t need)
 	e = seg_create(s, seg, cap, &fd);
 	if (e != ERR_OK)
 		return e;
+	REQUIRE(fd >= 0);
 	e = tail_seal(s, txn);
 	if (e != ERR_OK) {
 		close(fd);
