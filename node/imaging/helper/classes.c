@@ -102,6 +102,18 @@ risk_secondary(const struct dcm_file *f)
 	return NULL;
 }
 
+/* CT scouts often carry a name or a label in the pixels; the writer that
+ * says they do not is believed. */
+static const char *
+risk_scout(const struct dcm_file *f)
+{
+	if (dcm_is_cs(f, TAG_MODALITY, 0, "CT") &&
+	    dcm_is_cs(f, 0x00080008, 2, "LOCALIZER") &&
+	    !dcm_is_cs(f, 0x00280301, 0, "NO"))
+		return "scout: text may be burned in";
+	return NULL;
+}
+
 /* Dose sheets, protocol pages and screenshots inside CT or MR series. */
 static const char *
 risk_screen(const struct dcm_file *f)
@@ -167,7 +179,8 @@ classes_risk(const struct dcm_file *f, uint32_t k)
 	case 3: return risk_screen(f);
 	case 4: return risk_colour(f);
 	case 5: return risk_no_image(f);
-	case 6: return risk_overlay_bits(f);
+	case 6: return risk_scout(f);
+	case 7: return risk_overlay_bits(f);
 	default: return NULL;
 	}
 }

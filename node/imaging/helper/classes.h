@@ -18,7 +18,8 @@ enum iod_family {
 enum iod_family classes_family(const struct dcm_file *f);
 /* The k-th check, k < CLASSES_RISKS: a short text without patient data why a
  * person must look, or NULL. */
-#define CLASSES_RISKS 7u
+#define CLASSES_RISKS 8u
+#define CLASSES_RISK_OVERLAY 7u /* the one that is about overlay bits */
 const char *classes_risk(const struct dcm_file *f, uint32_t k);
 
 #endif

@@ -118,7 +118,9 @@ note_risks(const struct dcm_file *f, struct deid_result *r)
 		const char *why = classes_risk(f, k);
 
 		if (why != NULL)
-			block(r, k == 6 ? "overlay-in-pixels" : "risky-class",
+			block(r,
+			    k == CLASSES_RISK_OVERLAY ? "overlay-in-pixels"
+						      : "risky-class",
 			    why);
 	}
 	if (pixels_hidden_bits(f))

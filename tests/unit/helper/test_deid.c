@@ -569,6 +569,7 @@ assert_risky(const char *class, const char *image_type, const char *burned)
 	dcm_build_str(&t->d, 0x00080008, "CS", image_type);
 	dcm_build_str(&t->d, 0x00080016, "UI", class);
 	dcm_build_str(&t->d, 0x00080018, "UI", "1.2.3.4.5.6.7");
+	dcm_build_str(&t->d, 0x00080060, "CS", "CT");
 	dcm_build_u16(&t->d, 0x00280010, 1);
 	dcm_build_u16(&t->d, 0x00280011, 1);
 	dcm_build_str(&t->d, 0x00280301, "CS", burned);
@@ -599,6 +600,7 @@ test_risky_classes_are_never_releasable_by_themselves(void **state)
 	assert_risky(DCM_CT, "DERIVED\\SECONDARY", "NO");
 	assert_risky(DCM_CT, "ORIGINAL\\PRIMARY", "YES");
 	assert_risky(DCM_CT, "DERIVED\\PRIMARY\\DOSE_INFO", "NO");
+	assert_risky(DCM_CT, "ORIGINAL\\PRIMARY\\LOCALIZER", "");
 }
 
 static void
