@@ -239,7 +239,7 @@ test_store_holds_what_the_model_says(void **state)
 	uint64_t seed;
 
 	(void)state;
-	for (seed = 1; seed <= 5; seed++)
+	for (seed = 1; seed <= 3; seed++)
 		model_run(seed);
 }
 
