@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 
 import e2e
 from nodes import Node, storescu, until
@@ -116,9 +117,9 @@ def test_wrong_key(node, top):
     hub = Node(e2e.BIN, top / "hub", "hub")
     hub.init(dicom__listen="off", peers__listen="127.0.0.1:0",
              rest__listen="off")
+    own = Node(e2e.BIN, top / "stranger", "stranger").init()["key"]
     hub.start()
     try:
-        own = node.json("id")["key"]  # a good key, but not the hub's
         node.cli("peer", "add", f"127.0.0.1:{hub.port('peers')}", "--key",
                  own)
         bad = until("the refusal shows", 15, lambda: [
@@ -132,22 +133,56 @@ def test_wrong_key(node, top):
         hub.stop()
 
 
+def joiner(top, name):
+    """A started node that belongs to nothing yet."""
+    node = Node(e2e.BIN, top / name, name)
+    node.init(dicom__listen="off", peers__listen="off", rest__listen="off")
+    node.start()
+    return node
+
+
+def invited(node, *more):
+    """A fresh invite for a reader."""
+    return node.json("share", "invite", e2e.SHARE, "--role", "reader",
+                     "--compartment", "images", *more)["invite"]
+
+
+def granted(node):
+    """Is this node a reader by now?"""
+    return [s for s in node.json("status")["shares"] if s["role"] == "reader"]
+
+
 def test_invites(node, top):
-    """Damaged and reused invites are refused with the reason; an expired one
-    leads nowhere."""
-    invite = node.json("share", "invite", e2e.SHARE, "--role", "reader",
-                       "--compartment", "images")["invite"]
-    err = e2e.error_of(node.cli("share", "join", invite[:-4] + "aaaa",
-                                "--json", check=False))
-    assert "invite" in err["cause"], err
+    """Damaged, expired and reused invites are refused with the reason."""
+    late = invited(node, "--expires", "1s")
+    invite = invited(node)
     err = e2e.error_of(node.cli("share", "join", invite, "--json",
                                 check=False))
-    assert err["error"], err  # a member cannot join again
+    assert "member" in err["cause"], err
     err = e2e.error_of(node.cli("share", "invite", e2e.SHARE, "--role",
                                 "emperor", "--compartment", "images",
                                 "--json", check=False))
     assert "role" in err["cause"], err
-    assert top
+    one, two = joiner(top, "one"), joiner(top, "two")
+    try:
+        err = e2e.error_of(one.cli("share", "join", invite[:-4] + "aaaa",
+                                   "--json", check=False))
+        assert "invite" in err["cause"], err
+        time.sleep(1.5)
+        err = e2e.error_of(one.cli("share", "join", late, "--json",
+                                   check=False))
+        assert "expired" in err["cause"], err
+        one.cli("share", "join", invite)
+        until("the first joiner is granted", 15, lambda: granted(one))
+        two.cli("share", "join", invite)
+        refused = until("the registrar refuses the reuse", 15, lambda: [
+            x for x in pathlib.Path(f"{node.home}.log").read_text(
+                encoding="utf-8").splitlines() if "claim" in x])
+        assert "used" in refused[-1], refused
+        assert not granted(two)
+    finally:
+        one.stop()
+        two.stop()
 
 
 def test_corrupt_segment(node, top):
@@ -168,8 +203,9 @@ def test_corrupt_segment(node, top):
         f.seek(end // 2)
         f.write(bytes(b ^ 0xff for b in data[end // 2:end // 2 + 64]))
     node.start()
-    bad = node.json("verify", "--deep")["bad"]
-    assert bad, "flipped bytes were not found"
+    done = node.cli("verify", "--deep", "--json", check=False)
+    assert done.returncode == 1, done.stdout
+    assert e2e.json.loads(done.stdout)["bad"], "flipped bytes were not found"
     done = node.cli("get", asset, "-o", top / "out", "--json", check=False)
     for path in (top / "out").rglob("*.dcm"):
         row = [r for r in map(e2e.json.loads, done.stdout.splitlines())
@@ -217,7 +253,7 @@ def main():
     """All cases on one node, which must live through them."""
     with tempfile.TemporaryDirectory(prefix="psc-bad-") as tmp:
         top = pathlib.Path(tmp)
-        node = e2e.single(top, "centre1")
+        node = e2e.single(top, "centre1", peers__listen="127.0.0.1:0")
         try:
             keep = e2e.make_series(top / "keep", 5, seed=1)
             assert storescu(node.port("dicom"), "SCANNER1",
@@ -225,9 +261,10 @@ def main():
             for case in (test_not_dicom, test_truncated, test_claimed_length,
                          test_unknown_ae, test_port_taken, test_second_daemon,
                          test_wrong_key, test_invites, test_corrupt_segment):
+                began = time.monotonic()
                 case(node, top)
                 assert held(node) >= 5, f"{case.__name__} lost images"
-                print("ok", case.__name__)
+                print(f"ok {case.__name__} {time.monotonic() - began:.1f} s")
             no_patient_in(f"{node.home}.log")
         finally:
             node.stop()

@@ -26,11 +26,11 @@ def env(**more):
 def single(top, site, ae="SCANNER1", start=True, **settings):
     """A node that created its own share and receives into it."""
     node = Node(BIN, pathlib.Path(top) / site, site)
-    node.init(dicom__listen="127.0.0.1:0", peers__listen="off",
-              rest__listen="off",
-              dicom__inboxes=json.dumps(
-                  [{"calling_ae": ae, "share": SHARE, "compartment": "images",
-                    "profile": "basic"}]), **settings)
+    inbox = {"calling_ae": ae, "share": SHARE, "compartment": "images",
+             "profile": "basic"}
+    node.init(**{"dicom__listen": "127.0.0.1:0", "peers__listen": "off",
+                 "rest__listen": "off",
+                 "dicom__inboxes": json.dumps([inbox]), **settings})
     if start:
         node.start()
         node.cli("share", "create", SHARE, "--compartment", "images")
