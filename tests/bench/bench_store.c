@@ -269,10 +269,12 @@ main(int argc, char **argv)
 	pthread_mutex_init(&b->lock, NULL);
 	pthread_cond_init(&b->cond, NULL);
 	b->manifests = calloc((size_t)argc, sizeof(*b->manifests));
-	if (b->manifests == NULL || mkdir(o.dir, 0700) != 0 ||
-	    store_open(&o, &b->s, &em) != ERR_OK) {
-		fprintf(
-		    stderr, "bench_store: cannot make a store in %s\n", o.dir);
+	if (b->manifests == NULL || mkdir(o.dir, 0700) != 0) {
+		perror(o.dir);
+		return 1;
+	}
+	if (store_open(&o, &b->s, &em) != ERR_OK) {
+		fprintf(stderr, "bench_store: %s\n", em.cause);
 		return 1;
 	}
 	t0 = clock_mono_us();
