@@ -2,6 +2,8 @@
 #include "node/loop/loop_internal.h"
 
 #include <netinet/in.h>
+#include <pthread.h>
+#include <signal.h>
 
 enum err
 loop_new(struct loop **out)
@@ -23,6 +25,13 @@ loop_new(struct loop **out)
 void
 loop_run(struct loop *l)
 {
+	sigset_t pipe;
+
+	/* A write to a connection that is gone answers EPIPE; the signal that
+	 * comes with it would end the process. */
+	sigemptyset(&pipe);
+	sigaddset(&pipe, SIGPIPE);
+	(void)pthread_sigmask(SIG_BLOCK, &pipe, NULL);
 	(void)uv_run(&l->uv, UV_RUN_DEFAULT);
 }
 

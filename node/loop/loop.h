@@ -14,7 +14,8 @@
 struct loop;
 
 enum err loop_new(struct loop **out) PSC_MUST_USE;
-/* Runs until every handle is closed and every work is done. */
+/* Runs until every handle is closed and every work is done.  Blocks SIGPIPE
+ * in the calling thread. */
 void loop_run(struct loop *l);
 /* After loop_run returned (or before anything was opened). NULL ok. */
 void loop_free(struct loop *l);

@@ -127,8 +127,7 @@ static UNUSED_FN enum err
 site_put(struct site_put *p)
 {
 	struct share_info i = site_share(p->s, p->share);
-	struct content_add add = { .name = "file.bin",
-		.len = p->n };
+	struct content_add add = { .name = "file.bin", .len = p->n };
 	struct content_writer *w;
 	struct buf body = BUF_MAX(4 * MIB);
 	struct errmsg em = { 0 };
@@ -148,8 +147,8 @@ site_put(struct site_put *p)
 	assert_non_null(p->batch);
 	w = content_writer_new(p->batch);
 	assert_non_null(w);
-	assert_ok(blob_batch_add(
-	    p->batch, slice_of(p->bytes, p->n), NULL, 0, &body));
+	assert_ok(
+	    blob_batch_add(p->batch, slice_of(p->bytes, p->n), NULL, 0, &body));
 	add.body = buf_slice(&body);
 	cry_hash(slice_of(p->bytes, p->n), &add.hash);
 	assert_ok(content_writer_add(w, &add));
@@ -184,13 +183,13 @@ site_read(struct site *s, const struct asset_id *id, struct buf *out)
 }
 
 static UNUSED_FN bool
-site_has(struct site *s, const struct asset_id *id, const uint8_t *bytes,
-    size_t n)
+site_has(
+    struct site *s, const struct asset_id *id, const uint8_t *bytes, size_t n)
 {
 	struct buf got = BUF_MAX(64 * MIB);
 	enum err e = site_read(s, id, &got);
-	bool same = e == ERR_OK &&
-		    slice_eq(buf_slice(&got), slice_of(bytes, n));
+	bool same =
+	    e == ERR_OK && slice_eq(buf_slice(&got), slice_of(bytes, n));
 
 	buf_fini(&got);
 	return same;
@@ -221,8 +220,8 @@ site_rows(struct site *s, const char *tag)
 	struct db_txn *txn = NULL;
 
 	assert_ok(store_read(s->st, &txn));
-	assert_ok(store_row_each(s->st, txn, tag, (struct slice){ 0 },
-	    site_count_row, &c));
+	assert_ok(store_row_each(
+	    s->st, txn, tag, (struct slice){ 0 }, site_count_row, &c));
 	db_abort(txn);
 	return c.n;
 }

@@ -73,19 +73,17 @@ node_knows(struct node *n, const struct node *peer)
 	struct cry_device_pub d = { .box = peer->s.me.pub.box };
 	struct errmsg em = { 0 };
 
-	assert_ok(net_peer_add(
-	    n->net, "127.0.0.1", node_port(peer), &d, &em));
+	assert_ok(net_peer_add(n->net, "127.0.0.1", node_port(peer), &d, &em));
 }
 
 static void
-node_knows_wrong_key(struct node *n, const struct node *peer,
-    const struct node *key_of)
+node_knows_wrong_key(
+    struct node *n, const struct node *peer, const struct node *key_of)
 {
 	struct cry_device_pub d = { .box = key_of->s.me.pub.box };
 	struct errmsg em = { 0 };
 
-	assert_ok(net_peer_add(
-	    n->net, "127.0.0.1", node_port(peer), &d, &em));
+	assert_ok(net_peer_add(n->net, "127.0.0.1", node_port(peer), &d, &em));
 }
 
 static struct net_peer
@@ -173,8 +171,8 @@ has_puts(void *ctx)
 	uint32_t i;
 
 	for (i = 0; i < h->count; i++) {
-		if (!site_has(&h->n->s, &h->p[i].asset, h->p[i].bytes,
-			h->p[i].n))
+		if (!site_has(
+			&h->n->s, &h->p[i].asset, h->p[i].bytes, h->p[i].n))
 			return false;
 	}
 	return true;
@@ -234,8 +232,7 @@ accept_invite(struct node *n, const char *text)
 
 	assert_ok(shares_join(n->s.sh, text, &v, &em));
 	d.box = v.addrs[0].key;
-	e = net_peer_add(
-	    n->net, v.addrs[0].host, v.addrs[0].port, &d, &em);
+	e = net_peer_add(n->net, v.addrs[0].host, v.addrs[0].port, &d, &em);
 	assert_true(e == ERR_OK || e == ERR_EXISTS);
 }
 
@@ -372,8 +369,7 @@ two_centres_reach_the_lab_through_a_blind_hub(void **state)
 	assert_int_equal(site_rows(&hub.s, "ekey"), 0);
 	assert_int_equal(site_table(&hub.s, DB_ASSET), 0);
 	assert_ok(store_read(hub.s.st, &txn));
-	assert_int_equal(
-	    shares_open_op(hub.s.sh, txn, 1, &plain), ERR_DENIED);
+	assert_int_equal(shares_open_op(hub.s.sh, txn, 1, &plain), ERR_DENIED);
 	db_abort(txn);
 	/* and the lab can: the control */
 	assert_ok(store_read(lab.s.st, &txn));
@@ -537,8 +533,7 @@ wrong_key_is_said_and_never_connects(void **state)
 	assert_string_equal(
 	    p.error, "the other side's key is not the one expected");
 	assert_ok(net_peer_remove(b.net, hub.addr, &em));
-	assert_int_equal(
-	    net_peer_remove(b.net, hub.addr, &em), ERR_NOTFOUND);
+	assert_int_equal(net_peer_remove(b.net, hub.addr, &em), ERR_NOTFOUND);
 	assert_false(dial_failed(&b));
 	/* with the right one it does: the control */
 	node_knows(&b, &hub);
@@ -556,8 +551,7 @@ stranger(uint16_t port)
 	assert_true(fd >= 0);
 	sa.sin_port = htons(port);
 	sa.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	assert_int_equal(
-	    connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
 	return fd;
 }
 
@@ -571,8 +565,7 @@ silent_strangers_are_bounded(void **state)
 
 	(void)state;
 	for (i = 0; i < 80; i++)
-		fd[i] = (struct pollfd){ stranger(node_port(&hub)), POLLIN,
-			0 };
+		fd[i] = (struct pollfd){ stranger(node_port(&hub)), POLLIN, 0 };
 	do {
 		(void)poll(fd, 80, 50);
 		for (i = 0, open = 0; i < 80; i++)
@@ -598,8 +591,8 @@ noise_of_a_stranger_closes_its_connection_only(void **state)
 	prng_fill(&g, junk, sizeof(junk));
 	junk[0] = 48; /* a plausible length, then rubbish */
 	junk[1] = 0;
-	assert_int_equal(send(fd, junk, sizeof(junk), MSG_NOSIGNAL),
-	    sizeof(junk));
+	assert_int_equal(
+	    send(fd, junk, sizeof(junk), MSG_NOSIGNAL), sizeof(junk));
 	p = (struct pollfd){ fd, POLLIN, 0 };
 	assert_int_equal(poll(&p, 1, 3000), 1);
 	assert_true(recv(fd, &c, 1, 0) <= 0);
@@ -610,9 +603,9 @@ noise_of_a_stranger_closes_its_connection_only(void **state)
 static void
 taken_port_and_bad_address_are_told(void **state)
 {
-	struct net_opts o = { .store = lab.s.st,
-		.shares = lab.s.sh,
-		.me = &lab.s.me };
+	struct net_opts o = {
+		.store = lab.s.st, .shares = lab.s.sh, .me = &lab.s.me
+	};
 	struct errmsg em = { 0 };
 	struct net *n = NULL;
 

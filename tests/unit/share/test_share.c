@@ -121,8 +121,8 @@ carry_feed_one(
 	assert_ok(store_read(cf->from->st, &txn));
 	for (s = 1; s <= head->seq; s++) {
 		op[s - 1] = BUF_MAX(MIB);
-		assert_ok(oplog_op_get(
-		    cf->from->st, txn, f->no, s, &op[s - 1]));
+		assert_ok(
+		    oplog_op_get(cf->from->st, txn, f->no, s, &op[s - 1]));
 		ops[s - 1] = buf_slice(&op[s - 1]);
 	}
 	db_abort(txn);
@@ -210,8 +210,8 @@ join_one(void *ctx, const struct share_id *share,
 }
 
 static void
-invite_text(enum role role, const char *compartment, uint64_t expires,
-    struct buf *text)
+invite_text(
+    enum role role, const char *compartment, uint64_t expires, struct buf *text)
 {
 	struct invite_addr a = { .host = "127.0.0.1", .port = 1 };
 	struct share_invite_opts o = { .role = role,
@@ -266,10 +266,10 @@ lab_writes(void)
 {
 	struct errmsg em = { 0 };
 
-	assert_ok(shares_grant(lab.sh, "trial", &lab.me.pub, ROLE_WRITER,
-	    "centre1", &em));
-	assert_int_equal(shares_grant(lab.sh, "trial", &lab.me.pub,
-			     ROLE_WRITER, "centre1", &em),
+	assert_ok(shares_grant(
+	    lab.sh, "trial", &lab.me.pub, ROLE_WRITER, "centre1", &em));
+	assert_int_equal(shares_grant(lab.sh, "trial", &lab.me.pub, ROLE_WRITER,
+			     "centre1", &em),
 	    ERR_EXISTS);
 }
 
@@ -313,8 +313,7 @@ names_are_checked_and_unique(void **state)
 	    shares_create(lab.sh, "trial", one, 1, false, &em), ERR_EXISTS);
 	assert_int_equal(
 	    shares_create(lab.sh, "x", twice, 2, false, &em), ERR_EXISTS);
-	assert_int_equal(
-	    shares_create(lab.sh, "two words", one, 1, false, &em),
+	assert_int_equal(shares_create(lab.sh, "two words", one, 1, false, &em),
 	    ERR_MALFORMED);
 	assert_int_equal(
 	    shares_create(lab.sh, "", one, 1, false, &em), ERR_LIMIT);
@@ -360,10 +359,9 @@ two_job(struct store_txn *t, void *ctx)
 {
 	struct site_put *p = ctx;
 	struct cat_node path[1] = { { .level = "subject", .key = "T-1" } };
-	struct cat_put put = { .path = path,
-		.n_path = 1,
-		.actor = "a@b",
-		.site = "lab" };
+	struct cat_put put = {
+		.path = path, .n_path = 1, .actor = "a@b", .site = "lab"
+	};
 	enum err e;
 
 	e = shares_append_put(t, lab.sh, p->share_no, p->c_no, &put,
@@ -627,8 +625,7 @@ hub_stores_and_reads_nothing(void **state)
 	assert_int_equal(site_table(&hub, DB_EVENT), 0);
 	assert_true(site_table(&hub, DB_CHUNK) > 0);
 	assert_ok(store_read(hub.st, &txn));
-	assert_int_equal(
-	    shares_open_op(hub.sh, txn, 1, &plain), ERR_DENIED);
+	assert_int_equal(shares_open_op(hub.sh, txn, 1, &plain), ERR_DENIED);
 	db_abort(txn);
 	buf_fini(&plain);
 }
@@ -658,10 +655,9 @@ forged_op(const struct cry_key *key, const struct cat_put *put, struct buf *op,
     struct repl_ops *run, struct slice *slice)
 {
 	struct share_info i = site_share(&site1, "trial");
-	struct op_header h = { .kind = OP_ASSET_PUT,
-		.epoch = 1,
-		.seq = 1,
-		.lamport = 1 };
+	struct op_header h = {
+		.kind = OP_ASSET_PUT, .epoch = 1, .seq = 1, .lamport = 1
+	};
 	struct buf plain = BUF_MAX(LIM_OP_PAYLOAD_BYTES);
 	struct cry_id id;
 
@@ -675,15 +671,14 @@ forged_op(const struct cry_key *key, const struct cat_put *put, struct buf *op,
 	run->feed.incarnation++;
 	op_feed_id(&run->feed, &h.feed);
 	buf_reset(op);
-	assert_ok(op_build(
-	    &h, key, buf_slice(&plain), (struct slice){ 0 }, op, &id));
+	assert_ok(
+	    op_build(&h, key, buf_slice(&plain), (struct slice){ 0 }, op, &id));
 	*slice = buf_slice(op);
 	run->ops = slice;
 	run->n_ops = 1;
-	run->head = (struct op_head){ .feed = h.feed,
-		.seq = 1,
-		.id = id,
-		.lamport = 1 };
+	run->head = (struct op_head){
+		.feed = h.feed, .seq = 1, .id = id, .lamport = 1
+	};
 	op_head_sign(&run->head, &site1.me.sign_sk);
 	buf_fini(&plain);
 	share_info_fini(&i);
@@ -709,10 +704,9 @@ static void
 bad_payloads_and_rights_are_set_aside(void **state)
 {
 	struct cat_node path[1] = { { .level = "subject", .key = "X" } };
-	struct cat_put put = { .path = path,
-		.n_path = 1,
-		.actor = "a@b",
-		.site = "x" };
+	struct cat_put put = {
+		.path = path, .n_path = 1, .actor = "a@b", .site = "x"
+	};
 	struct buf op = BUF_MAX(MIB);
 	struct repl_ops run = { 0 };
 	struct carry c = { .to = &lab, .ops = &run };
@@ -806,8 +800,7 @@ epoch_keys_open_with_the_recovery_key(void **state)
 	buf_put(&key, i.id.b, 32);
 	buf_put(&key, tail, sizeof(tail)); /* compartment 1, epoch 1 */
 	assert_ok(store_read(lab.st, &txn));
-	assert_ok(store_row_get(
-	    lab.st, txn, "ekey", buf_slice(&key), &row));
+	assert_ok(store_row_get(lab.st, txn, "ekey", buf_slice(&key), &row));
 	db_abort(txn);
 	assert_int_equal(row.n, 1 + 64 + 64 + CRY_SEAL_BYTES);
 	assert_ok(cry_unseal(&lab.me.recovery, &lab.recovery,
