@@ -326,7 +326,7 @@ test_missing_folder_is_an_error(void **state)
 	struct errmsg em;
 	struct db *d2;
 
-	o.dir = "/nonexistent/psc";
+	o.dir = "/proc/self/no such folder";
 	assert_int_equal(db_open(&o, &d2, &em), ERR_IO);
 }
 
