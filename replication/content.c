@@ -159,9 +159,11 @@ content_want(struct repl *r, const struct repl_event *ev)
 	if (s == NULL || ev->c_len == 0 || ev->c_len > OP_CHUNK_BYTES_MAX)
 		return;
 	if (w != NULL) {
-		w->urgent |= ev->urgent;
-		if (w->state == WANT_IDLE || w->state == WANT_PARKED)
-			want_idle(r, w);
+		if (ev->urgent && !w->urgent) {
+			w->urgent = true;
+			if (w->state == WANT_IDLE)
+				want_idle(r, w);
+		}
 		return;
 	}
 	if (!hash_room(r) || (w = repl_alloc(r, 1, sizeof(*w))) == NULL)
@@ -237,6 +239,37 @@ may_hold(struct repl *r, struct peer *p, const struct comp *c)
 	       member_may_fetch(c->share->m, &p->pub.sign, c->no);
 }
 
+/* Is there a connected peer that may still have it? */
+static bool
+hopeful(struct repl *r, const struct want *w)
+{
+	for (uint32_t i = 0; i < r->n_peers; i++) {
+		if (may_hold(r, r->peers[i], w->comp) &&
+		    !lacks(w, r->peers[i]->conn))
+			return true;
+	}
+	return false;
+}
+
+/* Nobody has it: wait for HAVE, a new link, or the retry. */
+static void
+park(struct repl *r, struct want *w)
+{
+	w->state = WANT_PARKED;
+	w->retry_ms = r->now_ms + REPL_RETRY_MS;
+	list_append(&w->comp->parked, w);
+	repl_wake(r, w->retry_ms);
+}
+
+static void
+idle_or_park(struct repl *r, struct want *w)
+{
+	if (hopeful(r, w))
+		want_idle(r, w);
+	else
+		park(r, w);
+}
+
 static bool
 window_open(const struct repl *r, const struct peer *p, const struct want *w)
 {
@@ -303,7 +336,10 @@ ask_list(struct repl *r, struct link *l, struct comp *c, bool urgent)
 		if (!window_open(r, l->peer, w))
 			break;
 		if (lacks(w, l->peer->conn)) {
-			list_append(list, w); /* let others come forward */
+			if (hopeful(r, w))
+				list_append(list, w); /* others first */
+			else
+				park(r, w);
 			continue;
 		}
 		ask(r, l->peer, w);
@@ -340,23 +376,6 @@ content_ask(struct repl *r, struct peer *p)
 		return;
 	ask_class(r, p, true);
 	ask_class(r, p, false);
-}
-
-/* Nobody connected may still have it: wait for news. */
-static void
-idle_or_park(struct repl *r, struct want *w)
-{
-	for (uint32_t i = 0; i < r->n_peers; i++) {
-		if (may_hold(r, r->peers[i], w->comp) &&
-		    !lacks(w, r->peers[i]->conn)) {
-			want_idle(r, w);
-			return;
-		}
-	}
-	w->state = WANT_PARKED;
-	w->retry_ms = r->now_ms + REPL_RETRY_MS;
-	list_append(&w->comp->parked, w);
-	repl_wake(r, w->retry_ms);
 }
 
 void
@@ -684,10 +703,7 @@ content_persisted(struct repl *r, struct persist *ps, enum err e)
 		p->dirty = true;
 	}
 	if (e != ERR_OK) { /* disk full or gone: the host says when to go on */
-		w->state = WANT_PARKED;
-		w->retry_ms = r->now_ms + REPL_RETRY_MS;
-		list_append(&w->comp->parked, w);
-		repl_wake(r, w->retry_ms);
+		park(r, w);
 		return;
 	}
 	want_drop(r, w);

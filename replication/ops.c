@@ -229,6 +229,7 @@ ops_on_req(struct repl *r, struct link *l, const struct msg *m)
 	q->comp = pc->comp;
 	q->feed = i;
 	q->next = m->seq;
+	q->one_run = false;
 	q->to = m->to < f->seq ? m->to : f->seq;
 }
 
@@ -253,7 +254,7 @@ ops_serve(struct repl *r, struct peer *p)
 	fx->compartment = q->comp->no;
 	fx->feed = q->comp->feeds[q->feed].id;
 	fx->from_seq = q->next;
-	fx->bytes_max = OP_RUN_BYTES_MAX;
+	fx->bytes_max = q->one_run ? 1 : OP_RUN_BYTES_MAX;
 }
 
 static void
@@ -263,14 +264,19 @@ serve_next(struct peer *p)
 	p->so_n--;
 }
 
-/* Is this what we asked the host for, and does it fit a message? */
+/* Is this what we asked the host for? */
 static bool
 answer_ok(const struct serve_ops *q, const struct repl_event *ev)
 {
 	return ev->err == ERR_OK && ev->ops.n_ops > 0 &&
-	       ev->ops.n_ops <= LIM_HEAD_OPS &&
 	       ev->ops.head.seq >= ev->ops.n_ops &&
-	       run_first(&ev->ops) == q->next &&
+	       run_first(&ev->ops) == q->next;
+}
+
+static bool
+answer_fits(const struct repl_event *ev)
+{
+	return ev->ops.n_ops <= LIM_HEAD_OPS &&
 	       run_bytes(&ev->ops) <= OP_RUN_BYTES_MAX;
 }
 
@@ -289,8 +295,12 @@ ops_fetched(struct repl *r, struct fetch *fe, const struct repl_event *ev)
 	p->dirty = true;
 	q = &p->so[p->so_first];
 	l = peer_link(p, fe->comp->share);
+	if (answer_ok(q, ev) && !answer_fits(ev) && !q->one_run) {
+		q->one_run = true; /* several heads' runs in one answer */
+		return;
+	}
 	if ((pc = pc_allowed(r, l, fe->comp->no)) == NULL ||
-	    !answer_ok(q, ev)) {
+	    !answer_ok(q, ev) || !answer_fits(ev)) {
 		none_send(r, l, &fe->comp->feeds[fe->feed].f, q->next);
 		serve_next(p);
 		return;
@@ -300,6 +310,7 @@ ops_fetched(struct repl *r, struct fetch *fe, const struct repl_event *ev)
 		return;
 	pc_set_have(r, pc, fe->feed, run.head.seq);
 	q->next = run.head.seq + 1;
+	q->one_run = false;
 	if (q->next > q->to)
 		serve_next(p);
 }

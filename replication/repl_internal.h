@@ -155,6 +155,7 @@ struct serve_ops {
 	struct comp *comp;
 	uint32_t feed;
 	uint64_t next, to;
+	bool one_run; /* the host's longer answer did not fit a message */
 };
 
 struct serve_chunk {

@@ -28,8 +28,7 @@ enum sim_bug {
 	BUG_DROP_ACKED,  /* a site acknowledges ops and forgets them */
 	BUG_LIE_PERSIST, /* a hub says durable and is not */
 	BUG_LEAK,        /* a reader is handed another compartment's ops */
-	BUG_REFETCH,     /* the lab forgets that it has chunks */
-	BUG_WEAK_GATE,   /* a hub's host serves chunks nobody may have */
+	BUG_REFETCH,     /* lab and hubs forget that they have chunks */
 };
 
 struct sim_opts {
@@ -49,7 +48,6 @@ struct sim_result {
 	uint64_t events, messages, converged_ms;
 	uint32_t nodes, crashes, partitions, breaks, acked, chunks;
 	uint64_t chunk_deliveries, chunk_repeats;
-	uint64_t bytes_insync; /* see sim_run */
 };
 
 /* Runs one world to its end. */

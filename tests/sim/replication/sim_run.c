@@ -51,7 +51,7 @@ on_persist(struct sim *s, struct sim_node *n, struct sim_ev *e)
 	sim_step(s, n, &ev);
 	if (e->fx.kind == RX_PERSIST_OPS)
 		want_missing(s, n);
-	if (s->o.bug == BUG_REFETCH && n->role == SIM_LAB &&
+	if (s->o.bug == BUG_REFETCH && n->role <= SIM_LAB &&
 	    e->fx.kind == RX_PERSIST_CHUNK && sim_rand(s, 3) == 0) {
 		struct repl_event w = { .kind = RE_WANT,
 			.share = e->fx.share,

@@ -14,7 +14,7 @@
 #include "store/base/num.h"
 
 static const struct sim_opts usual = {
-	.sites = 46,
+	.sites = 44,
 	.hubs = 3,
 	.joiners = 3,
 	.writes = 48,
