@@ -44,7 +44,9 @@ share_slot_add(struct shares *sh, const struct share_id *id, uint32_t no,
 	enum err e = ERR_OK;
 
 	if (s != NULL) {
-		s->no = no;
+		pthread_mutex_lock(&sh->lock);
+		s->no = no; /* moves only while nothing is durable yet */
+		pthread_mutex_unlock(&sh->lock);
 		*out = s;
 		return ERR_OK;
 	}

@@ -404,7 +404,7 @@ what_was_written_while_apart_arrives_after_reconnect(void **state)
 	puts_free(p, 2);
 }
 
-#define MANY 40u
+#define MANY 100u
 
 static void
 stopped_in_mid_transfer_it_resumes_without_fetching_twice(void **state)
@@ -414,8 +414,11 @@ stopped_in_mid_transfer_it_resumes_without_fetching_twice(void **state)
 	uint64_t total, had, first, until;
 
 	(void)state;
+	node_down(&lab);
 	put_many(&c1, "centre1", 4, 300000, p, MANY);
+	node_synced(&c1); /* the hub has it all */
 	total = site_table(&c1.s, DB_CHUNK);
+	node_up(&lab, "off");
 	until = clock_mono_ms() + WAIT_MS;
 	while (site_table(&lab.s, DB_CHUNK) < 10)
 		assert_true(clock_mono_ms() < until);
