@@ -101,9 +101,7 @@ api_fail(struct api_call *c, unsigned status)
 	api_error_json(&c->em, &b);
 	if (c->begun && c->r->event_stream)
 		buf_put_str(&b, "\n");
-	if (c->begun && !lines) {
-		c->out->abort(c->out->ctx);
-	} else if (buf_err(&b) != ERR_OK) {
+	if ((c->begun && !lines) || buf_err(&b) != ERR_OK) {
 		c->out->abort(c->out->ctx);
 	} else {
 		if (!c->begun)

@@ -5,7 +5,7 @@
 #include "store/base/mem.h"
 #include "store/base/num.h"
 
-#define INVITE_DAYS_MAX 365u
+#define INVITE_S_MAX ((uint64_t)365 * 86400)
 #define INVITE_ADDRS_MAX 4u
 
 static enum err
@@ -218,8 +218,8 @@ invite_opts(struct api_call *c, struct share_invite_opts *o)
 		    "role \"%.32s\" is not known", role);
 	o->compartment = json_get_str(c->body, "compartment", NULL);
 	expires = json_get_str(c->body, "expires", "7d");
-	if (num_duration_s(slice_str(expires), INVITE_DAYS_MAX * 86400u,
-		&o->expires_in_s) != ERR_OK)
+	if (num_duration_s(
+		slice_str(expires), INVITE_S_MAX, &o->expires_in_s) != ERR_OK)
 		return errmsg_set(&c->em, ERR_MALFORMED,
 		    "Write 12h or 7d; at most 365d.",
 		    "expires is not a duration");

@@ -182,7 +182,7 @@ conf_trim_end(struct slice text, size_t start, size_t end)
 static void
 conf_put_before(struct slice text, const struct yaml_mark *m, struct buf *out)
 {
-	size_t at = conf_trim_end(text, 0, m->start);
+	size_t at = text.n > 0 ? conf_trim_end(text, 0, m->start) : 0;
 
 	if (m->end == m->start) { /* an empty value: "key:" */
 		buf_put(out, text.p, m->start);

@@ -327,7 +327,8 @@ web_body_done(struct web_req *r)
 	return web_send_buffer(r);
 }
 
-enum MHD_Result
+/* MHD decides how many parameters this has. */
+enum MHD_Result /* NOLINTNEXTLINE(readability-function-size) */
 web_access(void *cls, struct MHD_Connection *conn, const char *url,
     const char *method, const char *version, const char *upload,
     size_t *upload_n, void **req)

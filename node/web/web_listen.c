@@ -119,18 +119,17 @@ web_bind_tcp(const struct addrinfo *a)
 static enum err
 web_bound_text(int fd, const char *host, char *text, size_t cap)
 {
-	struct sockaddr_storage at;
+	union {
+		struct sockaddr any;
+		struct sockaddr_in v4;
+		struct sockaddr_in6 v6;
+	} at = { 0 };
 	socklen_t n = sizeof(at);
 	uint16_t port;
 
-	if (getsockname(fd, (struct sockaddr *)&at, &n) != 0)
+	if (getsockname(fd, &at.any, &n) != 0)
 		return ERR_IO;
-	if (at.ss_family == AF_INET6)
-		port =
-		    ((const struct sockaddr_in6 *)(const void *)&at)->sin6_port;
-	else
-		port =
-		    ((const struct sockaddr_in *)(const void *)&at)->sin_port;
+	port = at.any.sa_family == AF_INET6 ? at.v6.sin6_port : at.v4.sin_port;
 	(void)snprintf(text, cap, strchr(host, ':') ? "[%s]:%u" : "%s:%u", host,
 	    (unsigned)ntohs(port));
 	return ERR_OK;
