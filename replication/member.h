@@ -1,7 +1,7 @@
 /* replication/member.h: a share's membership: one signed hash chain, and
  * what it says about who may do what.  Pure.
  *
- * Records (protocol.md section 2, rulings.md 19-22, 33): GENESIS POLICY
+ * Records (docs/protocol.md section 6, rulings.md 19-22, 33): GENESIS POLICY
  * COMPARTMENT GRANT REVOKE ROTATE REGISTRARS HUB CHECKPOINT PURGE FREEZE THAW
  * ADOPT; today GENESIS, COMPARTMENT and GRANT are written and accepted, in the
  * final k-of-n form with k = n = 1.  A record is clear only in keys, roles,

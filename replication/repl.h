@@ -125,7 +125,7 @@ uint64_t repl_deadline_ms(const struct repl *r);
 /* --- questions --- */
 const struct member *repl_member(
     const struct repl *r, const struct share_id *share); /* NULL: not ours */
-/* Frontier root and op count of a compartment (protocol.md section 6). */
+/* Frontier root and op count of a compartment (docs/protocol.md 11). */
 void repl_root(const struct repl *r, const struct share_id *share,
     uint16_t compartment, struct cry_id *root, uint64_t *ops);
 /* Heads of a compartment's feeds: the deps and lamport of a new op. */

@@ -5,7 +5,8 @@
  * (OPS_REQ) for what it lacks, one peer per feed at a time.  When ops became
  * durable the new root is told (ROOT, delayed a little so that a burst costs
  * one); a mismatch that stays is looked into again with doubling delays.
- * Roots decide, remembered frontiers only save work (protocol.md 6). */
+ * Roots decide, remembered frontiers only save work (docs/protocol.md section
+ * 11). */
 #include "replication/repl_internal.h"
 
 #include "store/base/mem.h"
@@ -534,22 +535,25 @@ sync_pull_others(struct repl *r, struct comp *c, uint32_t feed)
 	}
 }
 
+static void
+comp_peer_gone(struct repl *r, struct comp *c, repl_conn conn)
+{
+	for (uint32_t f = 0; c->pulls > 0 && f < c->n; f++) {
+		if (c->feeds[f].pull_conn != conn)
+			continue;
+		sync_pull_end(r, c, &c->feeds[f]);
+		sync_pull_others(r, c, f);
+	}
+}
+
 void
 sync_peer_gone(struct repl *r, struct peer *p)
 {
 	for (uint32_t k = 0; k < p->n_links; k++) {
 		struct share *s = p->links[k].share;
 
-		for (uint32_t i = 0; i < s->n_comps; i++) {
-			struct comp *c = s->comps[i];
-
-			for (uint32_t f = 0; c->pulls > 0 && f < c->n; f++) {
-				if (c->feeds[f].pull_conn != p->conn)
-					continue;
-				sync_pull_end(r, c, &c->feeds[f]);
-				sync_pull_others(r, c, f);
-			}
-		}
+		for (uint32_t i = 0; i < s->n_comps; i++)
+			comp_peer_gone(r, s->comps[i], p->conn);
 	}
 }
 

@@ -73,6 +73,16 @@ sim_converged(struct sim *s)
 	return true;
 }
 
+static bool
+holds(const struct sim_disk *d, const struct sim_ack *k)
+{
+	for (uint32_t f = 0; f < d->n_feeds; f++) {
+		if (memcmp(&d->feeds[f].id, &k->feed, sizeof(k->feed)) == 0)
+			return d->feeds[f].seq >= k->seq;
+	}
+	return false;
+}
+
 static void
 check_acks(struct sim *s)
 {
@@ -80,20 +90,10 @@ check_acks(struct sim *s)
 		const struct sim_ack *k = &s->acks[a];
 
 		for (uint32_t i = 0; i < s->n; i++) {
-			struct sim_disk *d = &s->nodes[i].disk;
-			bool found = false;
-
-			if (!entitled(s, &s->nodes[i], k->comp))
-				continue;
-			for (uint32_t f = 0; f < d->n_feeds && !found; f++)
-				found = memcmp(&d->feeds[f].id, &k->feed,
-					    sizeof(k->feed)) == 0 &&
-					d->feeds[f].seq >= k->seq;
-			if (!found) {
+			if (entitled(s, &s->nodes[i], k->comp) &&
+			    !holds(&s->nodes[i].disk, k))
 				sim_fail(
 				    s, "acknowledged op lost at node %u", i);
-				return;
-			}
 		}
 	}
 }

@@ -261,6 +261,23 @@ test_head_signature_covers_every_byte(void **state)
 	buf_fini(&b);
 }
 
+/* Computed apart from the code, from docs/protocol.md section 3. */
+static void
+test_golden_feed_id(void **state)
+{
+	struct op_feed f = { .compartment = 0x0203,
+		.incarnation = 0x0102030405060708 };
+	struct feed_id id;
+	char hex[33];
+
+	(void)state;
+	memset(f.share.b, 0x11, sizeof(f.share.b));
+	memset(f.device.b, 0x44, sizeof(f.device.b));
+	op_feed_id(&f, &id);
+	enc_hex(slice_of(id.b, sizeof(id.b)), hex);
+	assert_string_equal(hex, "0783a3e49f9333847526e92df01ed38f");
+}
+
 static void
 test_feed_id_depends_on_every_part(void **state)
 {
@@ -299,6 +316,7 @@ main(void)
 		cmocka_unit_test(test_packing_sorts_drops_doubles_and_bounds),
 		cmocka_unit_test(test_packing_count_at_and_above_its_limit),
 		cmocka_unit_test(test_head_signature_covers_every_byte),
+		cmocka_unit_test(test_golden_feed_id),
 		cmocka_unit_test(test_feed_id_depends_on_every_part),
 	};
 
