@@ -35,7 +35,7 @@ struct conf {
 
 void conf_defaults(struct conf *c);
 /* Writes a first HOME/pesscara.yaml: every key with its help and default.
- * ERR_EXISTS: there is one already; ERR_MALFORMED: bad site name. */
+ * One that is there is replaced.  ERR_MALFORMED: bad site name. */
 enum err conf_create(
     const char *home, const char *site, struct errmsg *em) PSC_MUST_USE;
 /* Reads HOME/pesscara.yaml. em: file:line and the nearest key. */

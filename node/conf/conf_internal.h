@@ -62,6 +62,9 @@ const char *conf_key_nearest(const char *name);
 /* Check one value and put it into c.  why: what is wrong with it. */
 enum err conf_value_set(struct conf *c, const struct conf_key *k,
     const struct json *v, char *why, size_t why_cap) PSC_MUST_USE;
+/* The same for a text; not for inboxes.  Allocates nothing. */
+enum err conf_value_text(struct conf *c, const struct conf_key *k,
+    const char *s, char *why, size_t cap) PSC_MUST_USE;
 /* The value as it stands in a file: quoted where YAML needs it. */
 void conf_value_put(
     const struct conf *c, const struct conf_key *k, struct buf *out);
@@ -72,8 +75,8 @@ const char *conf_kind_text(enum conf_kind k);
 enum err conf_file_read(
     const char *home, struct buf *out, struct errmsg *em) PSC_MUST_USE;
 /* Atomic: temporary file, fsync, rename, fsync of the folder. */
-enum err conf_file_write(const char *home, struct slice text, bool replace,
-    struct errmsg *em) PSC_MUST_USE;
+enum err conf_file_write(
+    const char *home, struct slice text, struct errmsg *em) PSC_MUST_USE;
 /* With the marks, for conf_set. */
 enum err conf_check_tree(const struct json *root, const struct yaml_marks *m,
     const char *name, struct conf *out, struct errmsg *em) PSC_MUST_USE;

@@ -400,24 +400,33 @@ conf_inboxes_set(struct conf *c, const struct json *v, char *why, size_t cap)
 }
 
 enum err
-conf_value_set(struct conf *c, const struct conf_key *k, const struct json *v,
+conf_value_text(struct conf *c, const struct conf_key *k, const char *s,
     char *why, size_t cap)
 {
-	char room[64];
-	const char *s = conf_scalar(v, room, sizeof(room));
 	enum err e;
 
-	if (k->kind == CONF_INBOXES)
-		return conf_inboxes_set(c, v, why, cap);
-	if (s == NULL) {
-		(void)snprintf(
-		    why, cap, "must be a %s", conf_kind_text(k->kind));
-		return ERR_MALFORMED;
-	}
 	if (k->kind == CONF_COUNT || k->kind == CONF_BYTES)
 		return conf_number_set(c, k, s, why, cap);
 	e = conf_text_check(k, s, why, cap);
 	if (e == ERR_OK)
 		(void)snprintf((char *)c + k->offset, k->size, "%s", s);
 	return e;
+}
+
+enum err
+conf_value_set(struct conf *c, const struct conf_key *k, const struct json *v,
+    char *why, size_t cap)
+{
+	char room[64];
+	const char *s;
+
+	if (k->kind == CONF_INBOXES)
+		return conf_inboxes_set(c, v, why, cap);
+	s = conf_scalar(v, room, sizeof(room));
+	if (s == NULL) {
+		(void)snprintf(
+		    why, cap, "must be a %s", conf_kind_text(k->kind));
+		return ERR_MALFORMED;
+	}
+	return conf_value_text(c, k, s, why, cap);
 }

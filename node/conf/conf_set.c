@@ -89,12 +89,10 @@ conf_write_all(int fd, struct slice s)
 }
 
 static enum err
-conf_replace(int dir, struct slice text, bool replace)
+conf_replace(int dir, struct slice text)
 {
 	int fd, rc;
 
-	if (!replace && faccessat(dir, CONF_FILE, F_OK, 0) == 0)
-		return ERR_EXISTS;
 	fd = openat(dir, CONF_TEMP,
 	    O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
@@ -110,19 +108,15 @@ conf_replace(int dir, struct slice text, bool replace)
 }
 
 enum err
-conf_file_write(
-    const char *home, struct slice text, bool replace, struct errmsg *em)
+conf_file_write(const char *home, struct slice text, struct errmsg *em)
 {
 	int dir;
 	enum err e = conf_home_open(home, &dir, em);
 
 	if (e != ERR_OK)
 		return e;
-	e = conf_replace(dir, text, replace);
+	e = conf_replace(dir, text);
 	(void)close(dir);
-	if (e == ERR_EXISTS)
-		return errmsg_set(em, e, "Choose another --home.",
-		    "this home has a " CONF_FILE " already");
 	if (e != ERR_OK)
 		return errmsg_set(em, e, "Check the disk and the directory.",
 		    CONF_FILE " cannot be written: %s", err_text(e));
@@ -144,7 +138,9 @@ conf_new_value(const struct conf_key *k, const char *value, struct buf *out,
 		return errmsg_set(em, ERR_NOMEM, "", "out of memory");
 	if (k->kind != CONF_INBOXES) {
 		conf_text_put(out, value);
-		e = yaml_parse(buf_slice(out), &v, &jm);
+		e = buf_err(out);
+		if (e == ERR_OK)
+			e = yaml_parse(buf_slice(out), &v, &jm);
 	} else {
 		e = yaml_parse(slice_str(value), &v, &jm);
 	}
@@ -330,7 +326,7 @@ conf_set(const char *home, const char *assignment, struct errmsg *em)
 		 em)) != ERR_OK ||
 	    (e = conf_parse(buf_slice(&fresh), CONF_FILE, c, em)) != ERR_OK)
 		goto out;
-	e = conf_file_write(home, buf_slice(&fresh), true, em);
+	e = conf_file_write(home, buf_slice(&fresh), em);
 out:
 	mem_free(c);
 	buf_fini(&text);

@@ -103,6 +103,8 @@ json_parse(struct slice text, struct json **out, struct errmsg *em)
 	json_error_t je;
 	json_t *j;
 
+	if (text.p == NULL)
+		text = SLICE_LIT(""); /* jansson tells no place for NULL */
 	if (json_scan(text) != ERR_OK)
 		return errmsg_set(em, ERR_LIMIT, "Send less at once.",
 		    "JSON is deeper than %u or has more than %u values",

@@ -336,6 +336,8 @@ yaml_load(struct slice text, struct yaml_marks *marks, struct json **out,
 	struct yl *y = mem_new(sizeof(*y));
 	enum err e;
 
+	if (text.p == NULL)
+		text = SLICE_LIT(""); /* libyaml aborts on NULL */
 	if (y == NULL)
 		return errmsg_set(em, ERR_NOMEM, "", "out of memory");
 	y->text = text;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "node/conf/conf.h"
+#include "store/base/mem.h"
 
 static struct conf c; /* 15 KB: not on the stack */
 
@@ -232,14 +233,13 @@ test_set_refuses_wrong_values_and_changes_nothing(void **state)
 }
 
 static void
-test_first_file_holds_every_key_and_is_made_once(void **state)
+test_first_file_holds_every_key(void **state)
 {
 	const struct home *h = *state;
 	struct errmsg em = { 0 };
 
 	assert_int_equal(conf_create(h->dir, "../x", &em), ERR_MALFORMED);
 	assert_int_equal(conf_create(h->dir, "lab", &em), ERR_OK);
-	assert_int_equal(conf_create(h->dir, "lab", &em), ERR_EXISTS);
 	assert_int_equal(conf_load(h->dir, &c, &em), ERR_OK);
 	assert_string_equal(c.site, "lab");
 	assert_int_equal(conf_set(h->dir, "store.map_bytes=1g", &em), ERR_OK);
@@ -266,6 +266,41 @@ test_addresses(void **state)
 	    conf_address("a:65536", host, 16, &port), ERR_MALFORMED);
 	assert_int_equal(
 	    conf_address("abcdefghijklmnop:1", host, 16, &port), ERR_MALFORMED);
+}
+
+/* The n-th allocation fails, for every n until all of it passes. */
+static void
+test_no_memory_is_an_error_and_never_a_wrong_configuration(void **state)
+{
+	static const char text[] =
+	    "site: a\ndicom:\n  inboxes:\n  - calling_ae: A\n    share: s\n"
+	    "    tags: [t]\nrest: {listen: off}\n";
+	const struct home *h = *state;
+	struct errmsg em;
+	long n;
+	enum err e = ERR_NOMEM;
+
+	for (n = 0; e != ERR_OK; n++) {
+		assert_true(n < 10000);
+		mem_fail_at(n);
+		em = (struct errmsg){ 0 };
+		e = conf_parse(SLICE_LIT(text), "f", &c, &em);
+		mem_fail_at(-1);
+		assert_true(e == ERR_OK || e == ERR_NOMEM);
+		assert_int_equal(em.code, e);
+	}
+	assert_string_equal(c.inboxes[0].tags[0], "t");
+	assert_string_equal(c.dicom_listen, "127.0.0.1:11112");
+	put_file(h, text);
+	for (e = ERR_NOMEM, n = 0; e != ERR_OK; n++) {
+		assert_true(n < 10000);
+		mem_fail_at(n);
+		e = conf_set(h->dir, "rest.listen=a:1", &em);
+		mem_fail_at(-1);
+		if (e != ERR_OK)
+			assert_string_equal(home_file(h), text);
+	}
+	assert_non_null(strstr(home_file(h), "{listen: \"a:1\"}"));
 }
 
 static void
@@ -299,7 +334,9 @@ main(void)
 		    test_defaults_are_loopback_and_shown_text_loads_again),
 		HOME(test_set_keeps_comments_and_other_keys),
 		HOME(test_set_refuses_wrong_values_and_changes_nothing),
-		HOME(test_first_file_holds_every_key_and_is_made_once),
+		HOME(test_first_file_holds_every_key),
+		HOME(
+		    test_no_memory_is_an_error_and_never_a_wrong_configuration),
 		cmocka_unit_test(test_addresses),
 		cmocka_unit_test(test_docs_config_md_is_current),
 	};

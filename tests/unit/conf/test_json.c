@@ -58,6 +58,21 @@ test_json_refuses_hostile_text(void **state)
 }
 
 static void
+test_no_text_at_all_is_an_error(void **state)
+{
+	struct json *j = NULL;
+	struct errmsg em = { 0 };
+
+	(void)state;
+	assert_int_equal(
+	    json_parse((struct slice){ 0 }, &j, &em), ERR_MALFORMED);
+	assert_non_null(strstr(em.cause, "line 1"));
+	assert_int_equal(
+	    yaml_parse((struct slice){ 0 }, &j, &em), ERR_MALFORMED);
+	assert_non_null(strstr(em.cause, "line 1"));
+}
+
+static void
 test_depth_and_nodes_at_the_bound_pass(void **state)
 {
 	struct buf b = BUF_MAX(MIB);
@@ -270,6 +285,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_json_refuses_hostile_text),
+		cmocka_unit_test(test_no_text_at_all_is_an_error),
 		cmocka_unit_test(test_depth_and_nodes_at_the_bound_pass),
 		cmocka_unit_test(test_messages_never_repeat_the_text),
 		cmocka_unit_test(test_yaml_refuses_hostile_text),
