@@ -42,7 +42,7 @@
 #define NET_WANTS_MS 250u
 #define NET_WANTS_LOW 1024u
 #define NET_WANTS_MAX 65536u
-#define NET_CHUNK_WINDOW 16u
+#define NET_CHUNK_WINDOW 32u
 /* Ops read for one RE_LOCAL. */
 #define NET_LOCAL_BYTES (256 * KIB)
 /* One head's run as the wire allows it, far below what memory allows. */
