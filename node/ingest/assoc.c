@@ -14,6 +14,9 @@
 #include "store/base/mem.h"
 
 #define ASSOC_IDLE_MS 60000u
+/* A large object on a slow line takes long between two frames; the helper
+ * watches for idle senders itself. */
+#define ASSOC_FRAME_MS 1800000u
 
 struct assoc {
 	struct ingest *g;
@@ -166,7 +169,7 @@ assoc_serve(struct assoc *a, struct imaging *im)
 	enum err e;
 
 	for (;;) {
-		e = imaging_next(im, ASSOC_IDLE_MS, &m);
+		e = imaging_next(im, ASSOC_FRAME_MS, &m);
 		if (e != ERR_OK)
 			return e;
 		switch (m.kind) {

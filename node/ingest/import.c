@@ -90,7 +90,8 @@ import_object(struct import *im, const struct img_object *o)
 		import_say(im, "stored", "");
 	else
 		import_say(im, "quarantined",
-		    o->n_findings > 0 ? o->findings[0].kind : "");
+		    o->n_findings > 0 ? o->findings[0].kind
+				      : "findings in its series");
 	return imaging_answer_stored(im->im, IMG_STATUS_OK);
 }
 
@@ -106,8 +107,11 @@ import_talk(struct import *im, int fd, uint64_t bytes)
 		e = imaging_next(im->im, IMPORT_WAIT_MS, &m);
 		if (e != ERR_OK)
 			break;
-		if (m.kind == IMG_DONE)
+		if (m.kind == IMG_DONE) {
+			if (im->reason[0] == '\0' && m.done.refused > 0)
+				import_say(im, "refused", m.done.reason);
 			return ERR_OK;
+		}
 		if (m.kind == IMG_IDENTITY)
 			e = import_identity(im, &m.identity);
 		else if (m.kind == IMG_OBJECT)
