@@ -10,6 +10,7 @@ import os
 import pathlib
 import resource
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -65,11 +66,18 @@ def cpu_of(node):
     return sum(map(int, f[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
+def free_port():
+    """A port nobody uses now."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
 def bench_storescp(files, top):
     """dcmtk's storescp on the same input: a bare file dump."""
     out = top / "scp"
     out.mkdir()
-    port = 20000 + os.getpid() % 9000
+    port = free_port()
     scp = subprocess.Popen(["storescp", "-od", str(out), str(port)],
                            env=e2e.env(TCP_NODELAY="1"),
                            stdout=subprocess.DEVNULL,
@@ -135,13 +143,30 @@ def bench_import(top, corpus, n, size):
     node.stop()
 
 
+def join_subscriber(top, node):
+    """A second node, reader of the share, in sync with it."""
+    other = Node(e2e.BIN, top / "subscriber", "subscriber")
+    other.init(dicom__listen="off", peers__listen="off", rest__listen="off")
+    other.start()
+    other.cli("share", "join", node.json(
+        "share", "invite", e2e.SHARE, "--role", "reader", "--compartment",
+        "images")["invite"])
+    until("granted", 20, lambda: [
+        s for s in other.json("status")["shares"] if s["role"] == "reader"])
+    other.cli("subscribe", e2e.SHARE, "--content", "all")
+    return other
+
+
 def bench_replicate(top, node):
     """Release, then a second node fetches everything; no-op reconnect."""
     node.stop()
     subprocess.run([str(e2e.BIN / "pesscara"), "--home", str(node.home),
-                    "config", "set", "peers.listen=127.0.0.1:0"], check=True,
+                    "config", "set",
+                    f"peers.listen=127.0.0.1:{free_port()}"], check=True,
                    stdout=subprocess.DEVNULL)
     node.start()
+    other = join_subscriber(top, node)
+    other.stop()
     items = node.rows("quarantine", "list")
     wall, _ = timed(lambda: [node.cli(
         "quarantine", "release", i["id"], "--reason", "bench")
@@ -149,27 +174,17 @@ def bench_replicate(top, node):
     logical = node.json("status")["store"]["logical_bytes"]
     row("release", f"{logical / wall / 1e6:.1f} MB/s",
         f"{len(items)} series, {logical / 1e6:.0f} MB")
-    other = Node(e2e.BIN, top / "subscriber", "subscriber")
-    other.init(dicom__listen="off", peers__listen="off", rest__listen="off")
-    other.start()
-    address = f"127.0.0.1:{node.port('peers')}"
-    other.cli("peer", "add", address, "--key", node.json("id")["key"])
-    invite = node.json("share", "invite", e2e.SHARE, "--role", "reader",
-                       "--compartment", "images")["invite"]
-    other.cli("share", "join", invite)
-    until("granted", 20, lambda: [
-        s for s in other.json("status")["shares"]
-        if s["role"] == "reader"])
-    other.cli("sync", "wait", "--timeout", "60s")
-    cpu = cpu_of(node) + cpu_of(other)
-    other.cli("subscribe", e2e.SHARE, "--content", "all")
-    wall, _ = timed(lambda: other.cli("sync", "wait", "--timeout", "300s",
-                                      timeout=320))
+    cpu = cpu_of(node)
+    other.start(wait=False)
+    wall, _ = timed(lambda: (other.wait_up(), other.cli(
+        "sync", "wait", "--timeout", "300s", timeout=320)))
     cpu = cpu_of(node) + cpu_of(other) - cpu
+    assert other.json("status")["store"]["logical_bytes"] == logical
     wire = sum(p.get("bytes_rx", 0) for p in other.json("status")["peers"])
     row("replicate, raw", f"{logical / wall / 1e6:.1f} MB/s",
         f"{logical / max(cpu, .01) / 1e6:.0f} MB/s of CPU (both), "
-        f"{wire / 1e6:.1f} MB on the wire")
+        f"{wire / 1e6:.1f} MB on the wire; start-up and dial in")
+    address = f"127.0.0.1:{node.port('peers')}"
     other.cli("peer", "remove", address)
     time.sleep(0.3)
     wall, _ = timed(lambda: (

@@ -52,9 +52,9 @@ file_map(const char *path)
 
 	if (fd < 0 || fstat(fd, &st) != 0)
 		stop(path, ERR_IO);
-	if (st.st_size == 0)
-		return slice_of(NULL, 0);
-	p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	p = st.st_size == 0
+		? NULL
+		: mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 	close(fd);
 	if (p == MAP_FAILED)
 		stop(path, ERR_IO);

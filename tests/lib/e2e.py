@@ -29,7 +29,7 @@ def single(top, site, ae="SCANNER1", start=True, **settings):
     inbox = {"calling_ae": ae, "share": SHARE, "compartment": "images",
              "profile": "basic"}
     node.init(**{"dicom__listen": "127.0.0.1:0", "peers__listen": "off",
-                 "rest__listen": "off",
+                 "rest__listen": "off", "store__segment_bytes": "32m",
                  "dicom__inboxes": json.dumps([inbox]), **settings})
     if start:
         node.start()

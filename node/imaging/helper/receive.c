@@ -83,7 +83,7 @@ receive_title(const char *in, char *out)
 
 	while (*in == ' ')
 		in++;
-	for (; in[n] != '\0' && n < IMG_AE_MAX; n++) {
+	for (; n < IMG_AE_MAX && in[n] != '\0'; n++) {
 		out[n] = in[n] >= 0x20 && in[n] <= 0x7e ? in[n] : '?';
 		if (out[n] != ' ')
 			last = n + 1;
