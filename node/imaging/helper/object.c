@@ -269,6 +269,15 @@ object_seal_deid(struct object_work *w)
 	return e;
 }
 
+/* Names that the node will believe; values of VR UN, say, leave none. */
+static bool
+object_named(const struct deid_result *d)
+{
+	return d->file.n == 0 ||
+	       (msg_uid_ok(d->sop_uid) && msg_uid_ok(d->series_uid) &&
+		   msg_uid_ok(d->study_uid));
+}
+
 /* From here on the node waits for the object: whatever fails is a finding. */
 static void
 object_deid(struct object_work *w, const struct dcm_file *f)
@@ -277,6 +286,9 @@ object_deid(struct object_work *w, const struct dcm_file *f)
 	enum err e =
 	    deid_apply(f, &w->identity, &w->context.ctx, &w->deid, &em);
 
+	if (e == ERR_OK && !object_named(&w->deid))
+		e = errmsg_set(&em, ERR_UNSUPPORTED, "",
+		    "an identifier is gone with its element");
 	if (e == ERR_OK) {
 		object_take_deid(w);
 		e = object_seal_deid(w);

@@ -19,6 +19,7 @@
 #include "node/imaging/helper/dimse.h"
 #include "node/imaging/imaging.h"
 #include "store/base/mem.h"
+#include "tests/lib/dcm_build.h"
 
 #define DATA PSC_SOURCE_DIR "/tests/data/dicom/"
 #define HELPER PSC_BIN_DIR "/pesscara-imaging"
@@ -237,6 +238,33 @@ test_directory_of_a_disc(void **state)
 	buf_fini(&b);
 }
 
+/* A converter wrote every value as UN: read by tag, but an element of VR UN
+ * does not outlive de-identification, so the copy would have no name. */
+static void
+test_identifiers_of_vr_un_give_an_original_with_a_finding(void **state)
+{
+	struct imaging *im = *state;
+	struct dcm_build d;
+	struct img_msg m;
+	int fd;
+
+	dcm_build_init(&d, DCM_EXPLICIT);
+	dcm_build_str(&d, 0x00080016, "UN", DCM_CT);
+	dcm_build_str(&d, 0x00080018, "UN", "1.2.3.4");
+	dcm_build_str(&d, 0x0020000D, "UN", "1.2.3.2");
+	dcm_build_str(&d, 0x0020000E, "UN", "1.2.3.3");
+	assert_int_equal(buf_err(&d.b), ERR_OK);
+	fd = make_file(d.b.p, d.b.n);
+	offer(im, fd, d.b.n, &m);
+	assert_int_equal(m.kind, IMG_OBJECT);
+	assert_true(m.object.parsed);
+	assert_int_equal(m.object.deid.n, 0);
+	assert_true(found(&m.object, "deid-failed"));
+	finish(im, IMG_STATUS_OK);
+	(void)close(fd);
+	dcm_build_fini(&d);
+}
+
 static void
 test_truncated(void **state)
 {
@@ -304,6 +332,7 @@ main(void)
 		T(test_many_odd_files_in_one_run),
 		T(test_not_dicom),
 		T(test_directory_of_a_disc),
+		T(test_identifiers_of_vr_un_give_an_original_with_a_finding),
 		T(test_truncated),
 		T(test_size_that_lies_and_size_above_limit),
 		T(test_refusal_is_counted),
