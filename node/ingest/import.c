@@ -159,12 +159,27 @@ import_file(struct import *im, const char *path)
 
 static void import_path(struct import *im, const char *path, int depth);
 
+/* A row for what is no file: nothing that was asked for goes unsaid. */
+static void
+import_skipped(struct import *im, const char *path, const char *reason)
+{
+	im->now = (struct ingest_imported){ .path = path };
+	im->item[0] = '\0';
+	import_say(im, "refused", reason);
+	im->now.item = im->item;
+	im->now.reason = im->reason;
+	if (im->fn(im->ctx, &im->now) != 0)
+		im->stop = true;
+}
+
 static void
 import_folder(struct import *im, const char *path, int depth)
 {
 	struct dirent **names = NULL;
 	int i, n = scandir(path, &names, NULL, alphasort);
 
+	if (n < 0)
+		import_skipped(im, path, "the node cannot read this folder");
 	for (i = 0; i < n; i++) {
 		struct buf b = BUF_MAX(4096);
 
@@ -187,6 +202,8 @@ import_path(struct import *im, const char *path, int depth)
 	if (path[0] != '\0' && lstat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
 		if (depth < IMPORT_DEPTH_MAX)
 			import_folder(im, path, depth);
+		else
+			import_skipped(im, path, "folders nest too deeply");
 		return;
 	}
 	import_file(im, path);

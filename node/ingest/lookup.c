@@ -127,11 +127,17 @@ lookup_job(struct store_txn *t, void *ctx)
 static enum err
 lookup_read(const char *path, struct buf *out)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	/* O_NONBLOCK: a pipe without a writer would hold the thread. */
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct stat st;
 	ssize_t n = 1;
 
 	if (fd < 0)
 		return ERR_NOTFOUND;
+	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+		(void)close(fd);
+		return ERR_UNSUPPORTED;
+	}
 	while (n > 0 && buf_room(out, 64 * KIB) != NULL) {
 		n = read(fd, out->p + out->n, 64 * KIB);
 		if (n > 0)

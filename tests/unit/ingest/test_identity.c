@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <stdlib.h>
 #include <stdarg.h>
 #include <cmocka.h>
@@ -156,6 +158,25 @@ test_bad_lookup_line_is_named_and_nothing_is_imported(void **state)
 }
 
 static void
+test_a_lookup_list_that_is_a_pipe_or_a_folder_is_refused_at_once(void **state)
+{
+	struct world *w = *state;
+	struct errmsg em = { 0 };
+	char path[400];
+	uint64_t added = 0;
+
+	(void)snprintf(path, sizeof(path), "%s/pipe", w->dir);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_int_equal(
+	    ingest_lookup_import(&w->g, path, "ada@north", &added, &em),
+	    ERR_UNSUPPORTED);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(
+	    ingest_lookup_import(&w->g, w->dir, "ada@north", &added, &em),
+	    ERR_UNSUPPORTED);
+}
+
+static void
 test_uids_map_alike_in_every_object_and_fit_the_standard(void **state)
 {
 	struct world *w = *state;
@@ -206,6 +227,7 @@ main(void)
 		T(test_other_share_other_name_series),
 		T(test_lookup_list_wins_over_the_pattern),
 		T(test_bad_lookup_line_is_named_and_nothing_is_imported),
+		T(test_a_lookup_list_that_is_a_pipe_or_a_folder_is_refused_at_once),
 		T(test_uids_map_alike_in_every_object_and_fit_the_standard),
 		T(test_quarantine_item_row_round_trip),
 	};
