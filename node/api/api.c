@@ -214,23 +214,52 @@ api_need(struct api_call *c, const char *key, const char **out)
 	return ERR_OK;
 }
 
+/* A getter gives its default back when the type is wrong. */
+static bool
+api_is_a(const struct json *map, const char *key, char type)
+{
+	switch (type) {
+	case 's': return json_str(json_get(map, key)) != NULL;
+	case 'l': return json_is_array(json_get(map, key));
+	case 'b':
+		return json_get_bool(map, key, true) ==
+		       json_get_bool(map, key, false);
+	case 'i': return json_get_int(map, key, 0) == json_get_int(map, key, 1);
+	default: return false;
+	}
+}
+
+static enum err
+api_only_one(struct api_call *c, const char *const *keys, const char *key)
+{
+	size_t k;
+
+	for (k = 0; keys[k] != NULL && strcmp(keys[k] + 2, key) != 0; k++)
+		;
+	if (keys[k] == NULL)
+		return errmsg_set(&c->em, ERR_UNSUPPORTED,
+		    "See " API_ROOT "/openapi.json.",
+		    "\"%.48s\" is not known here", key);
+	if (!api_is_a(c->body, key, keys[k][0]))
+		return errmsg_set(&c->em, ERR_MALFORMED,
+		    "See " API_ROOT "/openapi.json.",
+		    "\"%.48s\" has the wrong type", key);
+	return ERR_OK;
+}
+
 enum err
 api_only(struct api_call *c, const char *const *keys)
 {
-	size_t i, k;
+	enum err e = ERR_OK;
+	size_t i;
 
-	for (i = 0; i < json_len(c->body); i++) {
+	for (i = 0; i < json_len(c->body) && e == ERR_OK; i++) {
 		const char *key = NULL;
 
 		(void)json_member(c->body, i, &key);
-		for (k = 0; keys[k] != NULL && strcmp(keys[k], key) != 0; k++)
-			;
-		if (keys[k] == NULL)
-			return errmsg_set(&c->em, ERR_UNSUPPORTED,
-			    "See " API_ROOT "/openapi.json.",
-			    "\"%.48s\" is not known here", key);
+		e = api_only_one(c, keys, key);
 	}
-	return ERR_OK;
+	return e;
 }
 
 void

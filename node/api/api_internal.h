@@ -85,7 +85,8 @@ enum err api_body(struct api_call *c) PSC_MUST_USE;
 /* A text the body must have. */
 enum err api_need(
     struct api_call *c, const char *key, const char **out) PSC_MUST_USE;
-/* Refuse body keys that are not in the list (NULL at the end). */
+/* Refuse body keys that are not in the list (NULL at the end) or have another
+ * type: "s:name" text, "l:" list, "b:" boolean, "i:" integer. */
 enum err api_only(struct api_call *c, const char *const *keys) PSC_MUST_USE;
 /* "user@site" of who asks. */
 #define API_ACTOR_BYTES 96u

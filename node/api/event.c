@@ -126,7 +126,7 @@ verify_bad(void *ctx, const struct store_bad *bad)
 enum err
 api_h_verify(struct api_call *c)
 {
-	static const char *const keys[] = { "deep", NULL };
+	static const char *const keys[] = { "b:deep", NULL };
 	struct buf b = BUF_MAX(API_ROW_BYTES);
 	struct verify_run v = { .n = 0 };
 	uint64_t checked = 0;

@@ -98,8 +98,8 @@ import_paths(struct api_call *c, const char ***out, uint32_t *n)
 enum err
 api_h_import(struct api_call *c)
 {
-	static const char *const keys[] = { "paths", "share", "compartment",
-		"profile", "no_deid", "reason", NULL };
+	static const char *const keys[] = { "l:paths", "s:share",
+		"s:compartment", "s:profile", "b:no_deid", "s:reason", NULL };
 	uint64_t started = clock_mono_ms();
 	struct ingest_import_opts o = { 0 };
 	struct import_run run = { 0 };
@@ -139,7 +139,7 @@ api_h_import(struct api_call *c)
 enum err
 api_h_lookup(struct api_call *c)
 {
-	static const char *const keys[] = { "path", NULL };
+	static const char *const keys[] = { "s:path", NULL };
 	struct buf b = BUF_MAX(256);
 	char actor[API_ACTOR_BYTES];
 	const char *path;
@@ -286,7 +286,7 @@ typedef enum err (*item_act_fn)(struct ingest *g, const char *id,
 static enum err
 item_act(struct api_call *c, item_act_fn act, bool reason_needed)
 {
-	static const char *const keys[] = { "reason", NULL };
+	static const char *const keys[] = { "s:reason", NULL };
 	struct ingest_item *it;
 	char actor[API_ACTOR_BYTES];
 	const char *reason;

@@ -74,8 +74,8 @@ api_h_share(struct api_call *c)
 enum err
 api_h_share_create(struct api_call *c)
 {
-	static const char *const keys[] = { "name", "compartments",
-		"allow_identified", NULL };
+	static const char *const keys[] = { "s:name", "l:compartments",
+		"b:allow_identified", NULL };
 	const char *names[LIM_COMPARTMENTS] = { "main" };
 	const struct json *list;
 	const char *name;
@@ -204,8 +204,8 @@ invite_addrs(
 static enum err
 invite_opts(struct api_call *c, struct share_invite_opts *o)
 {
-	static const char *const keys[] = { "role", "compartment", "expires",
-		"address", NULL };
+	static const char *const keys[] = { "s:role", "s:compartment",
+		"s:expires", "s:address", NULL };
 	const char *role, *expires;
 	enum err e;
 
@@ -266,7 +266,7 @@ api_h_invite(struct api_call *c)
 enum err
 api_h_join(struct api_call *c)
 {
-	static const char *const keys[] = { "invite", NULL };
+	static const char *const keys[] = { "s:invite", NULL };
 	struct buf b = BUF_MAX(4096);
 	struct invite v = { 0 };
 	const char *text;
@@ -303,8 +303,8 @@ api_h_join(struct api_call *c)
 enum err
 api_h_grant(struct api_call *c)
 {
-	static const char *const keys[] = { "key", "role", "compartment",
-		"history", NULL };
+	static const char *const keys[] = { "s:key", "s:role", "s:compartment",
+		"s:history", NULL };
 	struct cry_device_pub device;
 	const char *key, *role;
 	enum role r;
@@ -334,7 +334,8 @@ api_h_grant(struct api_call *c)
 enum err
 api_h_subscribe(struct api_call *c)
 {
-	static const char *const keys[] = { "compartment", "content", NULL };
+	static const char *const keys[] = { "s:compartment", "s:content",
+		NULL };
 	const char *content;
 	enum err e;
 

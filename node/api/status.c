@@ -213,7 +213,7 @@ api_h_peers(struct api_call *c)
 enum err
 api_h_peer_add(struct api_call *c)
 {
-	static const char *const keys[] = { "address", "key", NULL };
+	static const char *const keys[] = { "s:address", "s:key", NULL };
 	struct cry_device_pub device = { 0 };
 	const char *address, *key;
 	char host[128];
@@ -284,7 +284,7 @@ api_h_sync_now(struct api_call *c)
 enum err
 api_h_sync_wait(struct api_call *c)
 {
-	static const char *const keys[] = { "timeout_ms", NULL };
+	static const char *const keys[] = { "i:timeout_ms", NULL };
 	struct net_sync s = { 0 };
 	uint64_t until;
 	int64_t ms;

@@ -252,6 +252,12 @@ test_bodies_are_checked_before_any_room_is_asked(void **state)
 	expect_error("POST", API_ROOT "/shares", "", 400, "name is missing");
 	expect_error("POST", API_ROOT "/shares", "{\"nmae\":\"x\"}", 422,
 	    "\"nmae\" is not known");
+	expect_error("PUT", API_ROOT "/shares/s/subscription",
+	    "{\"content\":\"all\",\"compartment\":7}", 400, "wrong type");
+	expect_error("POST", API_ROOT "/sync/wait", "{\"timeout_ms\":1e3}", 400,
+	    "wrong type");
+	expect_error(
+	    "POST", API_ROOT "/verify", "{\"deep\":1}", 400, "wrong type");
 	expect_error("POST", API_ROOT "/shares",
 	    "{\"name\":\"x\",\"compartments\":[1]}", 400, "list of names");
 	expect_error("POST", API_ROOT "/peers",
@@ -273,6 +279,8 @@ test_bodies_are_checked_before_any_room_is_asked(void **state)
 	    "reason");
 	expect_error("POST", API_ROOT "/quarantine/x/reject", "{}", 400,
 	    "reason is missing");
+	expect_error("POST", API_ROOT "/quarantine/x/release",
+	    "{\"reason\":{\"a\":1}}", 400, "wrong type");
 	expect_error("POST", API_ROOT "/sync/wait", "{\"timeout_ms\":-1}", 400,
 	    "timeout_ms");
 	expect_error("GET", API_ROOT "/assets", "", 400, "query is missing");
