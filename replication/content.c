@@ -325,7 +325,7 @@ static void
 ask_list(struct repl *r, struct link *l, struct comp *c, bool urgent)
 {
 	struct want_list *list = urgent ? &c->urgent : &c->normal;
-	struct buf cids = BUF_MAX(MSG_CIDS_MAX * 32);
+	struct buf cids = BUF_MAX((size_t)MSG_CIDS_MAX * 32);
 	struct want *w = list->first, *last = list->last, *next;
 	uint32_t seen = 0;
 

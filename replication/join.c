@@ -52,7 +52,7 @@ share_new(struct repl *r, const struct share_id *id)
 	REQUIRE(r->n_shares < LIM_SHARES);
 	if ((s = repl_alloc(r, 1, sizeof(*s))) == NULL)
 		return NULL;
-	q = repl_regrow(r, r->shares, r->n_shares + 1u, sizeof(*r->shares));
+	q = repl_regrow(r, r->shares, r->n_shares + 1u, sizeof(struct share *));
 	if (q == NULL) {
 		mem_free(s);
 		return NULL;

@@ -345,7 +345,7 @@ ops_on_none(struct repl *r, struct link *l, const struct msg *m)
 static enum err
 run_check(const struct msg *m, const struct feed_id *id, struct slice *ops)
 {
-	struct op_view prev, v;
+	struct op_view prev = { 0 }, v;
 	size_t at = 0;
 	enum err e;
 

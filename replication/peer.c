@@ -147,7 +147,7 @@ peer_up(struct repl *r, const struct repl_event *ev)
 	REQUIRE(ev->conn != 0 && peer_find(r, ev->conn) == NULL);
 	if ((p = repl_alloc(r, 1, sizeof(*p))) == NULL)
 		return;
-	q = repl_regrow(r, r->peers, r->n_peers + 1u, sizeof(*r->peers));
+	q = repl_regrow(r, r->peers, r->n_peers + 1u, sizeof(struct peer *));
 	if (q == NULL) {
 		mem_free(p);
 		return;

@@ -208,7 +208,7 @@ sess_new(const struct sess_params *p, struct sess **out)
 	s->remote_static = p->remote_static;
 	s->in = BUF_MAX(RX_BYTES_MAX);
 	s->frame = BUF_MAX(LIM_FRAME_BYTES);
-	s->hello = BUF_MAX(2 * HELLO_BYTES_MAX);
+	s->hello = BUF_MAX((size_t)2 * HELLO_BYTES_MAX);
 	for (int c = 0; c < SESS_CLASSES; c++) {
 		s->part[c].body = BUF_MAX(class_limits[c].message_max);
 		s->out[c].last = &s->out[c].first;

@@ -33,7 +33,7 @@ comp_get(struct repl *r, struct share *s, uint16_t no)
 		return c;
 	if ((c = repl_alloc(r, 1, sizeof(*c))) == NULL)
 		return NULL;
-	q = repl_regrow(r, s->comps, s->n_comps + 1u, sizeof(*s->comps));
+	q = repl_regrow(r, s->comps, s->n_comps + 1u, sizeof(struct comp *));
 	if (q == NULL) {
 		mem_free(c);
 		return NULL;
@@ -149,6 +149,7 @@ feed_get(struct repl *r, struct comp *c, const struct cry_sign_pk *device,
 		return f;
 	if (c->n >= REPL_FEEDS_MAX || !feeds_room(r, c))
 		return NULL;
+	REQUIRE(c->feeds != NULL && c->order != NULL);
 	at = feed_slot(c, &id);
 	memmove(
 	    c->order + at + 1, c->order + at, (c->n - at) * sizeof(*c->order));
@@ -254,7 +255,7 @@ front_send(struct repl *r, struct link *l, struct pcomp *pc, bool delta)
 	struct msg m = {
 		.type = MSG_FRONT, .tag = l->tx, .compartment = c->no
 	};
-	struct buf items = BUF_MAX(MSG_FRONT_MAX * MSG_FRONT_BYTES);
+	struct buf items = BUF_MAX((size_t)MSG_FRONT_MAX * MSG_FRONT_BYTES);
 
 	for (uint32_t i = 0; i < c->n; i++) {
 		const struct feed *f = &c->feeds[i];
@@ -347,7 +348,7 @@ sync_send_open(struct repl *r, struct link *l)
 {
 	const struct member *mb = l->share->m;
 	struct msg m = { .type = MSG_OPEN, .tag = l->tx };
-	struct buf items = BUF_MAX(LIM_COMPARTMENTS * MSG_ROOT_BYTES);
+	struct buf items = BUF_MAX((size_t)LIM_COMPARTMENTS * MSG_ROOT_BYTES);
 
 	m.seq = member_seq(mb);
 	m.id = *member_head(mb);
