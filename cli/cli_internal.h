@@ -61,6 +61,8 @@ const char *cli_word(const struct cli *c, uint32_t i);
 void cli_help_all(FILE *to);
 void cli_help_group(FILE *to, const char *group);
 void cli_help_verb(FILE *to, const struct cli_verb *v);
+/* docs/cli.md. */
+void cli_doc(FILE *to);
 
 /* --- the running program --- */
 struct cli_progress {

@@ -68,3 +68,43 @@ cli_help_verb(FILE *to, const struct cli_verb *v)
 	}
 	(void)fprintf(to, "\n%s", help_globals);
 }
+
+static void
+doc_options(FILE *to, const struct cli_verb *v)
+{
+	uint32_t i;
+
+	for (i = 0; i < CLI_OPTIONS_MAX && v->options[i].name != NULL; i++) {
+		const struct cli_option *o = &v->options[i];
+
+		(void)fprintf(to, "- `%s%s%s%s`: %s\n",
+		    o->name[1] == '\0' ? "-" : "--", o->name,
+		    o->value != NULL ? " " : "",
+		    o->value != NULL ? o->value : "", o->help);
+	}
+	if (v->options[0].name != NULL)
+		(void)fputc('\n', to);
+}
+
+void
+cli_doc(FILE *to)
+{
+	uint32_t i;
+
+	(void)fprintf(to,
+	    "# Commands\n\n"
+	    "`pesscara [--home DIR] [--json] COMMAND ...` talks to the node of "
+	    "the home DIR (or\n`PESSCARA_HOME`) over its socket. `--json` "
+	    "prints one JSON document, or one object a line\nfor lists, and "
+	    "errors as `{error, cause, next}` on stderr. Exit status: 0 done, "
+	    "1 the act\nfailed, 2 wrong usage. Long work shows a bar on a "
+	    "terminal, plain lines elsewhere.\n\nThis page is made from the "
+	    "table of commands in `cli/verbs.c`.\n\n");
+	for (i = 0; i < cli_n_verbs; i++) {
+		const struct cli_verb *v = &cli_verbs[i];
+
+		(void)fprintf(to, "## %s%s%s\n\n%s\n\n", v->name,
+		    *v->args != '\0' ? " " : "", v->args, v->help);
+		doc_options(to, v);
+	}
+}

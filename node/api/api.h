@@ -79,6 +79,8 @@ void api_error_json(const struct errmsg *em, struct buf *out);
 /* The OpenAPI 3.0 document, made from the table of routes. */
 enum err api_openapi(struct buf *out) PSC_MUST_USE;
 
+/* docs/rest.md. */
+enum err api_doc(struct buf *out) PSC_MUST_USE;
 /* For tests: the i-th route; false past the end. */
 bool api_route_at(uint32_t i, const char **method, const char **pattern);
 

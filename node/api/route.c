@@ -297,6 +297,46 @@ api_openapi(struct buf *out)
 	return buf_err(out);
 }
 
+static const char doc_head[] =
+    "# REST\n\n"
+    "Rooted at `/api/v1`. `GET /api/v1/openapi.json` is the same list for "
+    "programs. This page\nis made from the table of routes in "
+    "`node/api/route.c`.\n\n"
+    "**Who gets in.** The unix socket `HOME/pesscara.sock` (mode 0600) admits "
+    "the user who owns\nthe node. Over TCP (`rest.listen`) every request "
+    "carries `Authorization: Bearer TOKEN`; the\ntoken is in "
+    "`HOME/rest-token` (mode 0600), made at the first start. Acts marked "
+    "*local* name\npaths of the node's machine or speak for a person there: "
+    "they are open over the socket only.\n\n"
+    "**Requests.** A body is one JSON object of at most 1 MiB; an unknown "
+    "member or one of the\nwrong type is an error. A workflow is sent as it "
+    "is written.\n\n"
+    "**Answers.** One JSON document, or for lists one JSON object a line "
+    "(`application/x-ndjson`),\nsent as they are found. Empty lines are "
+    "signs of life. With `Accept: text/event-stream`, rows\ncome as "
+    "server-sent events. A file is sent as bytes; the trailer `X-Sha256` "
+    "follows them, and\nan answer without it is not whole.\n\n"
+    "**Errors.** The HTTP status and `{error, cause, next}`: what kind, what "
+    "happened, what to do.\nA list that cannot be finished ends with a line "
+    "of this form.\n\n"
+    "| Method | Path | Arguments | Who | What |\n|---|---|---|---|---|\n";
+
+enum err
+api_doc(struct buf *out)
+{
+	uint32_t i;
+
+	buf_put_str(out, doc_head);
+	for (i = 0; i < api_n_routes; i++) {
+		const struct api_route *r = &api_routes[i];
+
+		buf_printf(out, "| %s | `%s` | %s | %s | %s |\n", r->method,
+		    r->pattern, r->args,
+		    r->permission == API_LOCAL ? "local" : "token", r->doc);
+	}
+	return buf_err(out);
+}
+
 enum err
 api_h_openapi(struct api_call *c)
 {

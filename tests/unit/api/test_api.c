@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "node/api/api_internal.h"
@@ -343,6 +344,39 @@ test_actor_names_user_and_site(void **state)
 	assert_string_equal(actor, "uid3999999999@centre-a");
 }
 
+/* The page in docs/ is what the table says; PSC_UPDATE_DOCS writes it. */
+static void
+expect_page(const char *path, const char *want)
+{
+	static char have[65536];
+	FILE *f;
+	size_t n;
+
+	if (getenv("PSC_UPDATE_DOCS") != NULL) {
+		f = fopen(path, "w");
+		assert_non_null(f);
+		assert_true(fputs(want, f) >= 0);
+		assert_int_equal(fclose(f), 0);
+	}
+	f = fopen(path, "r");
+	assert_non_null(f);
+	n = fread(have, 1, sizeof(have) - 1, f);
+	have[n] = '\0';
+	assert_int_equal(fclose(f), 0);
+	assert_string_equal(have, want);
+}
+
+static void
+test_docs_rest_md_is_current(void **state)
+{
+	struct buf b = BUF_MAX(65000);
+
+	(void)state;
+	assert_int_equal(api_doc(&b), ERR_OK);
+	expect_page(PSC_SOURCE_DIR "/docs/rest.md", buf_cstr(&b));
+	buf_fini(&b);
+}
+
 int
 main(void)
 {
@@ -359,6 +393,7 @@ main(void)
 		cmocka_unit_test(test_config_is_shown_as_it_is),
 		cmocka_unit_test(test_every_error_code_has_a_failing_status),
 		cmocka_unit_test(test_actor_names_user_and_site),
+		cmocka_unit_test(test_docs_rest_md_is_current),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -238,6 +238,43 @@ test_exit_status_and_error_shape(void **state)
 	json_decref(j);
 }
 
+/* The page in docs/ is what the table says; PSC_UPDATE_DOCS writes it. */
+static void
+expect_page(const char *path, const char *want)
+{
+	static char have[65536];
+	FILE *f;
+	size_t n;
+
+	if (getenv("PSC_UPDATE_DOCS") != NULL) {
+		f = fopen(path, "w");
+		assert_non_null(f);
+		assert_true(fputs(want, f) >= 0);
+		assert_int_equal(fclose(f), 0);
+	}
+	f = fopen(path, "r");
+	assert_non_null(f);
+	n = fread(have, 1, sizeof(have) - 1, f);
+	have[n] = '\0';
+	assert_int_equal(fclose(f), 0);
+	assert_string_equal(have, want);
+}
+
+static void
+test_docs_cli_md_is_current(void **state)
+{
+	char *text = NULL;
+	size_t n = 0;
+	FILE *to = open_memstream(&text, &n);
+
+	(void)state;
+	assert_non_null(to);
+	cli_doc(to);
+	assert_int_equal(fclose(to), 0);
+	expect_page(PSC_SOURCE_DIR "/docs/cli.md", text);
+	free(text);
+}
+
 int
 main(void)
 {
@@ -253,6 +290,7 @@ main(void)
 		cmocka_unit_test(test_paths_are_escaped),
 		cmocka_unit_test(test_sizes_for_people),
 		cmocka_unit_test(test_exit_status_and_error_shape),
+		cmocka_unit_test(test_docs_cli_md_is_current),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
