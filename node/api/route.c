@@ -22,13 +22,13 @@ const struct api_route api_routes[] = {
 	    "One project space by name or id prefix." },
 	{ "GET", "/shares/{share}/members", api_h_members, API_READ, false, "",
 	    "Its members, one a line." },
-	{ "POST", "/shares/{share}/invites", api_h_invite, API_ACT, false, "",
+	{ "POST", "/shares/{share}/invites", api_h_invite, API_LOCAL, false, "",
 	    "Invite: {role, compartment, expires, address} gives {invite}." },
-	{ "POST", "/shares/{share}/grants", api_h_grant, API_ACT, false, "",
+	{ "POST", "/shares/{share}/grants", api_h_grant, API_LOCAL, false, "",
 	    "Grant: {key, role, compartment, history}." },
 	{ "PUT", "/shares/{share}/subscription", api_h_subscribe, API_ACT,
 	    false, "",
-	    "Which content is fetched: {compartment, content: none|all}." },
+	    "Which content is fetched: {compartment, content: none or all}." },
 	{ "POST", "/joins", api_h_join, API_ACT, false, "",
 	    "Join by an invite: {invite}." },
 	{ "GET", "/peers", api_h_peers, API_READ, false, "",
@@ -55,7 +55,8 @@ const struct api_route api_routes[] = {
 	{ "GET", "/assets/{id}", api_h_asset, API_READ, false, "",
 	    "One asset with fields, tags and versions." },
 	{ "GET", "/assets/{id}/files", api_h_files, API_READ, true, "as",
-	    "Its files (as=original|dicom|nifti), one a line: {asset, n, name, "
+	    "Its files (as=original, dicom or nifti), one a line: {asset, n, "
+	    "name, "
 	    "bytes, hash}." },
 	{ "GET", "/assets/{id}/files/{n}", api_h_file, API_READ, true, "",
 	    "Bytes of one file; the trailer X-Sha256 follows them." },

@@ -228,7 +228,8 @@ static void
 test_acts_of_the_owner_are_refused_over_tcp(void **state)
 {
 	static const char *const paths[] = { "/imports", "/deid/lookup",
-		"/quarantine/x/release", "/quarantine/x/reject" };
+		"/quarantine/x/release", "/quarantine/x/reject",
+		"/shares/x/grants", "/shares/x/invites" };
 	size_t i;
 
 	(void)state;
