@@ -155,12 +155,13 @@ loop_conn_dial(struct loop *l, const struct loop_dial *d,
     const struct loop_conn_cb *cb, void *ctx, struct loop_conn **out)
 {
 	struct sockaddr_storage sa;
-	struct loop_conn *c;
+	struct loop_conn *c = NULL;
 	enum err e;
 	int rc;
 
 	if ((e = loop_tcp_new(l, cb, ctx, &c)) != ERR_OK)
 		return e;
+	REQUIRE(c != NULL);
 	c->port = d->port;
 	c->attempt = d->attempt;
 	if (loop_addr_numeric(d->host, d->port, &sa) == ERR_OK) {

@@ -257,12 +257,12 @@ enum err
 shares_find(struct shares *sh, const char *name, struct share_info *out,
     struct errmsg *em)
 {
-	struct share_slot *slot;
+	struct share_slot *slot = NULL;
 	enum err e;
 
 	pthread_mutex_lock(&sh->lock);
 	e = share_slot_named(sh, name, &slot, em);
-	if (e == ERR_OK) {
+	if (e == ERR_OK && slot != NULL) {
 		e = info_fill(sh, slot, out);
 		if (e != ERR_OK)
 			(void)errmsg_set(em, e, "", "no memory");

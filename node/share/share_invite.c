@@ -163,35 +163,41 @@ shares_invite(struct shares *sh, const char *share,
 
 /* --- claims --- */
 
+/* What a claim turned out to be. */
+struct claimed {
+	struct invite_row row;
+	struct member_grant grant;
+	char site[LIM_NAME_BYTES + 1];
+};
+
 /* Is the claim's invite one of ours, and what does it grant? */
 static enum err
 claim_check(struct store_txn *t, struct slice key, struct slice claim,
-    const struct invite *base, struct invite_row *r, struct member_grant *grant,
-    char site[LIM_NAME_BYTES + 1])
+    const struct invite *base, struct claimed *c)
 {
 	struct invite v = *base;
 	enum err e;
 
-	e = invite_row_get(t, key, r);
+	e = invite_row_get(t, key, &c->row);
 	if (e == ERR_NOTFOUND)
 		return ERR_DENIED;
 	if (e != ERR_OK)
 		return e;
-	memcpy(v.secret, r->secret, sizeof(v.secret));
-	v.expires_s = r->expires_s;
-	e = claim_open(claim, &v, &grant->device, site);
+	memcpy(v.secret, c->row.secret, sizeof(v.secret));
+	v.expires_s = c->row.expires_s;
+	e = claim_open(claim, &v, &c->grant.device, c->site);
 	cry_wipe(&v, sizeof(v));
 	if (e != ERR_OK)
 		return ERR_AUTH;
-	if (r->used)
-		return cry_equal(r->used_by.b, grant->device.sign.b,
-			   sizeof(r->used_by.b))
+	if (c->row.used)
+		return cry_equal(c->row.used_by.b, c->grant.device.sign.b,
+			   sizeof(c->row.used_by.b))
 			   ? ERR_EXISTS
 			   : ERR_DENIED;
-	if (now_s() >= r->expires_s)
+	if (now_s() >= c->row.expires_s)
 		return ERR_DENIED;
-	grant->role = r->role;
-	grant->compartment = r->compartment;
+	c->grant.role = c->row.role;
+	c->grant.compartment = c->row.compartment;
 	return ERR_OK;
 }
 
@@ -215,9 +221,7 @@ shares_claim(struct store_txn *t, struct shares *sh,
     const struct share_id *share, struct slice claim)
 {
 	struct invite base = { .share = *share };
-	char site[LIM_NAME_BYTES + 1];
-	struct member_grant grant = { 0 };
-	struct invite_row r = { 0 };
+	struct claimed c = { 0 };
 	struct share_slot *slot;
 	struct invite_id id;
 	struct buf key = BUF_EMPTY;
@@ -233,18 +237,17 @@ shares_claim(struct store_txn *t, struct shares *sh,
 	invite_row_key(&key, share, &id);
 	e = buf_err(&key);
 	if (e == ERR_OK)
-		e = claim_check(
-		    t, buf_slice(&key), claim, &base, &r, &grant, site);
+		e = claim_check(t, buf_slice(&key), claim, &base, &c);
 	if (e != ERR_OK)
 		goto out;
-	if (!share_has_grant(slot->wrk, &grant))
-		e = claim_grant(t, sh, slot, &grant, site);
-	r.used = true;
-	r.used_by = grant.device.sign;
+	if (!share_has_grant(slot->wrk, &c.grant))
+		e = claim_grant(t, sh, slot, &c.grant, c.site);
+	c.row.used = true;
+	c.row.used_by = c.grant.device.sign;
 	if (e == ERR_OK)
-		e = invite_row_put(t, buf_slice(&key), &r);
+		e = invite_row_put(t, buf_slice(&key), &c.row);
 out:
-	cry_wipe(&r, sizeof(r));
+	cry_wipe(&c, sizeof(c));
 	buf_fini(&key);
 	return e;
 }

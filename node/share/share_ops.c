@@ -105,15 +105,16 @@ append_head(struct store_txn *t, const struct append *a)
 static enum err
 packing_items(struct slice packing, struct slice *out)
 {
+	size_t bytes;
 	uint32_t n = 0;
 	enum err e = ERR_OK;
 
 	*out = (struct slice){ 0 };
 	if (packing.n > 0)
 		e = op_packing_check(packing, &n);
+	bytes = (size_t)n * PACKING_ITEM;
 	if (e == ERR_OK && n > 0)
-		*out = slice_of(
-		    packing.p + packing.n - n * PACKING_ITEM, n * PACKING_ITEM);
+		*out = slice_of(packing.p + packing.n - bytes, bytes);
 	return e;
 }
 
@@ -223,6 +224,7 @@ append_origin(const struct append *a, struct cat_origin *o)
 }
 
 enum err
+/* NOLINTNEXTLINE(readability-function-size): one act, six inputs */
 shares_append_put(struct store_txn *t, struct shares *sh, uint32_t share_no,
     uint16_t compartment, const struct cat_put *put, struct slice packing,
     struct asset_id *asset)

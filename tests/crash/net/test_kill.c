@@ -289,7 +289,7 @@ killed_in_mid_transfer_it_converges(void **state)
 		run_and_kill(i == 0 ? 1 : KILL_AFTER);
 	site_open(&receiver);
 	had = chunks(&receiver);
-	assert_true(had > KILL_AFTER * (KILLS - 1));
+	assert_true(had > (uint64_t)KILL_AFTER * (KILLS - 1));
 	assert_true(had < total);
 	nr = net_up(&receiver, "off", mine);
 	assert_non_null(nr);
