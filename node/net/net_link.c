@@ -140,6 +140,7 @@ link_up(struct net_link *l)
 		.kind = RE_CONN_UP, .conn = l->conn, .initiator = l->initiator
 	};
 	const char *why = link_admit(l);
+	char addr[LOOP_ADDR_TEXT];
 
 	if (why != NULL) {
 		net_link_close(l, why);
@@ -153,7 +154,8 @@ link_up(struct net_link *l)
 		return;
 	ev.peer = *sess_peer(l->sess);
 	ev.hash = sess_hash(l->sess);
-	log_info("net", "connected", "dialled=%d", l->initiator);
+	loop_conn_addr(l->tcp, addr);
+	log_info("net", "connected", "addr=%s dialled=%d", addr, l->initiator);
 	net_step(l->net, &ev);
 }
 
@@ -163,12 +165,15 @@ static void
 link_fail(struct net_link *l, enum err e)
 {
 	const char *why = err_text(e);
+	char addr[LOOP_ADDR_TEXT];
 
 	if (!l->up && l->initiator &&
 	    (e == ERR_AUTH || e == ERR_SHORT || e == ERR_MALFORMED))
 		why = WRONG_KEY;
+	loop_conn_addr(l->tcp, addr);
 	if (l->up || l->initiator)
-		log_warn("net", "connection failed", "why=\"%s\"", why);
+		log_warn("net", "connection failed", "addr=%s why=\"%s\"", addr,
+		    why);
 	net_link_close(l, why);
 }
 

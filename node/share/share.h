@@ -106,7 +106,8 @@ enum err shares_put_member(struct store_txn *t, struct shares *sh,
 enum err shares_append_put(struct store_txn *t, struct shares *sh,
     uint32_t share_no, uint16_t compartment, const struct cat_put *put,
     struct slice packing, struct asset_id *asset) PSC_MUST_USE;
-/* Ops from a peer, verified by the core. */
+/* Ops from a peer, verified by the core.  ERR_AGAIN: ops before these are
+ * missing; ERR_DENIED: the author may not write there. */
 enum err shares_put_ops(struct store_txn *t, struct shares *sh,
     const struct repl_ops *ops) PSC_MUST_USE;
 /* A chunk from a peer, checked against its cid. */

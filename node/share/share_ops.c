@@ -469,6 +469,23 @@ incoming_head(
 	return e == ERR_EXISTS ? ERR_OK : e;
 }
 
+/* A run continues what is here, or repeats it.  Runs travel as jobs of their
+ * own: when one failed, those behind it must not leave a hole that a restart
+ * would take for the whole feed. */
+static enum err
+incoming_dense(
+    struct store_txn *t, const struct incoming *in, const struct repl_ops *ops)
+{
+	struct oplog_head have = { 0 };
+	enum err e = oplog_feed_head(store_txn_db(t), in->row.no, &have);
+
+	if (e != ERR_OK && e != ERR_NOTFOUND)
+		return e;
+	if (ops->n_ops == 0 || ops->head.seq < ops->n_ops)
+		return ERR_MALFORMED;
+	return ops->head.seq - ops->n_ops > have.seq ? ERR_AGAIN : ERR_OK;
+}
+
 enum err
 shares_put_ops(
     struct store_txn *t, struct shares *sh, const struct repl_ops *ops)
@@ -493,6 +510,8 @@ shares_put_ops(
 	memcpy(in.row.device, ops->feed.device.b, sizeof(in.row.device));
 	memcpy(in.row.id, id.b, sizeof(in.row.id));
 	e = oplog_feed_add(t, &in.row);
+	if (e == ERR_OK)
+		e = incoming_dense(t, &in, ops);
 	for (i = 0; e == ERR_OK && i < ops->n_ops; i++)
 		e = incoming_op(t, &in, ops->ops[i]);
 	sh->touched = true;

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "lib/carry.h"
+#include "store/base/mem.h"
 
 static struct site lab, site1, hub;
 
@@ -424,6 +425,88 @@ reader_gets_bytes_bit_for_bit_and_an_equal_catalog(void **state)
 	share_info_fini(&l);
 }
 
+/* An op as a member with modified software would write it. */
+static void
+forged_op(const struct cry_key *key, const struct cat_put *put, struct buf *op,
+    struct repl_ops *run, struct slice *slice)
+{
+	struct share_info i = site_share(&site1, "trial");
+	struct op_header h = {
+		.kind = OP_ASSET_PUT, .epoch = 1, .seq = 1, .lamport = 1
+	};
+	struct buf plain = BUF_MAX(LIM_OP_PAYLOAD_BYTES);
+	struct cry_id id;
+
+	if (put != NULL)
+		assert_ok(cat_put_encode(put, &plain));
+	else
+		buf_put_str(&plain, "junk");
+	run->feed.share = i.id;
+	run->feed.compartment = i.c[0].no;
+	run->feed.device = site1.me.pub.sign;
+	run->feed.incarnation++;
+	op_feed_id(&run->feed, &h.feed);
+	buf_reset(op);
+	assert_ok(
+	    op_build(&h, key, buf_slice(&plain), (struct slice){ 0 }, op, &id));
+	*slice = buf_slice(op);
+	run->ops = slice;
+	run->n_ops = 1;
+	run->head = (struct op_head){
+		.feed = h.feed, .seq = 1, .id = id, .lamport = 1
+	};
+	op_head_sign(&run->head, &site1.me.sign_sk);
+	buf_fini(&plain);
+	share_info_fini(&i);
+}
+
+static void
+run_of_ops_behind_a_gap_is_refused(void **state)
+{
+	struct cat_node path[1] = { { .level = "subject", .key = "X" } };
+	struct cat_put put = {
+		.path = path, .n_path = 1, .actor = "a@b", .site = "x"
+	};
+	struct cry_key any = { { 7 } };
+	struct buf op = BUF_MAX(MIB);
+	struct repl_ops run = { 0 };
+	struct carry c = { .to = &lab, .ops = &run };
+	struct slice slice;
+
+	(void)state;
+	join(&site1, ROLE_WRITER, "centre1");
+	forged_op(&any, &put, &op, &run, &slice);
+	run.head.seq = 3;
+	assert_int_equal(store_write(lab.st, ops_job, &c), ERR_AGAIN);
+	assert_int_equal(site_table(&lab, DB_OP), 0);
+	run.head.seq = 1;
+	assert_ok(store_write(lab.st, ops_job, &c));
+	assert_int_equal(site_table(&lab, DB_OP), 1);
+	buf_fini(&op);
+}
+
+static void
+listing_survives_failing_memory(void **state)
+{
+	struct share_info *list = NULL;
+	uint32_t n = 0;
+	enum err e = ERR_NOMEM;
+	long at;
+
+	(void)state;
+	join(&site1, ROLE_WRITER, "centre1");
+	for (at = 0; e != ERR_OK; at++) {
+		assert_true(at < 1000);
+		mem_fail_at(at);
+		e = shares_list(lab.sh, &list, &n);
+		mem_fail_at(-1);
+		assert_true(e == ERR_OK || e == ERR_NOMEM);
+	}
+	assert_true(at > 1);
+	assert_int_equal(n, 1);
+	shares_list_free(list, n);
+}
+
 static void
 hub_stores_and_reads_nothing(void **state)
 {
@@ -483,41 +566,6 @@ writing_without_the_right_is_denied(void **state)
 	p.derived = true;
 	assert_ok(site_put(&p));
 	assert_int_equal(site_table(&site1, DB_OP), 1);
-}
-
-/* An op as a member with modified software would write it. */
-static void
-forged_op(const struct cry_key *key, const struct cat_put *put, struct buf *op,
-    struct repl_ops *run, struct slice *slice)
-{
-	struct share_info i = site_share(&site1, "trial");
-	struct op_header h = {
-		.kind = OP_ASSET_PUT, .epoch = 1, .seq = 1, .lamport = 1
-	};
-	struct buf plain = BUF_MAX(LIM_OP_PAYLOAD_BYTES);
-	struct cry_id id;
-
-	if (put != NULL)
-		assert_ok(cat_put_encode(put, &plain));
-	else
-		buf_put_str(&plain, "junk");
-	run->feed.share = i.id;
-	run->feed.compartment = i.c[0].no;
-	run->feed.device = site1.me.pub.sign;
-	run->feed.incarnation++;
-	op_feed_id(&run->feed, &h.feed);
-	buf_reset(op);
-	assert_ok(
-	    op_build(&h, key, buf_slice(&plain), (struct slice){ 0 }, op, &id));
-	*slice = buf_slice(op);
-	run->ops = slice;
-	run->n_ops = 1;
-	run->head = (struct op_head){
-		.feed = h.feed, .seq = 1, .id = id, .lamport = 1
-	};
-	op_head_sign(&run->head, &site1.me.sign_sk);
-	buf_fini(&plain);
-	share_info_fini(&i);
 }
 
 struct first_key {
@@ -664,6 +712,8 @@ main(void)
 		T(undone_job_leaves_no_trace_in_memory),
 		T(genesis_nobody_asked_for_is_refused),
 		T(reader_gets_bytes_bit_for_bit_and_an_equal_catalog),
+		T(run_of_ops_behind_a_gap_is_refused),
+		T(listing_survives_failing_memory),
 		T(hub_stores_and_reads_nothing),
 		T(writing_without_the_right_is_denied),
 		T(bad_payloads_and_rights_are_set_aside),
