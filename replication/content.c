@@ -472,6 +472,18 @@ complete(struct repl *r, struct peer *p, struct want *w)
 	return r->err == ERR_OK;
 }
 
+/* The length came from some op's packing list; its author may have lied.
+ * Who serves the chunk says what it has, and the hash decides. */
+static void
+want_length(struct repl *r, struct want *w, uint32_t c_len)
+{
+	w->peer->asked_bytes += c_len;
+	w->peer->asked_bytes -= w->c_len;
+	r->want_bytes += c_len;
+	r->want_bytes -= w->c_len;
+	w->c_len = c_len;
+}
+
 bool
 content_on_chunk(struct repl *r, struct peer *p, const struct msg *m)
 {
@@ -480,6 +492,8 @@ content_on_chunk(struct repl *r, struct peer *p, const struct msg *m)
 	p->bulk_ms = r->now_ms;
 	if (w == NULL || w->state != WANT_ASKED || w->peer != p)
 		return false; /* late: asked of another since */
+	if (m->off == 0 && w->data.n == 0 && m->c_len <= OP_CHUNK_BYTES_MAX)
+		want_length(r, w, m->c_len);
 	if (m->c_len != w->c_len || m->off != w->data.n ||
 	    m->bytes.n > w->c_len - w->data.n) {
 		peer_close(r, p, ERR_MALFORMED, "chunk piece out of place");

@@ -43,6 +43,12 @@ share_has(const struct share *s, const struct cry_sign_pk *d)
 	return s->m != NULL && member_is_member(s->m, d);
 }
 
+bool
+share_has_device(const struct share *s, const struct cry_device_pub *d)
+{
+	return s->m != NULL && member_is_device(s->m, d);
+}
+
 static struct share *
 share_new(struct repl *r, const struct share_id *id)
 {
@@ -140,7 +146,7 @@ offer(struct repl *r, struct link *l)
 {
 	struct share *s = l->share;
 
-	if (!s->open || !share_has(s, &l->peer->pub.sign))
+	if (!s->open || !share_has_device(s, &l->peer->pub))
 		return;
 	sync_send_open(r, l);
 	if (l->state != LINK_SILENT)
@@ -181,7 +187,7 @@ link_refresh(struct repl *r, struct link *l)
 	struct share *s = l->share;
 	bool fresh = l->state == LINK_SILENT;
 
-	if (!s->open || !share_has(s, &l->peer->pub.sign))
+	if (!s->open || !share_has_device(s, &l->peer->pub))
 		return;
 	offer(r, l);
 	if (fresh)
@@ -382,7 +388,7 @@ join_on_mlog(struct repl *r, struct link *l, const struct msg *m)
 	uint64_t seq = m->seq;
 	size_t at = 0;
 
-	if (!share_has(s, &p->pub.sign)) {
+	if (!share_has_device(s, &p->pub)) {
 		/* Verifying costs: strangers get a budget. */
 		p->sigs += m->n;
 		if (p->sigs > REPL_SIGS_STRANGER_MAX) {
@@ -418,6 +424,19 @@ join_ask_chain(struct repl *r, struct link *l, uint64_t their_seq)
 	peer_send(r, l->peer, &m);
 }
 
+/* Its head is not our record of that number: one of two signed records shows
+ * that, a claim does not.  Asked once: it may be a lie. */
+void
+join_ask_branch(struct repl *r, struct link *l)
+{
+	struct msg m = { .type = MSG_MLOG_REQ, .tag = l->tx, .seq = 1 };
+
+	if (l->share->halted || l->asked_branch)
+		return;
+	l->asked_branch = true;
+	peer_send(r, l->peer, &m);
+}
+
 void
 join_on_mlog_req(struct repl *r, struct link *l, const struct msg *m)
 {
@@ -450,7 +469,8 @@ claim_queue(struct repl *r, struct link *from, struct slice bytes)
 	c = &s->claims[s->n_claims++ % REPL_CLAIMS_MAX];
 	memcpy(c->b, bytes.p, bytes.n);
 	c->n = (uint16_t)bytes.n;
-	c->from_hub = member_is_hub(s->m, &from->peer->pub.sign);
+	c->from_hub = share_has_device(s, &from->peer->pub) &&
+		      member_is_hub(s->m, &from->peer->pub.sign);
 	for (uint32_t i = 0; i < r->n_peers; i++)
 		join_forward_claims(r, peer_link(r->peers[i], s));
 }
@@ -465,7 +485,7 @@ join_on_claim(struct repl *r, struct link *l, const struct msg *m)
 	if (!s->open)
 		return;
 	if (++l->claims_in > REPL_CLAIMS_PEER_MAX &&
-	    !share_has(s, &l->peer->pub.sign)) {
+	    !share_has_device(s, &l->peer->pub)) {
 		peer_close(r, l->peer, ERR_LIMIT, "too many claims");
 		return;
 	}

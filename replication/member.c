@@ -249,12 +249,14 @@ member_apply(struct member *m, struct slice raw)
 
 	if ((e = record_decode(raw, &r)) != ERR_OK)
 		return e;
+	/* First: a registrar's record of another share is no equivocation.
+	 * A genesis names no share; it is told by its hash. */
+	if (r.seq > 0 && memcmp(&r.share, &m->share, sizeof(m->share)) != 0)
+		return ERR_MALFORMED;
 	if (r.seq < m->n_records)
 		return seen_before(m, &r);
 	if (r.seq > m->n_records)
 		return ERR_AGAIN;
-	if (memcmp(&r.share, &m->share, sizeof(m->share)) != 0)
-		return ERR_MALFORMED;
 	if ((e = signatures_check(m, &r)) != ERR_OK)
 		return e;
 	if (memcmp(&r.prev, member_head(m), sizeof(r.prev)) != 0)
@@ -377,6 +379,16 @@ bool
 member_is_member(const struct member *m, const struct cry_sign_pk *d)
 {
 	return has_role(m, d, 0, ROLES_ANY);
+}
+
+bool
+member_is_device(const struct member *m, const struct cry_device_pub *d)
+{
+	for (uint32_t i = 0; i < m->n_grants; i++) {
+		if (memcmp(&m->grants[i].g.device, d, sizeof(*d)) == 0)
+			return true;
+	}
+	return false;
 }
 
 bool

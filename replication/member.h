@@ -64,6 +64,11 @@ uint32_t member_n_grants(const struct member *m);
 const struct member_grant *member_grant(const struct member *m, uint32_t i);
 bool member_is_registrar(const struct member *m, const struct cry_sign_pk *d);
 bool member_is_member(const struct member *m, const struct cry_sign_pk *d);
+/* Is it granted with exactly these keys?  A certificate alone proves only
+ * that some site root certified them, and anybody may make a root: who speaks
+ * on a connection is a member only if site, signing and box key are those a
+ * registrar granted. */
+bool member_is_device(const struct member *m, const struct cry_device_pub *d);
 /* May this device receive this compartment's ops (hubs: ciphertext)? */
 bool member_may_receive(
     const struct member *m, const struct cry_sign_pk *d, uint16_t compartment);

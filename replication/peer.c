@@ -34,7 +34,7 @@ link_invariant(const struct link *l)
 	if (l->state == LINK_SILENT)
 		return;
 	REQUIRE(l->share->open);
-	REQUIRE(member_is_member(l->share->m, &l->peer->pub.sign));
+	REQUIRE(member_is_device(l->share->m, &l->peer->pub));
 }
 
 void

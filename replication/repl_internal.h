@@ -136,6 +136,7 @@ struct link {
 	uint64_t peer_seq;     /* LIVE: their chain */
 	uint64_t pushed;       /* records sent here so far */
 	uint64_t asked_seq;    /* chain asked for up to this */
+	bool asked_branch;     /* and once for a chain that is not ours */
 	uint64_t chain_due_ms; /* OFFERED: send the chain then */
 	uint64_t ae_ms;
 	uint32_t claims_in;   /* received here */
@@ -291,7 +292,10 @@ void join_on_mlog(struct repl *r, struct link *l, const struct msg *m);
 void join_on_claim(struct repl *r, struct link *l, const struct msg *m);
 void join_ask_chain(struct repl *r, struct link *l, uint64_t their_seq);
 void join_forward_claims(struct repl *r, struct link *l);
+void join_ask_branch(struct repl *r, struct link *l);
 bool share_has(const struct share *s, const struct cry_sign_pk *d);
+/* For who speaks on a connection: see member_is_device. */
+bool share_has_device(const struct share *s, const struct cry_device_pub *d);
 
 /* --- sync.c: roots, frontiers, pulls --- */
 struct comp *comp_get(struct repl *r, struct share *s, uint16_t no);

@@ -400,7 +400,7 @@ sync_on_open(
 	link_move(l, LINK_LIVE);
 	l->peer_seq = m->seq;
 	if (m->seq == member_seq(s->m) && !same_id(&m->id, member_head(s->m)))
-		s->halted = true; /* two chains (rulings.md 21) */
+		join_ask_branch(r, l); /* two chains? (rulings.md 21) */
 	join_ask_chain(r, l, m->seq);
 	join_forward_claims(r, l);
 	for (uint32_t i = 0; i < m->n && !l->peer->closing; i++) {

@@ -78,7 +78,8 @@ test_piece_out_of_place_or_length_closes(void **state)
 		if (what == 0)
 			chunk_piece(&e, 1, &cid, len, 1, SLICE_LIT("x"));
 		else if (what == 1)
-			chunk_piece(&e, 1, &cid, len + 1, 0, SLICE_LIT("x"));
+			chunk_piece(&e, 1, &cid, len + 1, 0,
+			    SLICE_LIT("the right bytes?"));
 		else
 			chunk_piece(&e, 1, &cid, len, 0,
 			    SLICE_LIT("more bytes than it has"));
