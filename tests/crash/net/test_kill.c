@@ -262,6 +262,41 @@ all_here(void)
 }
 
 static void
+count_bad(void *ctx, const struct store_bad *bad)
+{
+	(void)bad;
+	++*(uint32_t *)ctx;
+}
+
+static struct cry_id
+catalog_of(struct site *s)
+{
+	struct share_info i = site_share(s, "trial");
+	struct db_txn *txn = NULL;
+	struct cry_id h;
+
+	assert_ok(store_read(s->st, &txn));
+	assert_ok(cat_hash(s->st, txn, i.no, i.c[0].no, &h));
+	db_abort(txn);
+	share_info_fini(&i);
+	return h;
+}
+
+/* Every record is sound and both catalogs are the same. */
+static void
+all_sound(void)
+{
+	struct cry_id a = catalog_of(&sender), b = catalog_of(&receiver);
+	uint64_t checked = 0;
+	uint32_t bad = 0;
+
+	assert_memory_equal(a.b, b.b, sizeof(a.b));
+	assert_ok(store_verify(receiver.st, true, count_bad, &bad, &checked));
+	assert_int_equal(bad, 0);
+	assert_true(checked > total);
+}
+
+static void
 killed_in_mid_transfer_it_converges(void **state)
 {
 	static const char *const names[] = { "c" };
@@ -307,6 +342,7 @@ killed_in_mid_transfer_it_converges(void **state)
 	net_peers_free(peers);
 	net_stop(nr);
 	net_stop(ns);
+	all_sound();
 	site_end(&sender);
 	site_end(&receiver);
 }
