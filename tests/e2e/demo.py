@@ -21,6 +21,8 @@ sys.path.insert(0, str(SRC / "tests" / "lib"))
 from nodes import Failed, Node, storescu, until  # noqa: E402
 
 DATA = SRC / "tests" / "data" / "dicom"
+HOME = str(SRC / "build" / "demo")
+MARK = "made-by-demo"  # only a directory that holds it is emptied
 SHARE = "glioma-trial-17"
 SENT = {  # what each centre's scanner sends
     "centre1": ["mr_ge_t1_deidentified", "ct_philips_head_tilt"],
@@ -279,12 +281,25 @@ def table(nodes, held):
     print()
 
 
+def make_top(top):
+    """A fresh directory; only what an earlier demo made is removed."""
+    mark = top / MARK
+    if top.exists() and not mark.exists() and str(top) != HOME and \
+            not (top.is_dir() and not any(top.iterdir())):
+        raise Failed(f"{top} is there already, and no demo made it: "
+                     "choose another --home")
+    if stop(top):
+        say("stopped the nodes of the demo before")
+    shutil.rmtree(top, ignore_errors=True)
+    top.mkdir(parents=True)
+    mark.write_text("made by ./run demo; the next demo empties it\n",
+                    encoding="ascii")
+
+
 def run(args):
     """The whole demo; the nodes, whatever happens, for the caller to stop."""
     top = pathlib.Path(args.home)
-    stop(top)
-    shutil.rmtree(top, ignore_errors=True)
-    top.mkdir(parents=True)
+    make_top(top)
     nodes = make_nodes(args.bin, top)
     say("four nodes are up; only the hub listens for peers")
     make_share(nodes)
@@ -305,34 +320,47 @@ def run(args):
     return nodes
 
 
+def node_pid(pid_file):
+    """The process of a pid file if it is a node that lives, else None."""
+    try:
+        pid = int(pid_file.read_text(encoding="ascii"))
+        cmd = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (OSError, ValueError):
+        return None
+    args = cmd.split(b"\0")
+    mine = args[0].endswith(b"pesscarad") and \
+        str(pid_file.with_suffix("")).encode() in args
+    return pid if mine else None
+
+
 def stop(top):
     """End the nodes a demo left running (by their pid files)."""
-    n = 0
-    for pid_file in pathlib.Path(top).glob("*.pid"):
-        try:
-            pid = int(pid_file.read_text(encoding="ascii"))
-            cmd = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
-            if b"pesscarad" in cmd:
-                os.kill(pid, signal.SIGTERM)
-                n += 1
-        except (OSError, ValueError):
-            pass
-        pid_file.unlink(missing_ok=True)
-    if n:
-        time.sleep(1.0)
-    return n
+    files = list(pathlib.Path(top).glob("*.pid"))
+    pids = [pid for pid in map(node_pid, files) if pid]
+    for pid in pids:
+        os.kill(pid, signal.SIGTERM)
+    end = time.monotonic() + 20
+    while any(map(node_pid, files)) and time.monotonic() < end:
+        time.sleep(0.05)
+    for pid_file in files:
+        if not node_pid(pid_file):
+            pid_file.unlink()
+    return len(pids)
 
 
 def main():
     """Arguments and exit status."""
-    p = argparse.ArgumentParser(description=__doc__)
+    p = argparse.ArgumentParser(
+        prog="./run demo", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--bin", default=str(SRC / "build" / "bin"))
-    p.add_argument("--home", default=str(SRC / "build" / "demo"))
+    p.add_argument("--home", default=HOME)
     p.add_argument("--exit", action="store_true",
                    help="stop the nodes at the end (for scripts)")
     p.add_argument("--stop", action="store_true",
                    help="stop the nodes an earlier demo left running")
     args = p.parse_args()
+    args.home = os.path.abspath(args.home)
     if args.stop:
         print(f"{stop(args.home)} nodes stopped")
         return 0
@@ -340,16 +368,21 @@ def main():
         run(args)
     except (Failed, subprocess.SubprocessError) as why:
         print(f"demo failed: {why}", file=sys.stderr)
-        print(f"next: see {args.home}/*.log", file=sys.stderr)
-        stop(args.home)
+        if os.path.exists(f"{args.home}/{MARK}"):
+            print(f"next: see {args.home}/*.log", file=sys.stderr)
+            stop(args.home)
         return 1
+    except KeyboardInterrupt:
+        stop(args.home)
+        return 130
     if args.exit:
         stop(args.home)
         return 0
     print(f"\nThe nodes run on. Try:\n"
           f"  {args.bin}/pesscara --home {args.home}/lab status\n"
           f"  {args.bin}/pesscara --home {args.home}/lab find level=series\n"
-          f"  ./run demo --stop")
+          f"  ./run demo --stop" +
+          (f" --home {args.home}" if args.home != HOME else ""))
     return 0
 
 
