@@ -447,12 +447,14 @@ after_run(struct repl *r, struct link *l, struct pcomp *pc, uint32_t feed)
 
 	if (f->pull_conn == l->peer->conn) {
 		f->pull_ms = r->now_ms;
-		if (f->tip_seq >= f->pull_to) {
-			sync_pull_end(r, pc->comp, f);
-			sync_pull_others(r, pc->comp, feed);
-		}
+		if (f->tip_seq < f->pull_to)
+			return;
+		sync_pull_end(r, pc->comp, f);
+		sync_pull_others(r, pc->comp, feed);
+		sync_pull(r, l, pc);
+	} else if (f->pull_conn == 0 && pc_have(pc, feed) > f->tip_seq) {
+		sync_pull(r, l, pc); /* a push that shows a gap */
 	}
-	sync_pull(r, l, pc);
 }
 
 /* A verified run meets the feed: *later tells that it went to disk. */
@@ -475,6 +477,8 @@ run_meet(struct repl *r, struct link *l, struct pcomp *pc, struct persist *ps,
 	if (fit == FIT_FORK)
 		f->forked = true; /* data stays, fast path ends */
 	if (fit == FIT_YES && r->err == ERR_OK) {
+		if (f->tip_seq == 0 && l->peer->unknown_feeds > 0)
+			l->peer->unknown_feeds--; /* it was no invention */
 		ps->comp = pc->comp;
 		ps->feed = i;
 		persist_link(r, ps);

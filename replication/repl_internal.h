@@ -110,6 +110,8 @@ struct want {
 	struct want *hash_next;
 };
 
+enum front_send { FRONT_SEND_NONE, FRONT_SEND_NEWS, FRONT_SEND_ALL };
+
 /* A compartment as seen with one peer. */
 struct pcomp {
 	struct comp *comp;
@@ -120,7 +122,10 @@ struct pcomp {
 	uint64_t ops;
 	bool sent_root;
 	struct cry_id last_sent;
-	bool front_sent; /* since the roots last agreed */
+	bool front_sent;       /* since the roots last agreed */
+	enum front_send front; /* pages still to go */
+	uint32_t front_at;     /* next feed of the next page */
+	uint32_t pull_at;      /* where to look for the next pull */
 	uint64_t root_due_ms, check_ms;
 	uint32_t backoff_ms;
 };
@@ -193,6 +198,7 @@ struct peer {
 	uint32_t asked_n;
 	uint64_t asked_bytes;
 	uint32_t pulls;
+	uint32_t fronts; /* pcomps with pages to send */
 	uint32_t unknown_feeds, sigs;
 	uint64_t bytes_rx, bytes_tx, chunks_rx, chunks_tx;
 };
@@ -323,6 +329,7 @@ void sync_pull_end(struct repl *r, struct comp *c, struct feed *f);
 void sync_pull_others(struct repl *r, struct comp *c, uint32_t feed);
 void sync_announce(
     struct repl *r, struct link *l, struct pcomp *pc, uint32_t feed);
+void sync_pump(struct repl *r, struct peer *p);
 void sync_link_tick(struct repl *r, struct link *l);
 void sync_comp_tick(struct repl *r, struct comp *c);
 void sync_peer_gone(struct repl *r, struct peer *p);

@@ -246,38 +246,66 @@ front_put(const struct feed *f, struct buf *items)
 	msg_front_put(&e, items);
 }
 
-/* All our feeds, or only those of which the peer lacks ops.  Pages; the last
- * one says so. */
+/* One page of our feeds, all or only those of which the peer lacks ops, from
+ * where the last page ended.  The last page says so by its flags. */
 static void
-front_send(struct repl *r, struct link *l, struct pcomp *pc, bool delta)
+front_page(struct repl *r, struct link *l, struct pcomp *pc)
 {
 	struct comp *c = pc->comp;
-	struct msg m = {
-		.type = MSG_FRONT, .tag = l->tx, .compartment = c->no
-	};
+	bool delta = pc->front == FRONT_SEND_NEWS;
+	struct msg m = { .type = MSG_FRONT,
+		.tag = l->tx,
+		.compartment = c->no,
+		.flags = delta ? FRONT_DELTA : 0 };
 	struct buf items = BUF_MAX((size_t)MSG_FRONT_MAX * MSG_FRONT_BYTES);
 
-	for (uint32_t i = 0; i < c->n; i++) {
-		const struct feed *f = &c->feeds[i];
+	for (; pc->front_at < c->n && m.n < MSG_FRONT_MAX; pc->front_at++) {
+		const struct feed *f = &c->feeds[pc->front_at];
 
-		if (f->seq == 0 || (delta && pc_have(pc, i) >= f->seq))
+		if (f->seq == 0 ||
+		    (delta && pc_have(pc, pc->front_at) >= f->seq))
 			continue;
-		if (m.n == MSG_FRONT_MAX) {
-			m.items = buf_slice(&items);
-			m.flags = FRONT_MORE;
-			m.flags |= delta ? FRONT_DELTA : 0;
-			peer_send(r, l->peer, &m);
-			buf_reset(&items);
-			m.n = 0;
-		}
 		front_put(f, &items);
 		m.n++;
 	}
+	if (pc->front_at < c->n)
+		m.flags |= FRONT_MORE;
+	else
+		pc->front = FRONT_SEND_NONE;
 	m.items = buf_slice(&items);
-	m.flags = delta ? FRONT_DELTA : 0;
 	if (repl_ok(r, buf_err(&items)) && (m.n > 0 || !delta))
 		peer_send(r, l->peer, &m);
 	buf_fini(&items);
+}
+
+/* Pages wait here, not in a queue: memory is one page however many feeds. */
+void
+sync_pump(struct repl *r, struct peer *p)
+{
+	for (uint32_t i = 0; i < p->n_links; i++) {
+		struct link *l = &p->links[i];
+
+		for (uint32_t k = 0; k < l->n_pc && p->fronts > 0; k++) {
+			while (l->pc[k].front != FRONT_SEND_NONE &&
+			       peer_can_send(p, SESS_CONTROL) && !p->closing &&
+			       r->err == ERR_OK) {
+				front_page(r, l, &l->pc[k]);
+				p->fronts -= l->pc[k].front == FRONT_SEND_NONE;
+			}
+		}
+	}
+}
+
+/* A whole frontier replaces news; news never replace a whole one. */
+static void
+front_start(struct link *l, struct pcomp *pc, enum front_send what)
+{
+	if (pc->front == FRONT_SEND_ALL && what == FRONT_SEND_NEWS)
+		return;
+	l->peer->fronts += pc->front == FRONT_SEND_NONE;
+	pc->front = what;
+	pc->front_at = 0;
+	l->peer->dirty = true;
 }
 
 void
@@ -308,7 +336,7 @@ front_full(struct repl *r, struct link *l, struct pcomp *pc)
 	repl_wake(r, pc->check_ms);
 	if (pc->backoff_ms < REPL_CHECK_MAX_MS)
 		pc->backoff_ms *= 2;
-	front_send(r, l, pc, false);
+	front_start(l, pc, FRONT_SEND_ALL);
 }
 
 /* Equal roots: the peer holds exactly what we hold. */
@@ -506,11 +534,14 @@ sync_pull(struct repl *r, struct link *l, struct pcomp *pc)
 	struct comp *c = pc->comp;
 	uint32_t n = pc->n_have < c->n ? pc->n_have : c->n;
 
-	for (uint32_t i = 0; i < n; i++) {
+	for (uint32_t k = 0; k < n; k++) {
+		uint32_t i = (pc->pull_at + k) % n;
 		struct feed *f = &c->feeds[i];
 
-		if (l->peer->pulls >= REPL_PULLS_MAX || l->peer->closing)
+		if (l->peer->pulls >= REPL_PULLS_MAX || l->peer->closing) {
+			pc->pull_at = i; /* go on here */
 			return;
+		}
 		if (f->pull_conn != 0 || f->forked || pc->have[i] <= f->tip_seq)
 			continue;
 		if (!member_may_write(c->share->m, &f->f.device, c->no))
@@ -572,10 +603,8 @@ front_entry(
 	 * again. */
 	if (e->seq == 0 || !member_may_write(c->share->m, &e->device, c->no))
 		return;
-	if (l->peer->unknown_feeds >= REPL_UNKNOWN_FEEDS_MAX) {
-		peer_close(r, l->peer, ERR_LIMIT, "too many unknown feeds");
-		return;
-	}
+	if (l->peer->unknown_feeds >= REPL_UNKNOWN_FEEDS_MAX)
+		return; /* the next comparison brings it again */
 	f = feed_get(r, c, &e->device, e->incarnation, &i);
 	if (f == NULL)
 		return;
@@ -610,7 +639,7 @@ sync_on_front(struct repl *r, struct link *l, const struct msg *m)
 	sync_pull(r, l, pc);
 	if ((m->flags & (FRONT_DELTA | FRONT_MORE)) == 0 && !pc->front_sent &&
 	    peer_lacks(pc))
-		front_send(r, l, pc, true);
+		front_start(l, pc, FRONT_SEND_NEWS);
 }
 
 /* --- time --- */

@@ -166,9 +166,15 @@ main(int argc, char **argv)
 		cmocka_unit_test(test_fifty_nodes_converge_under_faults),
 	};
 
+	const struct CMUnitTest replay[] = {
+		cmocka_unit_test(test_fifty_nodes_converge_under_faults),
+	};
+
 	if (argc > 1) /* test_sim SEED */
 		setenv("PSC_SIM_SEED", argv[1], 1);
 	if (cry_init() != ERR_OK)
 		return 1;
+	if (getenv("PSC_SIM_SEED") != NULL)
+		return cmocka_run_group_tests(replay, NULL, NULL);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -288,6 +288,57 @@ test_fork_is_noticed_and_the_first_op_stays(void **state)
 	end_free(&e);
 }
 
+/* A long frontier goes out page by page as credit comes back. */
+static void
+test_thousands_of_feeds_are_told_within_credit(void **state)
+{
+	struct msg root = {
+		.type = MSG_ROOT, .tag = tag(true), .compartment = 1, .seq = 1
+	};
+	struct msg credit = { .type = MSG_CREDIT }, m;
+	struct end e;
+	uint32_t pages = 0, told = 0, read = 0;
+
+	(void)state;
+	live(&e, &hub, &rd);
+	for (uint64_t i = 1; i <= 5000; i++) {
+		struct repl_event ev = { .kind = RE_FEED };
+
+		ev.ops.feed = (struct op_feed){ .share = *member_share(chain),
+			.compartment = 1,
+			.device = wr.pub.sign,
+			.incarnation = i };
+		ev.ops.head.seq = ev.ops.head.lamport = 1;
+		feed(&e, &ev);
+	}
+	tell(&e, 1, &root);
+	tick(&e, 1100);
+	m.flags = FRONT_MORE;
+	while (read < e.n_sent) {
+		struct sent *s = &e.sent[read++];
+
+		if (s->type != MSG_CREDIT)
+			credit.credit[SESS_CONTROL] += (uint32_t)s->body.n;
+		if (s->type == MSG_FRONT) {
+			assert_int_equal(
+			    msg_decode(s->type, buf_slice(&s->body), &m),
+			    ERR_OK);
+			pages++;
+			told += m.n;
+		}
+		if (read == e.n_sent && m.flags != 0) {
+			assert_true(credit.credit[0] < 160 * KIB);
+			tell(&e, 1, &credit);
+			memset(credit.credit, 0, sizeof(credit.credit));
+		}
+	}
+	assert_int_equal(told, 5000);
+	assert_int_equal(pages, 10);
+	assert_int_equal(m.flags, 0);
+	assert_int_equal(e.closed, 0);
+	end_free(&e);
+}
+
 static void
 test_joiner_checks_the_registrar_of_the_invite(void **state)
 {
@@ -468,6 +519,7 @@ main(void)
 		T(test_unknown_and_forbidden_share_look_the_same),
 		T(test_malformed_messages_close),
 		T(test_fork_is_noticed_and_the_first_op_stays),
+		T(test_thousands_of_feeds_are_told_within_credit),
 		T(test_joiner_checks_the_registrar_of_the_invite),
 		T(test_registrar_gets_claims_and_hubs_queue_them),
 		T(test_equivocating_registrar_halts_the_chain),
