@@ -26,31 +26,11 @@ make_folder(const char *path, struct errmsg *em)
 			      : "mkdir failed");
 }
 
-/* The first line of a config; conf_set adds the rest. */
-static enum err
-init_config_file(const struct app_args *a, struct errmsg *em)
-{
-	char path[APP_PATH_MAX], text[LIM_NAME_BYTES + 16];
-	int n = snprintf(text, sizeof(text), "site: \"%s\"\n", a->site);
-	int fd;
-	bool ok;
-
-	app_path(a->home, "pesscara.yaml", path);
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	ok = fd >= 0 && write(fd, text, (size_t)n) == n && fsync(fd) == 0;
-	if (fd >= 0)
-		(void)close(fd);
-	return ok ? ERR_OK
-		  : errmsg_set(em, errno == ENOSPC ? ERR_FULL : ERR_IO,
-			"check the folder's rights and space",
-			"pesscara.yaml cannot be written");
-}
-
 static enum err
 init_config(const struct app_args *a, struct conf *c, struct errmsg *em)
 {
 	uint32_t i;
-	enum err e = init_config_file(a, em);
+	enum err e = conf_create(a->home, a->site, em);
 
 	for (i = 0; e == ERR_OK && i < a->n_sets; i++)
 		e = conf_set(a->home, a->sets[i], em);

@@ -37,6 +37,7 @@ enum conf_kind {
 	CONF_ADDR,    /* HOST:PORT or off */
 	CONF_AE,      /* DICOM AE title */
 	CONF_PATTERN, /* pseudonym pattern */
+	CONF_POLICY,  /* release policy */
 	CONF_COUNT,   /* integer */
 	CONF_BYTES,   /* integer with k, m, g */
 	CONF_INBOXES,

@@ -86,6 +86,7 @@ conf_kind_text(enum conf_kind k)
 	case CONF_ADDR: return "HOST:PORT or off";
 	case CONF_AE: return "AE title";
 	case CONF_PATTERN: return "pattern";
+	case CONF_POLICY: return "policy";
 	case CONF_COUNT: return "number";
 	case CONF_BYTES: return "bytes (k, m, g)";
 	case CONF_INBOXES: return "list of inboxes";
@@ -218,6 +219,9 @@ conf_text_check(const struct conf_key *k, const char *s, char *why, size_t cap)
 		return conf_why(why, cap, ERR_MALFORMED,
 		    "needs exactly one {n} or {n:0W}, at most one {site}, else "
 		    "letters, digits, '-', '_', '.'");
+	if (k->kind == CONF_POLICY && strcmp(s, "manual") != 0)
+		return conf_why(why, cap, ERR_UNSUPPORTED,
+		    "must be manual: a person releases");
 	if (k->kind == CONF_ADDR && strcmp(s, "off") != 0 &&
 	    conf_address(s, host, sizeof(host), &port) != ERR_OK)
 		return conf_why(
