@@ -64,6 +64,16 @@ stop_begin(struct net *n)
 	}
 }
 
+static const char *
+claim_why(enum err e)
+{
+	if (e == ERR_DENIED)
+		return "its invite is unknown, expired or used by another node";
+	if (e == ERR_AUTH)
+		return "it was not made with the secret of its invite";
+	return err_text(e);
+}
+
 static void
 mail_persisted(struct net *n, const struct net_mail *m)
 {
@@ -78,7 +88,7 @@ mail_persisted(struct net *n, const struct net_mail *m)
 	if (m->claim) { /* no answer: a grant shows as a new record */
 		if (m->err != ERR_OK && m->err != ERR_EXISTS)
 			log_warn("net", "claim refused", "why=\"%s\"",
-			    err_text(m->err));
+			    claim_why(m->err));
 		return;
 	}
 	if (m->err != ERR_OK)

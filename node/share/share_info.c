@@ -299,6 +299,25 @@ share_compartment_find(const struct share_info *i, const char *name,
 	    "this site may write into %u compartments of \"%s\"", n, i->name);
 }
 
+/* The site's name: a grant by key carries none, another grant of the same
+ * site may. */
+static void
+member_site(const struct share_state *s, const struct member_grant *g,
+    char out[LIM_NAME_BYTES + 1])
+{
+	uint32_t i;
+
+	for (i = 0; s->has_name && i < member_n_grants(s->m); i++) {
+		if (memcmp(&member_grant(s->m, i)->device.site, &g->device.site,
+			sizeof(g->device.site)) == 0 &&
+		    member_grant_name(s->m, i, &s->keys.name, out) == ERR_OK &&
+		    out[0] != '\0')
+			return;
+	}
+	share_id_name(
+	    "site", slice_of(g->device.site.b, sizeof(g->device.site.b)), out);
+}
+
 static void
 member_fill(
     const struct share_state *s, uint32_t i, struct share_member_info *out)
@@ -307,11 +326,7 @@ member_fill(
 
 	out->device = g->device;
 	(void)snprintf(out->role, sizeof(out->role), "%s", role_text(g->role));
-	if (!s->has_name ||
-	    member_grant_name(s->m, i, &s->keys.name, out->site) != ERR_OK)
-		share_id_name("site",
-		    slice_of(g->device.site.b, sizeof(g->device.site.b)),
-		    out->site);
+	member_site(s, g, out->site);
 	if (g->compartment == COMPARTMENT_ALL)
 		(void)snprintf(out->compartment, sizeof(out->compartment), "*");
 	else
