@@ -440,25 +440,32 @@ uid_hits(
 	return false;
 }
 
+/* Text that may hold a name: no code, no number. */
+static bool
+is_prose(const struct dcm_elem *e, struct slice v)
+{
+	if (e->vr == VR_CS)
+		return !content_is_code(v);
+	return e->vr != VR_IS && e->vr != VR_DS && !is_coded(e->tag);
+}
+
 static bool
 text_hits(
     const struct scrub_search *q, const struct dcm_elem *e, struct slice v)
 {
 	struct buf norm = BUF_MAX(v.n + 1);
+	bool number = e->vr == VR_IS || e->vr == VR_DS;
 	bool hit;
 
 	if (v.n >= 8 && memchr(v.p, '.', v.n) != NULL && names_uid(q, v))
 		return true;
-	if (e->vr == VR_CS && !content_is_code(v))
-		return any_token_hits(q->s, v) || any_holds(q->s, v);
-	if (e->vr != VR_CS && e->vr != VR_IS && e->vr != VR_DS &&
-	    e->vr != VR_TM && e->vr != VR_AS && !is_coded(e->tag))
-		return any_token_hits(q->s, v) || any_holds(q->s, v);
 	if (e->vr == VR_TM || e->vr == VR_AS)
 		return false;
+	if (is_prose(e, v))
+		return any_token_hits(q->s, v) || any_holds(q->s, v);
 	normalise(v, &norm);
-	hit = norm.err != ERR_OK || exact_hits(q->s, buf_slice(&norm),
-					e->vr == VR_IS || e->vr == VR_DS);
+	hit = exact_hits(q->s, buf_slice(&norm), number);
+	hit = hit || norm.err != ERR_OK; /* can't tell: treat as a hit */
 	buf_fini(&norm);
 	return hit;
 }

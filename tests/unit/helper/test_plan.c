@@ -128,7 +128,7 @@ test_a_retagged_copy_is_cut_at_the_same_pixels(void **state)
 }
 
 static void
-test_a_header_that_lies_about_the_pixels_gives_plain_pieces(void **state)
+test_a_header_that_lies_gives_plain_pieces(void **state)
 {
 	static const char *const frames[] = { "3", "0", "4294967295", "x",
 		"99999999999999999999" };
@@ -216,8 +216,7 @@ main(void)
 		    test_large_frames_are_cut_by_rows_and_never_across),
 		cmocka_unit_test(
 		    test_a_retagged_copy_is_cut_at_the_same_pixels),
-		cmocka_unit_test(
-		    test_a_header_that_lies_about_the_pixels_gives_plain_pieces),
+		cmocka_unit_test(test_a_header_that_lies_gives_plain_pieces),
 		cmocka_unit_test(
 		    test_fragments_are_joined_and_every_byte_is_covered),
 		cmocka_unit_test(test_more_pieces_than_room_is_a_limit),

@@ -36,7 +36,7 @@ test_only_known_words_and_small_measures_stay(void **state)
 
 /* Binary search needs order; names that are words must not be in. */
 static void
-test_the_vocabulary_is_searched_to_both_ends_and_holds_no_names(void **state)
+test_the_vocabulary_is_searched_whole_and_holds_no_names(void **state)
 {
 	static const char *const in[] = { "abd", "xr", "2d", "wrist", "brain",
 		"mprage", "perf", "perfusion" };
@@ -64,7 +64,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_only_known_words_and_small_measures_stay),
 		cmocka_unit_test(
-		    test_the_vocabulary_is_searched_to_both_ends_and_holds_no_names),
+		    test_the_vocabulary_is_searched_whole_and_holds_no_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
