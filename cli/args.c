@@ -8,6 +8,8 @@
 
 #include "store/base/mem.h"
 
+#define ARGS_NEAR 64u /* "group verb" that may be meant */
+
 struct args_scan {
 	int argc, at;
 	char **argv;
@@ -248,29 +250,55 @@ args_is_group(const char *group)
 	return false;
 }
 
+/* The verb or group nearest to what was typed, or NULL.  group: the word
+ * before it, "" for none. */
+static const char *
+args_nearest(const char *group, const char *word, char out[ARGS_NEAR])
+{
+	size_t skip = strlen(group);
+	uint32_t i, d, best_d = 4;
+	char part[32];
+
+	skip += skip > 0;
+	for (i = 0; i < cli_n_verbs; i++) {
+		const char *name = cli_verbs[i].name;
+
+		if (skip > 0 && (strncmp(name, group, skip - 1) != 0 ||
+				    name[skip - 1] != ' '))
+			continue;
+		(void)snprintf(part, sizeof(part), "%.*s",
+		    (int)strcspn(name + skip, " "), name + skip);
+		d = args_distance(word, part);
+		if (d < best_d) {
+			best_d = d;
+			(void)snprintf(out, ARGS_NEAR, "%.30s%s%.30s", group,
+			    skip > 0 ? " " : "", part);
+		}
+	}
+	return best_d < 4 ? out : NULL;
+}
+
 static enum err
 args_unknown_verb(struct args_scan *s)
 {
-	const char *best = NULL, *word = s->word[0];
-	uint32_t i, d, best_d = 4;
+	const char *best, *word = s->word[0];
+	const char *second = s->n_words > 1 ? s->word[1] : "";
+	char near[ARGS_NEAR];
 
 	if (s->n_words == 0)
 		return errmsg_set(s->em, ERR_MALFORMED, "See: pesscara --help",
 		    "no command is named");
-	if (args_is_group(word))
+	if (!args_is_group(word))
+		second = "";
+	else if (*second == '\0')
 		return errmsg_set(s->em, ERR_MALFORMED, "See its --help.",
 		    "\"%.32s\" needs another word", word);
-	for (i = 0; i < cli_n_verbs; i++) {
-		d = args_distance(word, cli_verbs[i].name);
-		if (d < best_d) {
-			best_d = d;
-			best = cli_verbs[i].name;
-		}
-	}
+	best = *second != '\0' ? args_nearest(word, second, near)
+			       : args_nearest("", word, near);
 	return errmsg_set(s->em, ERR_MALFORMED, "See: pesscara --help",
-	    best != NULL ? "unknown command \"%.40s\"; did you mean %s?"
-			 : "unknown command \"%.40s\"",
-	    word, best);
+	    best != NULL ? "unknown command \"%.40s%s%.40s\"; did you mean %s?"
+			 : "unknown command \"%.40s%s%.40s\"",
+	    word, *second != '\0' ? " " : "", second, best);
 }
 
 static enum err

@@ -43,13 +43,15 @@ share_row(void *ctx, json_t *row, const char *text)
 		: "not allowed");
 	for (i = 0; i < json_array_size(list); i++) {
 		const json_t *p = json_array_get(list, i);
+		const char *root = cli_str(p, "root");
 
+		if (root[strspn(root, "0")] == '\0') /* of nothing */
+			root = "-";
 		(void)printf("compartment  ");
 		cli_print_text(stdout, cli_str(p, "name"));
 		(void)printf(": %lld ops, content %s, root %s\n",
 		    (long long)json_integer_value(json_object_get(p, "ops")),
-		    cli_str(p, "content"),
-		    *cli_str(p, "root") != '\0' ? cli_str(p, "root") : "-");
+		    cli_str(p, "content"), root);
 	}
 	return 0;
 }

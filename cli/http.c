@@ -9,6 +9,7 @@
 #include "cli/cli_internal.h"
 
 #include <curl/curl.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -189,6 +190,25 @@ http_set_body(struct http_run *r, struct slice body)
 	    body.n > 0 ? (const char *)body.p : "");
 }
 
+/* Nothing listens: is there a node at all? */
+static enum cli_exit
+http_no_node(const struct cli *c)
+{
+	char path[4200];
+
+	(void)snprintf(path, sizeof(path), "%s/pesscara.yaml", c->home);
+	if (access(path, F_OK) != 0 && errno == ENOENT)
+		return cli_fail(c, ERR_NOTFOUND,
+		    "Make one with `pesscara init --site NAME`, or name "
+		    "another --home.",
+		    "no node was made at %.300s", c->home);
+	(void)snprintf(path, sizeof(path),
+	    "Start it with `pesscarad --home %.300s`, or name another --home.",
+	    c->home);
+	return cli_fail(
+	    c, ERR_NOTFOUND, path, "no node answers at %.300s", c->home);
+}
+
 static enum cli_exit
 http_result(struct http_run *r, CURLcode rc)
 {
@@ -199,9 +219,7 @@ http_result(struct http_run *r, CURLcode rc)
 	if (r->stopped)
 		return CLI_FAILED; /* the callback said why */
 	if (rc == CURLE_COULDNT_CONNECT || rc == CURLE_COULDNT_RESOLVE_HOST)
-		return cli_fail(c, ERR_NOTFOUND,
-		    "Start it with `pesscarad`, or name another --home.",
-		    "no node answers at this home's " HTTP_SOCKET);
+		return http_no_node(c);
 	if (r->unreadable)
 		return cli_fail(
 		    c, ERR_MALFORMED, "", "the node's answer cannot be read");
@@ -224,9 +242,7 @@ http_perform(struct http_run *r, const char *url, struct slice body)
 	CURLcode rc = CURLE_OUT_OF_MEMORY;
 
 	if (!http_socket_path(r->c, sock, sizeof(sock), &dir))
-		return cli_fail(r->c, ERR_NOTFOUND,
-		    "Make it with: pesscara init --site NAME",
-		    "the home directory cannot be opened");
+		return http_no_node(r->c);
 	headers = curl_slist_append(NULL, "Content-Type: application/json");
 	more = headers != NULL ? curl_slist_append(headers, "Expect:") : NULL;
 	if (more != NULL) {

@@ -36,6 +36,7 @@ cli_error_print(
 	json_t *o;
 	char *text;
 
+	(void)fflush(stdout); /* what was said before comes before */
 	if (!json) {
 		(void)fprintf(stderr, "pesscara: ");
 		cli_print_text(stderr, cause);

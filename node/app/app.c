@@ -108,6 +108,11 @@ do_config_set(const struct app_args *a, struct errmsg *em)
 		    em, ERR_MALFORMED, "give key=value", "nothing to set");
 	for (i = 0; e == ERR_OK && i < a->n_sets; i++)
 		e = conf_set(a->home, a->sets[i], em);
+	if (e == ERR_OK)
+		printf("%s\n", a->json
+				   ? "{\"ok\": true}"
+				   : "written; it takes effect when the node "
+				     "starts");
 	return e;
 }
 

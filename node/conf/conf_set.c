@@ -315,7 +315,7 @@ conf_set(const char *home, const char *assignment, struct errmsg *em)
 	    name, sizeof(name), "%.*s", (int)(eq - assignment), assignment);
 	k = conf_key_find(name);
 	if (k == NULL) {
-		e = errmsg_set(em, ERR_NOTFOUND, "See: pesscara config show",
+		e = errmsg_set(em, ERR_NOTFOUND, "See docs/config.md.",
 		    "unknown key \"%s\"; the nearest known key is %s", name,
 		    conf_key_nearest(name));
 		goto out;

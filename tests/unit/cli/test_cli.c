@@ -74,7 +74,9 @@ test_wrong_usage_says_what_is_wrong(void **state)
 	expect_bad("pesscara", "no command");
 	expect_bad("pesscara impotr x", "did you mean import");
 	expect_bad("pesscara share", "needs another word");
-	expect_bad("pesscara share crate x", "needs another word");
+	expect_bad("pesscara share crate x", "did you mean share create");
+	expect_bad("pesscara share frobnicate", "\"share frobnicate\"");
+	expect_bad("pesscara shar list", "did you mean share");
 	expect_bad("pesscara find", "find needs QUERY");
 	expect_bad("pesscara find a b", "takes only QUERY");
 	expect_bad("pesscara status x", "takes no arguments");
