@@ -1,0 +1,146 @@
+/* tests/unit/share/test_hostile.c: a member with modified software: its ops
+ * are signed and well-formed, and still must not stop or overwrite others. */
+#include "lib/carry.h"
+#include "store/base/mem.h"
+
+static struct site lab, liar;
+
+static int
+setup(void **state)
+{
+	static const char *const names[] = { "centre1" };
+	struct errmsg em = { 0 };
+
+	(void)state;
+	site_new(&lab, "lab");
+	site_new(&liar, "liar");
+	assert_ok(shares_create(lab.sh, "trial", names, 1, false, &em));
+	assert_ok(shares_grant(
+	    lab.sh, "trial", &lab.me.pub, ROLE_WRITER, "centre1", &em));
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	site_end(&lab);
+	site_end(&liar);
+	return 0;
+}
+
+static void
+grant_liar(enum role role)
+{
+	struct errmsg em = { 0 };
+
+	assert_ok(
+	    shares_grant(lab.sh, "trial", &liar.me.pub, role, "centre1", &em));
+}
+
+static void
+epoch_key(struct cry_key *out)
+{
+	struct share_info i = site_share(&lab, "trial");
+	struct member_keys *keys = mem_new(sizeof(*keys));
+	struct buf rec = BUF_MAX(LIM_MEMBER_RECORD_BYTES);
+	struct member *m = NULL;
+	struct db_txn *txn = NULL;
+	uint64_t seq;
+
+	assert_non_null(keys);
+	assert_ok(store_read(lab.st, &txn));
+	for (seq = 0; oplog_member_get(lab.st, txn, i.no, seq, &rec) == ERR_OK;
+	     seq++) {
+		assert_ok(seq == 0 ? member_new(buf_slice(&rec), &m)
+				   : member_apply(m, buf_slice(&rec)));
+		buf_reset(&rec);
+	}
+	db_abort(txn);
+	assert_ok(member_open_keys(m, &liar.me.pub, &liar.me.box_sk, keys));
+	assert_int_equal(keys->n, 1);
+	*out = keys->k[0].content;
+	member_free(m);
+	mem_free(keys);
+	buf_fini(&rec);
+	share_info_fini(&i);
+}
+
+/* The liar's first op of a new feed reaches the lab. */
+static void
+tell(const struct cat_put *put, uint64_t incarnation, uint64_t lamport)
+{
+	struct share_info i = site_share(&lab, "trial");
+	struct op_header h = {
+		.kind = OP_ASSET_PUT, .epoch = 1, .seq = 1, .lamport = lamport
+	};
+	struct buf plain = BUF_MAX(LIM_OP_PAYLOAD_BYTES), op = BUF_MAX(MIB);
+	struct repl_ops run = { .n_ops = 1 };
+	struct carry c = { .to = &lab, .ops = &run };
+	struct cry_key key;
+	struct slice bytes;
+	struct cry_id id;
+
+	epoch_key(&key);
+	run.feed = (struct op_feed){ .share = i.id,
+		.compartment = i.c[0].no,
+		.device = liar.me.pub.sign,
+		.incarnation = incarnation };
+	op_feed_id(&run.feed, &h.feed);
+	assert_ok(cat_put_encode(put, &plain));
+	assert_ok(op_build(
+	    &h, &key, buf_slice(&plain), (struct slice){ 0 }, &op, &id));
+	bytes = buf_slice(&op);
+	run.ops = &bytes;
+	run.head = (struct op_head){
+		.feed = h.feed, .seq = 1, .id = id, .lamport = lamport
+	};
+	op_head_sign(&run.head, &liar.me.sign_sk);
+	assert_ok(store_write(lab.st, ops_job, &c));
+	buf_fini(&plain);
+	buf_fini(&op);
+	share_info_fini(&i);
+}
+
+static void
+inflated_clock_stops_nobody_from_writing(void **state)
+{
+	struct cat_node path[1] = { { .level = "subject", .key = "X" } };
+	struct cat_put put = {
+		.path = path, .n_path = 1, .actor = "a@b", .site = "x"
+	};
+	static const uint64_t clocks[] = { UINT64_MAX, UINT64_MAX - 1,
+		UINT64_MAX / 2 + 1, UINT64_MAX / 2, UINT64_MAX / 2 - 1 };
+	uint8_t bytes[10] = { 1 };
+	struct site_put p = { .s = &lab,
+		.share = "trial",
+		.compartment = "centre1",
+		.subject = "S-1",
+		.bytes = bytes,
+		.n = sizeof(bytes) };
+	size_t i;
+
+	(void)state;
+	grant_liar(ROLE_WRITER);
+	for (i = 0; i < sizeof(clocks) / sizeof(clocks[0]); i++) {
+		tell(&put, i + 1, clocks[i]);
+		assert_ok(site_put(&p));
+		bytes[0]++;
+		assert_ok(site_put(&p));
+		bytes[0]++;
+	}
+	assert_int_equal(site_events(&lab, "asset.put").n, 15);
+}
+
+int
+main(void)
+{
+#define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(inflated_clock_stops_nobody_from_writing),
+	};
+
+	if (cry_init() != ERR_OK)
+		return 1;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
