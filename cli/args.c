@@ -295,6 +295,10 @@ args_unknown_verb(struct args_scan *s)
 		    "\"%.32s\" needs another word", word);
 	best = *second != '\0' ? args_nearest(word, second, near)
 			       : args_nearest("", word, near);
+	if (best != NULL && *second != '\0' &&
+	    strcmp(best + strlen(word) + 1, second) == 0)
+		return errmsg_set(s->em, ERR_MALFORMED, "See its --help.",
+		    "\"%.64s\" needs another word", best);
 	return errmsg_set(s->em, ERR_MALFORMED, "See: pesscara --help",
 	    best != NULL ? "unknown command \"%.40s%s%.40s\"; did you mean %s?"
 			 : "unknown command \"%.40s%s%.40s\"",
@@ -310,6 +314,10 @@ args_words(struct args_scan *s)
 
 	if (a->help || a->version)
 		return ERR_OK;
+	if (v == NULL && s->n_words > 0 && strcmp(s->word[0], "help") == 0) {
+		a->help = true; /* as many programs have it */
+		return ERR_OK;
+	}
 	if (v == NULL || v != a->verb)
 		return args_unknown_verb(s);
 	for (i = used; i < s->n_words && a->n_words < CLI_WORDS_MAX; i++)

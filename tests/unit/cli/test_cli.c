@@ -77,6 +77,7 @@ test_wrong_usage_says_what_is_wrong(void **state)
 	expect_bad("pesscara share crate x", "did you mean share create");
 	expect_bad("pesscara share frobnicate", "\"share frobnicate\"");
 	expect_bad("pesscara shar list", "did you mean share");
+	expect_bad("pesscara deid lookup", "needs another word");
 	expect_bad("pesscara find", "find needs QUERY");
 	expect_bad("pesscara find a b", "takes only QUERY");
 	expect_bad("pesscara status x", "takes no arguments");
@@ -93,6 +94,8 @@ test_help_and_version_need_nothing_else(void **state)
 {
 	(void)state;
 	assert_int_equal(parse("pesscara --help"), ERR_OK);
+	assert_true(c.args.help);
+	assert_int_equal(parse("pesscara help"), ERR_OK);
 	assert_true(c.args.help);
 	assert_int_equal(parse("pesscara share --help"), ERR_OK);
 	assert_string_equal(c.args.group, "share");
