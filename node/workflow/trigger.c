@@ -97,7 +97,8 @@ trigger_match(struct trigger *g, struct db_txn *t, const struct cat_event *ev,
 	if (a == NULL)
 		return ERR_NOMEM;
 	e = cat_asset_get(s, t, &ev->asset, a);
-	if (e == ERR_OK && may_write(g->w, a)) {
+	/* A newer version whose content is on its way announces itself. */
+	if (e == ERR_OK && a->head.complete && may_write(g->w, a)) {
 		r = &g->runs[g->n_runs++];
 		memset(r, 0, sizeof(*r));
 		r->def = d->key;
