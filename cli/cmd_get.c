@@ -243,20 +243,28 @@ get_all(struct get_run *g)
 	return rc == CLI_OK ? get_sync(g) : rc;
 }
 
+/* The directory is made once the node knows the assets. */
+static enum cli_exit
+get_dir(struct get_run *g)
+{
+	const char *dir = cli_opt(g->c, "o") != NULL ? cli_opt(g->c, "o") : ".";
+
+	if (mkdir(dir, 0777) != 0 && errno != EEXIST)
+		return get_disk(g, dir);
+	g->dir = cli_absolute(g->c, dir);
+	return g->dir != NULL ? CLI_OK : CLI_FAILED;
+}
+
 enum cli_exit
 cmd_get(struct cli *c)
 {
 	struct get_run g = { .c = c, .fd = -1 };
-	const char *dir = cli_opt(c, "o") != NULL ? cli_opt(c, "o") : ".";
 	enum cli_exit rc;
 	uint32_t i;
 
-	if (mkdir(dir, 0777) != 0 && errno != EEXIST)
-		return get_disk(&g, dir);
-	g.dir = cli_absolute(c, dir);
-	if (g.dir == NULL)
-		return CLI_FAILED;
 	rc = get_list(&g);
+	if (rc == CLI_OK)
+		rc = get_dir(&g);
 	if (rc == CLI_OK)
 		rc = get_all(&g);
 	for (i = 0; i < g.n; i++) {

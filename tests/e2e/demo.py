@@ -181,17 +181,19 @@ def prove_identical(nodes, top):
     return f"{files} files fetched at the centres and at the lab: equal"
 
 
-def prove_separate(nodes):
+def prove_separate(nodes, top):
     """Proof 2: centre 1 cannot read centre 2's data, and the reverse."""
     tried = 0
+    out = top / "proof" / "refused"
     for mine, other in (("centre1", "centre2"), ("centre2", "centre1")):
         if any(r["compartment"] != mine for r in
                nodes[mine].rows("find", "level=series or level=nifti")):
             raise Failed(f"{mine} lists assets of another compartment")
         for row in nodes[other].rows("find", "level=series or level=nifti"):
             for act in (["show", row["id"]],
-                        ["get", row["id"], "-o", "/nonexistent"]):
-                if nodes[mine].cli(*act, check=False).returncode != 1:
+                        ["get", row["id"], "-o", out]):
+                if nodes[mine].cli(*act, check=False).returncode != 1 or \
+                        out.exists():
                     raise Failed(f"{mine} could {act[0]} {row['id']}")
                 tried += 1
     return f"{tried} attempts with the other centre's asset ids: refused"
@@ -315,7 +317,7 @@ def run(args):
     say("lab received, converted to NIfTI, results are back")
     table(nodes, held)
     say("proof 1, bit-identical: " + prove_identical(nodes, top))
-    say("proof 2, separate:      " + prove_separate(nodes))
+    say("proof 2, separate:      " + prove_separate(nodes, top))
     say("proof 3, blind hub:     " + prove_blind(nodes, top, phi))
     return nodes
 

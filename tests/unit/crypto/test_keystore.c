@@ -314,7 +314,7 @@ test_save_without_folder_or_secret_fails(void **state)
 
 	(void)state;
 	assert_int_equal(
-	    keyfile_write("/nonexistent/x", SLICE_LIT("x"), &em), ERR_NOTFOUND);
+	    keyfile_write("/proc/none/x", SLICE_LIT("x"), &em), ERR_NOTFOUND);
 	assert_int_equal(em.code, ERR_NOTFOUND);
 	assert_int_equal(save(NULL, NULL), ERR_AUTH);
 }
