@@ -141,6 +141,8 @@ struct repl_peer_status {
 	uint64_t chunks_rx, chunks_tx;
 };
 uint32_t repl_n_peers(const struct repl *r);
+/* Is the other end a member of a share of ours, as far as we know? */
+bool repl_speaks(const struct repl *r, repl_conn conn);
 void repl_peer(const struct repl *r, uint32_t i, struct repl_peer_status *out);
 uint64_t repl_wanted(const struct repl *r, uint64_t *bytes); /* chunks */
 /* sync wait (rulings.md 27): roots equal to those of every connected peer,

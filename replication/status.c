@@ -44,6 +44,22 @@ repl_n_peers(const struct repl *r)
 	return r->n_peers;
 }
 
+bool
+repl_speaks(const struct repl *r, repl_conn conn)
+{
+	for (uint32_t i = 0; i < r->n_peers; i++) {
+		const struct peer *p = r->peers[i];
+
+		if (p->conn != conn)
+			continue;
+		for (uint32_t k = 0; k < p->n_links; k++) {
+			if (p->links[k].state != LINK_SILENT)
+				return true;
+		}
+	}
+	return false;
+}
+
 /* Ops they hold and we lack: by feed where the frontier is known, else by
  * the difference of counts. */
 static uint64_t

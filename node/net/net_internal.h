@@ -30,6 +30,9 @@
 #define NET_PERSIST_LOW (24 * MIB)
 /* Connections that have not said who they are. */
 #define NET_STRANGERS_MAX 64u
+/* Connections of devices that are in no share of ours and in no row: anybody
+ * can make such a device, and each may hold some MiB of half messages. */
+#define NET_GUESTS_MAX 64u
 #define NET_LINKS_MAX 1024u
 #define NET_PEERS_MAX 1024u
 #define NET_HANDSHAKE_MS 10000u

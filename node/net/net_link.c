@@ -133,6 +133,30 @@ link_admit(struct net_link *l)
 	return NULL;
 }
 
+static bool
+link_is_guest(const struct net_link *l)
+{
+	return l->up && !l->closing && !l->initiator && !l->rec->kept &&
+	       !repl_speaks(l->net->core, l->conn);
+}
+
+/* The newest stay, so that nobody is kept out by who came before. */
+static void
+guests_bound(struct net *n)
+{
+	struct net_link *l, *oldest = NULL;
+	uint32_t guests = 0;
+
+	for (l = n->links; l != NULL; l = l->next) {
+		if (!link_is_guest(l))
+			continue;
+		oldest = l; /* links are in order of coming, newest first */
+		guests++;
+	}
+	if (guests > NET_GUESTS_MAX)
+		net_link_close(oldest, "too many guests");
+}
+
 static void
 link_up(struct net_link *l)
 {
@@ -157,6 +181,7 @@ link_up(struct net_link *l)
 	loop_conn_addr(l->tcp, addr);
 	log_info("net", "connected", "addr=%s dialled=%d", addr, l->initiator);
 	net_step(l->net, &ev);
+	guests_bound(l->net);
 }
 
 /* --- bytes --- */
@@ -348,6 +373,22 @@ link_new(struct net *n, const struct sess_params *p)
 	return l;
 }
 
+/* Likewise of those that have not said who they are. */
+static void
+strangers_bound(struct net *n)
+{
+	struct net_link *l, *oldest = NULL;
+
+	if (n->n_strangers <= NET_STRANGERS_MAX)
+		return;
+	for (l = n->links; l != NULL; l = l->next) {
+		if (!l->up && !l->closing && !l->initiator)
+			oldest = l;
+	}
+	if (oldest != NULL)
+		net_link_close(oldest, "too many connections");
+}
+
 static void
 link_add(struct net_link *l)
 {
@@ -376,8 +417,8 @@ net_link_accept(void *ctx)
 		return;
 	}
 	link_add(l);
-	if (n->n_strangers > NET_STRANGERS_MAX || n->n_links > NET_LINKS_MAX ||
-	    n->stopping)
+	strangers_bound(n);
+	if (n->n_links > NET_LINKS_MAX || n->stopping)
 		net_link_close(l, "too many connections");
 	else if (!n->paused)
 		loop_conn_read(l->tcp, true);
