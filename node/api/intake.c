@@ -122,9 +122,10 @@ api_h_import(struct api_call *c)
 	if (o.no_deid && o.reason == NULL)
 		e = errmsg_set(&c->em, ERR_MALFORMED, "Give --reason TEXT.",
 		    "no_deid needs a reason");
+	o.paths = paths;
+	o.n_paths = n;
 	if (e == ERR_OK)
-		e = ingest_import(
-		    c->a->o.ingest, paths, n, &o, import_row, &run, &c->em);
+		e = ingest_import(c->a->o.ingest, &o, import_row, &run, &c->em);
 	if (run.e != ERR_OK)
 		e = run.e;
 	if (e == ERR_OK) {

@@ -261,9 +261,8 @@ import_audit_job(struct store_txn *t, void *ctx)
 }
 
 enum err
-ingest_import(struct ingest *g, const char *const *paths, uint32_t n,
-    const struct ingest_import_opts *o, ingest_imported_fn fn, void *ctx,
-    struct errmsg *em)
+ingest_import(struct ingest *g, const struct ingest_import_opts *o,
+    ingest_imported_fn fn, void *ctx, struct errmsg *em)
 {
 	struct import *im = mem_new(sizeof(*im));
 	struct import_audit audit;
@@ -281,8 +280,8 @@ ingest_import(struct ingest *g, const char *const *paths, uint32_t n,
 		audit.sink = &im->sink;
 		e = store_write(g->o.store, import_audit_job, &audit);
 	}
-	for (i = 0; e == ERR_OK && i < n && !im->stop; i++)
-		import_path(im, paths[i], 0);
+	for (i = 0; e == ERR_OK && i < o->n_paths && !im->stop; i++)
+		import_path(im, o->paths[i], 0);
 	imaging_close(im->im);
 	mem_free(im);
 	return e;

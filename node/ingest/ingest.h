@@ -58,6 +58,8 @@ enum err ingest_reject(struct ingest *g, const char *id, const char *actor,
 
 /* Import files and folders (recursive).  fn is called once a file. */
 struct ingest_import_opts {
+	const char *const *paths;
+	uint32_t n_paths;
 	const char *share, *compartment, *profile;
 	bool no_deid;
 	const char *actor, *reason;
@@ -70,9 +72,8 @@ struct ingest_imported {
 	uint64_t bytes;
 };
 typedef int (*ingest_imported_fn)(void *ctx, const struct ingest_imported *f);
-enum err ingest_import(struct ingest *g, const char *const *paths, uint32_t n,
-    const struct ingest_import_opts *o, ingest_imported_fn fn, void *ctx,
-    struct errmsg *em) PSC_MUST_USE;
+enum err ingest_import(struct ingest *g, const struct ingest_import_opts *o,
+    ingest_imported_fn fn, void *ctx, struct errmsg *em) PSC_MUST_USE;
 /* Map of pseudonyms: "PatientID,pseudonym" lines; kept sealed. Audited. */
 enum err ingest_lookup_import(struct ingest *g, const char *path,
     const char *actor, uint64_t *added, struct errmsg *em) PSC_MUST_USE;
