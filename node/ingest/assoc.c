@@ -17,6 +17,9 @@
 /* A large object on a slow line takes long between two frames; the helper
  * watches for idle senders itself. */
 #define ASSOC_FRAME_MS 1800000u
+/* Who connects asks for an association at once (ARTIM, PS3.8 9.1.4): silent
+ * connections would hold every slot. */
+#define ASSOC_REQUEST_MS 10000u
 
 struct assoc {
 	struct ingest *g;
@@ -100,8 +103,13 @@ static enum err
 assoc_open(struct assoc *a, struct imaging *im, const struct img_assoc *who)
 {
 	struct errmsg em = { 0 };
+	const char *title = a->g->o.conf->dicom_ae_title;
 	enum err e = sink_for_ae(a->g, who->calling_ae, &a->sink, &em);
 
+	if (e == ERR_OK && strcmp(who->called_ae, title) != 0)
+		e = errmsg_set(&em, ERR_DENIED,
+		    "call it by dicom.ae_title of pesscara.yaml",
+		    "called AE title is not %s", title);
 	a->admitted = e == ERR_OK;
 	if (a->admitted)
 		log_info("ingest", "association opened",
@@ -169,7 +177,8 @@ assoc_serve(struct assoc *a, struct imaging *im)
 	enum err e;
 
 	for (;;) {
-		e = imaging_next(im, ASSOC_FRAME_MS, &m);
+		e = imaging_next(
+		    im, a->admitted ? ASSOC_FRAME_MS : ASSOC_REQUEST_MS, &m);
 		if (e != ERR_OK)
 			return e;
 		switch (m.kind) {

@@ -85,6 +85,8 @@ def test_unknown_ae(node, top):
     assert done.returncode != 0
     assert "Calling AE Title Not Recognized" in done.stdout + done.stderr, \
         done.stdout + done.stderr
+    done = storescu(node.port("dicom"), "SCANNER1", files, called_ae="OTHER")
+    assert done.returncode != 0, "another called AE title was accepted"
     assert held(node) == before
 
 
