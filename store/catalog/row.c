@@ -239,7 +239,7 @@ row_version_put(struct db_txn *t, uint32_t no, const struct cat_version *v)
 	buf_u32(&b, v->members);
 	text_put(&b, v->actor);
 	text_put(&b, v->site);
-	buf_be32(&b, v->n_parents);
+	buf_u32(&b, v->n_parents);
 	for (i = 0; i < v->n_parents; i++)
 		buf_put(&b, v->parents[i].b, 32);
 	return key_store(t, DB_VERSION, &k, &b);
