@@ -4,8 +4,10 @@
  * sealed on the association's thread; one job then writes the chunks, the
  * vault row and the quarantine item, and returns when that is durable.  Their
  * pixel pieces are the same bytes, so they are stored once.  The same bytes
- * again change nothing; other bytes under a known SOP Instance UID are kept
- * beside the first and marked (domain.md 15). */
+ * again change nothing, unless the item that holds them was rejected; other
+ * bytes under a known SOP Instance UID are kept beside the first and marked
+ * (domain.md 15).  Both are decided inside the job: two senders may bring one
+ * image at the same moment. */
 #include "node/ingest/ingest_internal.h"
 #include "store/base/clock.h"
 #include "store/base/mem.h"
@@ -21,7 +23,9 @@ struct admit {
 	struct buf row;
 	struct v_image v;
 	struct key16 sop;
+	struct key16 seen;
 	struct key16 series;
+	struct key16 family;
 	bool conflict;
 	struct admitted *out;
 };
@@ -139,6 +143,7 @@ q_begin(struct admit *a, uint64_t no, struct q_item *q)
 	q->share = k->share;
 	q->compartment = k->compartment;
 	q->series = a->series;
+	q->family = a->family;
 	memcpy(q->share_name, k->share_name, sizeof(q->share_name));
 	memcpy(q->compartment_name, k->compartment_name,
 	    sizeof(q->compartment_name));
@@ -159,11 +164,28 @@ q_open_row(struct store_txn *t, struct admit *a, struct q_item *q)
 		return e;
 	q_begin(a, n, q);
 	q_key(n, no);
-	memcpy(key, a->series.b, 16);
+	memcpy(key, a->family.b, 16);
 	memcpy(key + 16, no, 8);
-	e = store_row_put(t, "qopen", slice_of(key, 16), slice_of(no, 8));
+	e = store_row_put(
+	    t, "qopen", slice_of(a->series.b, 16), slice_of(no, 8));
 	if (e == ERR_OK)
 		e = store_row_put(t, "qser", slice_of(key, 24), SLICE_LIT("1"));
+	return e;
+}
+
+/* The item number that a row holds. */
+static enum err
+row_item(struct store *s, struct db_txn *t, const char *tag,
+    const struct key16 *key, uint64_t *no)
+{
+	struct buf b = BUF_MAX(8);
+	enum err e = store_row_get(s, t, tag, slice_of(key->b, 16), &b);
+	size_t i;
+
+	*no = 0;
+	for (i = 0; e == ERR_OK && i < b.n; i++)
+		*no = *no << 8 | b.p[i];
+	buf_fini(&b);
 	return e;
 }
 
@@ -172,19 +194,41 @@ static enum err
 q_of_series(struct store_txn *t, struct admit *a, struct q_item *q)
 {
 	struct store *s = store_txn_store(t);
-	struct buf b = BUF_MAX(8);
-	uint64_t no = 0;
-	enum err e;
-	size_t i;
+	uint64_t no;
+	enum err e = row_item(s, store_txn_db(t), "qopen", &a->series, &no);
 
-	e = store_row_get(
-	    s, store_txn_db(t), "qopen", slice_of(a->series.b, 16), &b);
-	for (i = 0; e == ERR_OK && i < b.n; i++)
-		no = no << 8 | b.p[i];
-	buf_fini(&b);
 	if (e == ERR_OK)
 		return q_get(s, store_txn_db(t), no, q);
 	return e == ERR_NOTFOUND ? q_open_row(t, a, q) : e;
+}
+
+/* ERR_EXISTS: these very bytes are held or were released for this target. */
+static enum err
+admit_seen(struct admit *a, struct store *s, struct db_txn *t)
+{
+	struct q_item q;
+	enum err e = row_item(s, t, "seen", &a->seen, &a->out->item);
+
+	if (e == ERR_OK)
+		e = q_get(s, t, a->out->item, &q);
+	else if (e == ERR_NOTFOUND)
+		return ERR_OK;
+	if (e != ERR_OK || strcmp(q.state, "rejected") == 0)
+		return e;
+	return ERR_EXISTS;
+}
+
+/* Is another image kept under this SOP Instance UID? */
+static enum err
+admit_conflict(struct admit *a, struct store *s, struct db_txn *t)
+{
+	struct buf b = BUF_MAX(32);
+	enum err e = store_row_get(s, t, "sop", slice_of(a->sop.b, 16), &b);
+
+	a->conflict = e == ERR_OK &&
+		      (b.n != 32 || memcmp(b.p, a->v.original_hash.b, 32) != 0);
+	buf_fini(&b);
+	return e == ERR_NOTFOUND ? ERR_OK : e;
 }
 
 static void
@@ -207,29 +251,46 @@ q_count_in(struct admit *a, struct q_item *q)
 }
 
 static enum err
-admit_job(struct store_txn *t, void *ctx)
+admit_rows(struct store_txn *t, struct admit *a, const struct q_item *q)
 {
-	struct admit *a = ctx;
 	uint8_t key[12];
-	struct q_item q;
 	enum err e;
 
-	if ((e = blob_batch_put(t, a->batch)) != ERR_OK)
-		return e;
-	if ((e = q_of_series(t, a, &q)) != ERR_OK)
-		return e;
-	q_key(q.no, key);
-	key[8] = (uint8_t)(q.instances >> 24);
-	key[9] = (uint8_t)(q.instances >> 16);
-	key[10] = (uint8_t)(q.instances >> 8);
-	key[11] = (uint8_t)q.instances;
+	q_key(q->no, key);
+	key[8] = (uint8_t)(q->instances >> 24);
+	key[9] = (uint8_t)(q->instances >> 16);
+	key[10] = (uint8_t)(q->instances >> 8);
+	key[11] = (uint8_t)q->instances;
 	e = store_row_put(t, "vi", slice_of(key, 12), buf_slice(&a->row));
 	if (e == ERR_OK)
 		e = store_row_put(t, "sop", slice_of(a->sop.b, 16),
 		    slice_of(a->v.original_hash.b, 32));
-	q_count_in(a, &q);
 	if (e == ERR_OK)
-		e = q_put(t, &q);
+		e = store_row_put(
+		    t, "seen", slice_of(a->seen.b, 16), slice_of(key, 8));
+	return e;
+}
+
+static enum err
+admit_job(struct store_txn *t, void *ctx)
+{
+	struct admit *a = ctx;
+	struct store *s = store_txn_store(t);
+	struct q_item q;
+	enum err e;
+
+	if ((e = admit_seen(a, s, store_txn_db(t))) != ERR_OK)
+		return e;
+	if ((e = admit_conflict(a, s, store_txn_db(t))) != ERR_OK)
+		return e;
+	if ((e = blob_batch_put(t, a->batch)) != ERR_OK)
+		return e;
+	if ((e = q_of_series(t, a, &q)) != ERR_OK)
+		return e;
+	if ((e = admit_rows(t, a, &q)) != ERR_OK)
+		return e;
+	q_count_in(a, &q);
+	e = q_put(t, &q);
 	if (e == ERR_OK) {
 		a->out->item = q.no;
 		a->out->state = q.blocked || q.n_findings > 0
@@ -239,27 +300,18 @@ admit_job(struct store_txn *t, void *ctx)
 	return e;
 }
 
-/* ERR_EXISTS: these very bytes are in the vault for this target. */
+/* Before the work: most images that are sent again end here. */
 static enum err
 admit_known(struct admit *a)
 {
-	struct buf b = BUF_MAX(32);
+	struct store *s = a->g->o.store;
 	struct db_txn *t;
-	enum err e = store_read(a->g->o.store, &t);
+	enum err e = store_read(s, &t);
 
 	if (e != ERR_OK)
 		return e;
-	e = store_row_get(a->g->o.store, t, "sop", slice_of(a->sop.b, 16), &b);
+	e = admit_seen(a, s, t);
 	db_abort(t);
-	if (e == ERR_OK && b.n == 32) {
-		if (memcmp(b.p, a->v.original_hash.b, 32) == 0)
-			e = ERR_EXISTS;
-		else
-			a->conflict = true;
-	} else if (e == ERR_NOTFOUND) {
-		e = ERR_OK;
-	}
-	buf_fini(&b);
 	return e;
 }
 
@@ -273,11 +325,14 @@ admit_keys(struct admit *a)
 		slice_str(a->k->calling_ae) };
 
 	key16_of(a->g, "psc.qser.1", parts, 4, &a->series);
+	key16_of(a->g, "psc.qfam.1", parts, 3, &a->family);
 	/* What cannot be parsed has no UID: its bytes stand for it. */
 	parts[2] = a->o->parsed && a->o->sop_uid[0] != '\0'
 		       ? slice_str(a->o->sop_uid)
 		       : slice_of(a->v.original_hash.b, 32);
 	key16_of(a->g, "psc.sop.1", parts, 3, &a->sop);
+	parts[3] = slice_of(a->v.original_hash.b, 32);
+	key16_of(a->g, "psc.seen.1", parts, 4, &a->seen);
 }
 
 enum err
@@ -294,17 +349,14 @@ admit_object(struct ingest *g, const struct sink *k, const struct img_object *o,
 	cry_hash(o->original, &a.v.original_hash);
 	admit_keys(&a);
 	e = admit_known(&a);
-	if (e == ERR_EXISTS) {
-		out->state = ADMIT_DUPLICATE;
-		out->item = 0;
-		e = ERR_OK;
-		goto out;
-	}
 	if (e == ERR_OK)
 		e = admit_prepare(&a);
 	if (e == ERR_OK)
 		e = store_write(g->o.store, admit_job, &a);
-out:
+	if (e == ERR_EXISTS) {
+		out->state = ADMIT_DUPLICATE;
+		e = ERR_OK;
+	}
 	blob_batch_free(a.batch);
 	buf_fini(&a.original);
 	buf_fini(&a.deid);

@@ -21,16 +21,18 @@
 static enum err
 listen_text_set(struct ingest *g, const char *host)
 {
-	struct sockaddr_storage sa = { 0 };
+	union {
+		struct sockaddr any;
+		struct sockaddr_in v4;
+		struct sockaddr_in6 v6;
+	} sa;
 	socklen_t len = sizeof(sa);
-	uint16_t port = 0;
+	uint16_t port;
 
-	if (getsockname(g->listen_fd, (struct sockaddr *)&sa, &len) != 0)
+	memset(&sa, 0, sizeof(sa));
+	if (getsockname(g->listen_fd, &sa.any, &len) != 0)
 		return ERR_IO;
-	if (sa.ss_family == AF_INET)
-		port = ((struct sockaddr_in *)(void *)&sa)->sin_port;
-	else
-		port = ((struct sockaddr_in6 *)(void *)&sa)->sin6_port;
+	port = sa.any.sa_family == AF_INET ? sa.v4.sin_port : sa.v6.sin6_port;
 	(void)snprintf(
 	    g->listen_text, sizeof(g->listen_text), "%s:%u", host, ntohs(port));
 	return ERR_OK;
@@ -143,6 +145,7 @@ ingest_start(
 	g->listen_fd = -1;
 	(void)snprintf(g->listen_text, sizeof(g->listen_text), "off");
 	(void)pthread_mutex_init(&g->mu, NULL);
+	(void)pthread_mutex_init(&g->release_mu, NULL);
 	(void)pthread_cond_init(&g->slot_free, NULL);
 	e = ingest_listen(g, em);
 	if (e == ERR_OK && g->listen_fd >= 0) {
@@ -190,6 +193,7 @@ ingest_stop(struct ingest *g)
 	}
 	pthread_mutex_unlock(&g->mu);
 	(void)pthread_mutex_destroy(&g->mu);
+	(void)pthread_mutex_destroy(&g->release_mu);
 	(void)pthread_cond_destroy(&g->slot_free);
 	mem_free(g);
 	return true;

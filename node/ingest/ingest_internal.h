@@ -3,10 +3,11 @@
  * Local rows (sealed, store_row_*), by tag:
  *   "q"     be64 item number          -> struct q_item
  *   "qseq"  ""                        -> last item number
- *   "qopen" hash16(target, series)    -> be64 item held for that series
- *   "qser"  hash16(target, series) + be64 item -> ""  (all items)
+ *   "qopen" hash16(target, series, AE) -> be64 item held for that series
+ *   "qser"  hash16(target, series) + be64 item -> ""  (all items, any AE)
  *   "vi"    be64 item + be32 index    -> struct v_image
- *   "sop"   hash16(target, SOP UID)   -> BLAKE2b of the original's bytes
+ *   "sop"   hash16(target, SOP UID)   -> BLAKE2b of the last original's bytes
+ *   "seen"  hash16(target, SOP UID, original) -> be64 item it went into
  *   "pkey"  share id                  -> 32-byte pseudonym key
  *   "pmap"  hash16(share, patient)    -> pseudonym and what it stands for
  *   "plist" hash16(PatientID)         -> pseudonym from the lookup list
@@ -47,7 +48,8 @@ struct q_item {
 	char calling_ae[IMG_AE_MAX + 1];
 	char modality[IMG_AE_MAX + 1];
 	char subject[CAT_KEY_MAX + 1];
-	struct key16 series; /* of "qopen" and "qser" */
+	struct key16 series; /* of "qopen" */
+	struct key16 family; /* of "qser": the series, whoever sent it */
 	uint64_t instances;
 	uint64_t bytes;
 	bool review;  /* a person must give a reason */
@@ -80,6 +82,7 @@ struct ingest {
 	char listen_text[160];
 	pthread_t accept_thread;
 	bool accepting;
+	pthread_mutex_t release_mu; /* one release at a time */
 	pthread_mutex_t mu;
 	pthread_cond_t slot_free;
 	uint32_t running; /* associations, guarded by mu */

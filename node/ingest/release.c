@@ -3,9 +3,12 @@
  * All images of the series that were released before, plus this item's, make
  * the new version: headers in one bundle, pixel chunks by reference.  One job
  * writes the new chunks, appends the signed op, closes the item and records
- * who did it; the originals stay in the vault.  rulings.md 7, 10, 11. */
+ * who did it; the originals stay in the vault.  One release at a time: two
+ * items of one series (two senders) must build on each other.
+ * rulings.md 7, 10, 11. */
 #include "node/ingest/ingest_internal.h"
 #include "store/base/clock.h"
+#include "store/base/enc.h"
 #include "store/base/mem.h"
 
 struct chosen {
@@ -134,7 +137,7 @@ release_choose(struct release *r)
 	if (e != ERR_OK)
 		return e;
 	e = store_row_each(r->g->o.store, t, "qser",
-	    slice_of(r->q.series.b, 16), choose_item, r);
+	    slice_of(r->q.family.b, 16), choose_item, r);
 	db_abort(t);
 	if (e == ERR_OK)
 		e = r->err;
@@ -408,6 +411,7 @@ release_check(struct release *r, const char *id, struct errmsg *em)
 	return ERR_OK;
 }
 
+/* The version that this one replaces, if the series was released before. */
 static enum err
 release_parent(struct release *r)
 {
@@ -448,10 +452,14 @@ release_fini(struct release *r)
 	mem_free(r->list);
 }
 
+/* By id: a share of the same name may have come since. */
 static enum err
 release_share(struct release *r, struct errmsg *em)
 {
-	return shares_find(r->g->o.shares, r->q.share_name, &r->share, em);
+	char id[ENC_B32_LEN(32) + 1];
+
+	enc_b32(slice_of(r->q.share.b, 32), id);
+	return shares_find(r->g->o.shares, id, &r->share, em);
 }
 
 enum err
@@ -470,6 +478,7 @@ ingest_release(struct ingest *g, const char *id, const char *actor,
 	r->exam_fields = BUF_MAX(64 * KIB);
 	r->series_fields = BUF_MAX(64 * KIB);
 	r->provenance = BUF_MAX(4 * KIB);
+	pthread_mutex_lock(&g->release_mu);
 	if ((e = release_check(r, id, em)) != ERR_OK)
 		goto out;
 	if ((e = release_share(r, em)) != ERR_OK)
@@ -494,6 +503,7 @@ ingest_release(struct ingest *g, const char *id, const char *actor,
 		    "release of %s failed: %s", id,
 		    e == ERR_AGAIN ? "images are still arriving" : err_text(e));
 out:
+	pthread_mutex_unlock(&g->release_mu);
 	release_fini(r);
 	mem_free(r);
 	return e;

@@ -94,7 +94,7 @@ q_put(struct store_txn *t, const struct q_item *q)
 	uint8_t key[8];
 	enum err e;
 
-	mp_w_map(&b, 17);
+	mp_w_map(&b, 18);
 	mp_kv_u64(&b, "no", q->no);
 	mp_kv_cstr(&b, "state", q->state);
 	mp_kv_u64(&b, "received", q->received_ms);
@@ -106,6 +106,7 @@ q_put(struct store_txn *t, const struct q_item *q)
 	mp_kv_cstr(&b, "modality", q->modality);
 	mp_kv_cstr(&b, "subject", q->subject);
 	mp_kv_bin(&b, "series", slice_of(q->series.b, 16));
+	mp_kv_bin(&b, "family", slice_of(q->family.b, 16));
 	mp_kv_u64(&b, "instances", q->instances);
 	mp_kv_u64(&b, "bytes", q->bytes);
 	mp_kv_u64(&b, "flags", (q->review ? 1u : 0u) | (q->blocked ? 2u : 0u));
@@ -165,6 +166,7 @@ q_decode(struct slice value, struct q_item *out)
 	    &d, mp_get(r, "modality"), out->modality, sizeof(out->modality));
 	mp_text(&d, mp_get(r, "subject"), out->subject, sizeof(out->subject));
 	mp_fixed(&d, mp_get(r, "series"), out->series.b, 16);
+	mp_fixed(&d, mp_get(r, "family"), out->family.b, 16);
 	out->instances = mp_u64(&d, mp_get(r, "instances"), UINT64_MAX);
 	out->bytes = mp_u64(&d, mp_get(r, "bytes"), UINT64_MAX);
 	flags = mp_u64(&d, mp_get(r, "flags"), 3);
