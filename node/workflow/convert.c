@@ -218,7 +218,9 @@ convert_provenance(struct convert *c)
 	mp_kv_array(b, "inputs", 1);
 	mp_w_map(b, 3);
 	mp_kv_cstr(b, "asset", source);
-	mp_kv_bin(b, "version", slice_of(c->r->input_op.b, 32));
+	/* What was read: a later version than the one that started the run,
+	 * if that came meanwhile. */
+	mp_kv_bin(b, "version", slice_of(c->source.head.op_id.b, 32));
 	mp_kv_bin(b, "hash", slice_of(c->source.head.hash.b, 32));
 	mp_kv_cstr(b, "software", "pesscara " PSC_VERSION);
 	(void)snprintf(c->key, sizeof(c->key), "%s/%s/%s", source, c->def.name,
