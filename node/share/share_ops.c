@@ -171,6 +171,37 @@ append_right(const struct append *a, bool derived)
 	return ERR_DENIED;
 }
 
+/* NULL: may stand.  Originals need the right to write them; who has not got
+ * it adds derived versions beside them, and changes neither what came nor
+ * what is said of it. */
+static const char *
+put_fault(const struct member *m, const struct op_feed *f, struct slice payload,
+    bool *content)
+{
+	bool original =
+	    member_may_write_original(m, &f->device, f->compartment);
+	struct mp_doc doc = { 0 };
+	bool derived, beside;
+	enum err e;
+
+	if (cat_put_parse(payload, &doc) != ERR_OK)
+		return "payload does not parse";
+	derived = mp_bool(&doc, mp_get(doc.root, "derived"));
+	beside = cat_put_beside(&doc);
+	*content =
+	    mp_bin(&doc, mp_get(doc.root, "manifest"), LIM_OP_PAYLOAD_BYTES).n >
+	    0;
+	e = doc.err;
+	mp_doc_fini(&doc);
+	if (e != ERR_OK)
+		return "payload does not parse";
+	if (!derived && !original)
+		return "the author may write derived versions only";
+	if (!beside && !original)
+		return "the author may not change what it was given";
+	return NULL;
+}
+
 /* {cid, c_len} items of the content writer to the op's packing list. */
 static enum err
 append_packing(struct slice items, struct buf *out)
@@ -239,6 +270,7 @@ shares_append_put(struct store_txn *t, struct shares *sh, uint32_t share_no,
 	struct buf plain = BUF_MAX(LIM_OP_PAYLOAD_BYTES);
 	struct buf list = BUF_MAX(OP_BYTES_MAX);
 	struct cat_origin o = { 0 };
+	bool content = false;
 	enum err e;
 
 	if (a == NULL)
@@ -250,6 +282,10 @@ shares_append_put(struct store_txn *t, struct shares *sh, uint32_t share_no,
 	if ((e = append_right(a, put->derived)) != ERR_OK)
 		goto out;
 	if ((e = cat_put_encode(put, &plain)) != ERR_OK)
+		goto out;
+	e = ERR_DENIED;
+	if (put_fault(a->slot->wrk->m, &a->feed, buf_slice(&plain), &content) !=
+	    NULL)
 		goto out;
 	if ((e = append_packing(packing, &list)) != ERR_OK)
 		goto out;
@@ -350,31 +386,6 @@ share_content_complete(struct store_txn *t, const struct cat_origin *o,
 	return event_say(t, o, "content.bad", err_text(e));
 }
 
-/* NULL: may stand.  An original needs the right to write originals. */
-static const char *
-incoming_fault(const struct incoming *in, struct slice payload, bool *content)
-{
-	const struct member *m = in->slot->wrk->m;
-	struct mp_doc doc = { 0 };
-	bool derived;
-	enum err e;
-
-	if (cat_put_parse(payload, &doc) != ERR_OK)
-		return "payload does not parse";
-	derived = mp_bool(&doc, mp_get(doc.root, "derived"));
-	*content =
-	    mp_bin(&doc, mp_get(doc.root, "manifest"), LIM_OP_PAYLOAD_BYTES).n >
-	    0;
-	e = doc.err;
-	mp_doc_fini(&doc);
-	if (e != ERR_OK)
-		return "payload does not parse";
-	if (!derived && !member_may_write_original(
-			    m, &in->feed->device, in->feed->compartment))
-		return "the author may write derived versions only";
-	return NULL;
-}
-
 static enum err
 incoming_apply(struct store_txn *t, const struct incoming *in,
     const struct op_view *v, const struct cat_origin *o, uint32_t missing)
@@ -395,7 +406,8 @@ incoming_apply(struct store_txn *t, const struct incoming *in,
 	if (e == ERR_NOMEM)
 		goto out;
 	fault = e != ERR_OK ? "payload does not open"
-			    : incoming_fault(in, buf_slice(&plain), &content);
+			    : put_fault(in->slot->wrk->m, in->feed,
+				  buf_slice(&plain), &content);
 	if (fault != NULL) {
 		e = set_aside(t, o, fault);
 		goto out;

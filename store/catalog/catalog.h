@@ -47,6 +47,9 @@ struct cat_put {
 	uint32_t n_tags;
 };
 enum err cat_put_encode(const struct cat_put *p, struct buf *out) PSC_MUST_USE;
+/* Does a parsed put stand beside the data as they came: of a level of its
+ * own, and without a word on the assets above it? */
+bool cat_put_beside(const struct mp_doc *put);
 
 /* Where an op to apply comes from. */
 struct cat_origin {

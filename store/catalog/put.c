@@ -376,6 +376,22 @@ put_view(struct mp_doc *doc, struct put_view *v)
 	return doc->err;
 }
 
+bool
+cat_put_beside(const struct mp_doc *put)
+{
+	const struct mp_node *path = mp_get(put->root, "path");
+	char level[CAT_LEVEL_MAX + 1];
+	struct mp_doc d = { 0 };
+	uint32_t i, n = mp_len(path);
+
+	for (i = 0; i + 1 < n; i++) {
+		if (mp_len(mp_get(mp_at(path, i), "fields")) > 0)
+			return false;
+	}
+	mp_text(&d, mp_get(mp_at(path, i), "level"), level, sizeof(level));
+	return d.err == ERR_OK && level_rank(level) == LEVEL_FREE;
+}
+
 enum err
 cat_put_parse(struct slice payload, struct mp_doc *doc)
 {

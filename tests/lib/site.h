@@ -104,7 +104,8 @@ site_put_job(struct store_txn *t, void *ctx)
 {
 	struct site_put *p = ctx;
 	struct cat_node path[2] = { { .level = "subject", .key = p->subject },
-		{ .level = "series", .key = p->subject } };
+		{ .level = p->derived ? "nifti" : "series",
+		    .key = p->subject } };
 	struct cat_put put = { .path = path,
 		.n_path = 2,
 		.derived = p->derived,

@@ -132,12 +132,77 @@ inflated_clock_stops_nobody_from_writing(void **state)
 	assert_int_equal(site_events(&lab, "asset.put").n, 15);
 }
 
+static void
+assert_head_stays(
+    struct asset_id *id, const struct cry_id *head, const char *says)
+{
+	struct db_txn *txn = NULL;
+	struct site_count ev = site_events(&lab, "op.aside");
+	struct cat_asset a;
+
+	assert_string_equal(ev.n == 0 ? "" : ev.detail, says);
+	assert_ok(store_read(lab.st, &txn));
+	assert_ok(cat_asset_get(lab.st, txn, id, &a));
+	db_abort(txn);
+	assert_memory_equal(a.head.op_id.b, head->b, 32);
+}
+
+/* "derived" is the author's own word. */
+static void
+runner_changes_nothing_it_was_given(void **state)
+{
+	static const uint8_t none[] = { 0x80 };
+	static const uint8_t said[] = { 0x81, 0xa1, 'A', 0xa1, 'B' };
+	struct slice empty = slice_of(none, sizeof(none));
+	struct slice fields = slice_of(said, sizeof(said));
+	struct cat_node path[3] = { { "subject", "S-1", empty },
+		{ "series", "S-1", empty }, { "nifti", "n", fields } };
+	struct cat_put put = { .path = path,
+		.n_path = 2,
+		.derived = true,
+		.actor = "a@b",
+		.site = "x" };
+	uint8_t bytes[10] = { 1 };
+	struct site_put p = { .s = &lab,
+		.share = "trial",
+		.compartment = "centre1",
+		.subject = "S-1",
+		.bytes = bytes,
+		.n = sizeof(bytes) };
+	struct db_txn *txn = NULL;
+	struct cat_asset a;
+
+	(void)state;
+	grant_liar(ROLE_RUNNER);
+	assert_ok(site_put(&p));
+	assert_ok(store_read(lab.st, &txn));
+	assert_ok(cat_asset_get(lab.st, txn, &p.asset, &a));
+	db_abort(txn);
+	/* a "derived" version of the very series */
+	tell(&put, 1, 100);
+	assert_head_stays(&p.asset, &a.head.op_id,
+	    "the author may not change what it was given");
+	/* beside it, but with news of the subject */
+	put.n_path = 3;
+	path[0].fields = fields;
+	tell(&put, 2, 101);
+	assert_int_equal(site_events(&lab, "op.aside").n, 2);
+	/* control: beside it */
+	path[0].fields = empty;
+	tell(&put, 3, 102);
+	assert_int_equal(site_events(&lab, "op.aside").n, 2);
+	assert_int_equal(site_events(&lab, "asset.put").n, 2);
+	assert_head_stays(&p.asset, &a.head.op_id,
+	    "the author may not change what it was given");
+}
+
 int
 main(void)
 {
 #define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(inflated_clock_stops_nobody_from_writing),
+		T(runner_changes_nothing_it_was_given),
 	};
 
 	if (cry_init() != ERR_OK)

@@ -627,6 +627,7 @@ bad_payloads_and_rights_are_set_aside(void **state)
 	    ev.detail, "the author may write derived versions only");
 	/* the same, derived, stands: the control */
 	put.derived = true;
+	path[0].level = "nifti";
 	forged_op(&right.k, &put, &op, &run, &slice);
 	assert_ok(store_write(lab.st, ops_job, &c));
 	assert_int_equal(site_events(&lab, "op.aside").n, 3);
