@@ -554,6 +554,63 @@ test_put_has_the_bytes_of_the_format(void **state)
 	buf_fini(&out);
 }
 
+static int
+parents_seen(void *ctx, const struct cat_version *v)
+{
+	uint32_t *n = ctx;
+	struct cry_id first = cl_id("op", 1);
+
+	n[v->n_parents]++;
+	if (v->n_parents == 1)
+		assert_memory_equal(&v->parents[0], &first, sizeof(first));
+	return 0;
+}
+
+static void
+second_version(struct cl *c, struct cl_put *put, uint64_t lamport)
+{
+	struct cry_id parent = cl_id("op", lamport - 1);
+	struct buf f;
+	struct cat_node path[1] = { { "series", "2.25.9",
+	    cl_map1(&f, "Modality", "MR") } };
+	struct cat_put p = cl_put_of(path, 1);
+
+	p.parents = &parent;
+	p.n_parents = lamport > 1 ? 1 : 0;
+	put->payload = BUF_MAX(LIM_OP_PAYLOAD_BYTES);
+	assert_int_equal(cat_put_encode(&p, &put->payload), ERR_OK);
+	put->o = (struct cat_origin){ .share = cl_id("share", 1),
+		.compartment = 1,
+		.lseq = lamport,
+		.lamport = lamport,
+		.wall_ms = 1000,
+		.op_id = cl_id("op", lamport) };
+	assert_int_equal(store_write(c->s, cl_put_job, put), ERR_OK);
+	buf_fini(&put->payload);
+	buf_fini(&f);
+}
+
+static void
+test_version_with_a_parent_reads_back_with_it(void **state)
+{
+	struct cl c;
+	struct cl_put put = { 0 };
+	uint32_t n[5] = { 0 };
+	struct db_txn *t;
+
+	(void)state;
+	cl_init(&c);
+	second_version(&c, &put, 1);
+	second_version(&c, &put, 2);
+	t = cl_read(&c);
+	assert_int_equal(
+	    cat_versions_each(c.s, t, &put.asset, parents_seen, n), ERR_OK);
+	assert_int_equal(n[0], 1);
+	assert_int_equal(n[1], 1);
+	db_abort(t);
+	cl_fini(&c);
+}
+
 /* --- ids --- */
 
 static void
@@ -730,6 +787,7 @@ main(void)
 		cmocka_unit_test(test_malformed_puts_are_refused),
 		cmocka_unit_test(test_malformed_payload_leaves_nothing),
 		cmocka_unit_test(test_put_has_the_bytes_of_the_format),
+		cmocka_unit_test(test_version_with_a_parent_reads_back_with_it),
 		cmocka_unit_test(test_ids_resolve_by_unique_prefix),
 		cmocka_unit_test(test_asset_id_keeps_its_value),
 		cmocka_unit_test(test_events_follow_puts_and_cursors_keep),
