@@ -42,7 +42,8 @@ finding_blocks(const struct img_finding *f)
 {
 	return finding_is(f, "identifier-survived") ||
 	       finding_is(f, "unsupported-syntax") ||
-	       finding_is(f, "unparsable") || finding_is(f, "not-dicom");
+	       finding_is(f, "unparsable") || finding_is(f, "not-dicom") ||
+	       finding_is(f, "two-patients");
 }
 
 static void
@@ -236,8 +237,12 @@ q_count_in(struct admit *a, struct q_item *q)
 {
 	static const struct img_finding conflict = { "same-uid-other-bytes",
 		"an image with this SOP Instance UID but other bytes is held" };
+	static const struct img_finding mixed = { "two-patients",
+		"this series has images of more than one patient" };
 	uint32_t i;
 
+	if (a->o->parsed && strcmp(q->subject, a->subject) != 0)
+		q_add_finding(q, &mixed);
 	q->instances++;
 	q->bytes += a->o->original.n;
 	for (i = 0; i < a->o->n_findings; i++)

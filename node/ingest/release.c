@@ -105,6 +105,9 @@ choose_item(void *ctx, struct slice key, struct slice value)
 
 		if (r->err == ERR_OK)
 			r->err = e;
+		/* Released as another patient's: never joined to this. */
+		if (r->err == ERR_OK && strcmp(q.subject, r->q.subject) != 0)
+			r->err = ERR_DENIED;
 	}
 	db_abort(t);
 	return r->err != ERR_OK;
@@ -462,6 +465,17 @@ release_share(struct release *r, struct errmsg *em)
 	return shares_find(r->g->o.shares, id, &r->share, em);
 }
 
+static const char *
+release_why(enum err e)
+{
+	if (e == ERR_AGAIN)
+		return "images are still arriving";
+	if (e == ERR_DENIED)
+		return "its series was released as another patient's, or this "
+		       "site may not write there";
+	return err_text(e);
+}
+
 enum err
 ingest_release(struct ingest *g, const char *id, const char *actor,
     const char *reason, struct ingest_item *out, struct errmsg *em)
@@ -500,8 +514,7 @@ ingest_release(struct ingest *g, const char *id, const char *actor,
 				     "release again"
 				   : "run `pesscara verify`; the item is still "
 				     "held",
-		    "release of %s failed: %s", id,
-		    e == ERR_AGAIN ? "images are still arriving" : err_text(e));
+		    "release of %s failed: %s", id, release_why(e));
 out:
 	pthread_mutex_unlock(&g->release_mu);
 	release_fini(r);
