@@ -703,6 +703,16 @@ content_fetched(struct repl *r, struct fetch *f, const struct repl_event *ev)
 	}
 	missing_add(r, &p->missing, &q);
 	cids_send(r, p, MSG_NOT_HAVE, &q);
+	if (f->came)
+		tell_have(r, &q.cid);
+}
+
+/* The host may have looked for it before it came, and say so after. */
+static void
+fetches_came(struct repl *r, const struct cry_id *cid)
+{
+	for (struct fetch *f = r->fetches; f != NULL; f = f->next)
+		f->came |= f->chunk && same_id(&f->cid, cid);
 }
 
 void
@@ -722,6 +732,7 @@ content_persisted(struct repl *r, struct persist *ps, enum err e)
 	}
 	want_drop(r, w);
 	tell_have(r, &cid);
+	fetches_came(r, &cid);
 }
 
 /* --- time --- */

@@ -208,6 +208,7 @@ struct fetch {
 	uint64_t token;
 	repl_conn conn;
 	bool chunk;
+	bool came; /* the chunk became durable since */
 	struct comp *comp;
 	uint32_t feed;
 	struct cry_id cid;

@@ -30,6 +30,8 @@ struct end {
 	struct slice serve_chunk; /* answer to chunk reads; empty: not here */
 	struct repl_ops serve_ops;
 	bool hold_persists;
+	bool hold_fetches; /* chunk reads are not answered */
+	uint64_t held;     /* token of the last one */
 };
 
 static void feed(struct end *e, struct repl_event *ev);
@@ -75,6 +77,9 @@ carry_out(struct end *e, const struct repl_effect *fx, struct answer *a)
 		return;
 	case RX_FETCH_CHUNK:
 		e->fetch_chunks++;
+		e->held = fx->token;
+		if (e->hold_fetches)
+			return;
 		ev.kind = RE_FETCHED;
 		ev.bytes = e->serve_chunk;
 		ev.err = e->serve_chunk.n == 0 ? ERR_NOTFOUND : ERR_OK;

@@ -147,6 +147,37 @@ test_not_have_is_remembered_and_have_told(void **state)
 	end_free(&e);
 }
 
+/* Looked for, then it came, then the look's answer: it was not here. */
+static void
+test_have_is_told_when_the_chunk_came_during_the_look(void **state)
+{
+	struct slice body = SLICE_LIT("chunk that comes meanwhile");
+	struct repl_event absent = { .kind = RE_FETCHED, .err = ERR_NOTFOUND };
+	struct cry_id cid;
+	struct end e;
+	struct msg get = {
+		.type = MSG_GET, .tag = tag(true), .compartment = 1, .n = 1
+	};
+
+	(void)state;
+	cry_hash(body, &cid);
+	get.items = slice_of(cid.b, 32);
+	live(&e, &hub, &wr);
+	conn_up(&e, 2, &rd, false);
+	tell_open(&e, 2);
+	e.hold_fetches = true;
+	tell(&e, 2, &get);
+	want(&e, &cid, (uint32_t)body.n);
+	chunk_piece(&e, 1, &cid, (uint32_t)body.n, 0, body);
+	assert_int_equal(e.chunks_persisted, 1);
+	assert_int_equal(count(&e, MSG_HAVE), 0);
+	absent.token = e.held;
+	feed(&e, &absent);
+	assert_int_equal(count(&e, MSG_NOT_HAVE), 1);
+	assert_int_equal(count(&e, MSG_HAVE), 1);
+	end_free(&e);
+}
+
 static void
 test_window_bounds_what_is_asked_at_once(void **state)
 {
@@ -212,6 +243,7 @@ main(void)
 		T(test_piece_out_of_place_or_length_closes),
 		T(test_only_unfinished_chunks_are_asked_again),
 		T(test_not_have_is_remembered_and_have_told),
+		T(test_have_is_told_when_the_chunk_came_during_the_look),
 		T(test_window_bounds_what_is_asked_at_once),
 		T(test_sending_beyond_credit_closes),
 		T(test_credit_that_was_not_owed_closes),
