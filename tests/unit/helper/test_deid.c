@@ -222,6 +222,31 @@ test_sequences_are_cleaned_at_every_depth(void **state)
 	run_free(t);
 }
 
+/* A small picture of the image: faces and burned-in names in it escape every
+ * look at the pixel data. */
+static void
+test_icon_images_are_dropped(void **state)
+{
+	struct run *t = run_new(DCM_EXPLICIT);
+
+	(void)state;
+	dcm_build_ct(&t->d, 2, 2);
+	t->d.b.n -= 12 + 8; /* the icon stands before the pixel data */
+	dcm_build_head(&t->d, 0x00880200, "SQ", DCM_UNDEFINED);
+	dcm_build_item(&t->d, DCM_UNDEFINED);
+	dcm_build_u16(&t->d, 0x00280010, 1);
+	dcm_build_u16(&t->d, 0x00280011, 8);
+	dcm_build_bytes(&t->d, 0x7FE00010, "OW", "ICONFACE", 8);
+	dcm_build_item_end(&t->d);
+	dcm_build_seq_end(&t->d);
+	dcm_build_bytes(&t->d, 0x7FE00010, "OW", "\0\0\0\0\0\0\0\0", 8);
+	run_basic(t);
+	assert_int_equal(dcm_find(t->out, 0x00880200), DCM_NONE);
+	assert_false(out_has(t, "ICONFACE"));
+	assert_int_not_equal(t->out->pixels, DCM_NONE);
+	run_free(t);
+}
+
 static void
 test_identity_lists_each_uid_once_and_the_object_first(void **state)
 {
@@ -506,6 +531,7 @@ main(void)
 		    test_values_that_break_their_vr_are_cleaned_or_emptied),
 		cmocka_unit_test(test_ages_above_89_are_one_class),
 		cmocka_unit_test(test_sequences_are_cleaned_at_every_depth),
+		cmocka_unit_test(test_icon_images_are_dropped),
 		cmocka_unit_test(
 		    test_identity_lists_each_uid_once_and_the_object_first),
 		cmocka_unit_test(test_a_null_map_entry_keeps_the_uid),

@@ -47,9 +47,12 @@ def main():
             flags.add("XS")
         table[tag] = [vr, "NONE", flags]
     for r in rows(e11):
-        # The edition at hand breaks (0088,0200) over two lines.
-        text = "00880200" if r["tag"].startswith("(see") else r["tag"]
-        tag = plain_tag(text)
+        # The edition at hand breaks (0088,0200) after its name: the rest
+        # of the row begins two columns early.
+        if r["tag"].startswith("(see"):
+            r = dict(r, tag="00880200", basic_profile=r["in_std_comp_iod"],
+                     retain_patient_characteristics="", vr="SQ")
+        tag = plain_tag(r["tag"])
         if tag is None or r["basic_profile"] is None:
             continue
         row = table.setdefault(tag, [r["vr"] or "UN", "NONE", set()])
