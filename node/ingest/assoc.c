@@ -67,27 +67,33 @@ sink_for_share(struct ingest *g, const char *share, const char *compartment,
 {
 	memset(out, 0, sizeof(*out));
 	(void)snprintf(out->profile, sizeof(out->profile), "basic");
-	(void)snprintf(out->calling_ae, sizeof(out->calling_ae), "IMPORT");
+	(void)snprintf(
+	    out->calling_ae, sizeof(out->calling_ae), INGEST_IMPORT_AE);
 	return sink_fill(
 	    g, share, compartment == NULL ? "" : compartment, out, em);
+}
+
+const struct conf_inbox *
+inbox_for_ae(const struct conf *c, const char *calling_ae)
+{
+	const struct conf_inbox *any = NULL;
+	uint32_t i;
+
+	for (i = 0; i < c->n_inboxes; i++) {
+		if (strcmp(c->inboxes[i].calling_ae, calling_ae) == 0)
+			return &c->inboxes[i];
+		if (strcmp(c->inboxes[i].calling_ae, "*") == 0 && any == NULL)
+			any = &c->inboxes[i];
+	}
+	return any;
 }
 
 enum err
 sink_for_ae(struct ingest *g, const char *calling_ae, struct sink *out,
     struct errmsg *em)
 {
-	const struct conf *c = g->o.conf;
-	const struct conf_inbox *hit = NULL;
-	uint32_t i;
+	const struct conf_inbox *hit = inbox_for_ae(g->o.conf, calling_ae);
 
-	for (i = 0; i < c->n_inboxes; i++) {
-		if (strcmp(c->inboxes[i].calling_ae, calling_ae) == 0) {
-			hit = &c->inboxes[i];
-			break;
-		}
-		if (strcmp(c->inboxes[i].calling_ae, "*") == 0 && hit == NULL)
-			hit = &c->inboxes[i];
-	}
 	if (hit == NULL)
 		return errmsg_set(em, ERR_DENIED,
 		    "add it to dicom.inboxes in pesscara.yaml",
@@ -104,12 +110,17 @@ assoc_open(struct assoc *a, struct imaging *im, const struct img_assoc *who)
 {
 	struct errmsg em = { 0 };
 	const char *title = a->g->o.conf->dicom_ae_title;
+	enum img_admit answer = IMG_ADMITTED;
 	enum err e = sink_for_ae(a->g, who->calling_ae, &a->sink, &em);
 
-	if (e == ERR_OK && strcmp(who->called_ae, title) != 0)
+	if (e != ERR_OK) {
+		answer = IMG_REFUSED_CALLING_AE;
+	} else if (strcmp(who->called_ae, title) != 0) {
+		answer = IMG_REFUSED_CALLED_AE;
 		e = errmsg_set(&em, ERR_DENIED,
 		    "call it by dicom.ae_title of pesscara.yaml",
 		    "called AE title is not %s", title);
+	}
 	a->admitted = e == ERR_OK;
 	if (a->admitted)
 		log_info("ingest", "association opened",
@@ -120,7 +131,7 @@ assoc_open(struct assoc *a, struct imaging *im, const struct img_assoc *who)
 		log_warn("ingest", "association refused",
 		    "ae=\"%s\" from=%s cause=\"%s\" next=\"%s\"",
 		    who->calling_ae, who->address, em.cause, em.next);
-	return imaging_answer_assoc(im, a->admitted);
+	return imaging_answer_assoc(im, answer);
 }
 
 static enum err

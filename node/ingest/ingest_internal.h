@@ -20,6 +20,8 @@
 #include "node/ingest/ingest.h"
 
 #define Q_FINDINGS 8u
+/* What stands for a calling AE when a person imports files. */
+#define INGEST_IMPORT_AE "IMPORT"
 
 struct key16 {
 	uint8_t b[16];
@@ -137,7 +139,10 @@ enum err admit_object(struct ingest *g, const struct sink *k,
 
 /* assoc.c: one thread, one helper, one association. */
 void assoc_start(struct ingest *g, int fd);
-/* The config's inbox for a calling AE, resolved to a share. */
+/* The config's inbox for a calling AE: by name, else "*", else NULL. */
+const struct conf_inbox *inbox_for_ae(
+    const struct conf *c, const char *calling_ae);
+/* The same, resolved to a share. */
 enum err sink_for_ae(struct ingest *g, const char *calling_ae, struct sink *out,
     struct errmsg *em) PSC_MUST_USE;
 enum err sink_for_share(struct ingest *g, const char *share,

@@ -87,6 +87,8 @@ def test_unknown_ae(node, top):
         done.stdout + done.stderr
     done = storescu(node.port("dicom"), "SCANNER1", files, called_ae="OTHER")
     assert done.returncode != 0, "another called AE title was accepted"
+    assert "Called AE Title Not Recognized" in done.stdout + done.stderr, \
+        done.stdout + done.stderr
     assert held(node) == before
 
 
@@ -193,6 +195,8 @@ def test_corrupt_segment(node, top):
     item = node.rows("quarantine", "list")[-1]
     done = node.json("quarantine", "release", item["id"], "--reason", "ok")
     asset = done["asset"]
+    tagged = node.rows("find", "level=series and tag:source=scanner")
+    assert [a["id"] for a in tagged] == [asset], tagged  # the inbox's tag
     node.stop()
     segment = sorted((node.home / "store").rglob("*seg*"))
     segment = [p for p in segment if p.is_file()][-1]

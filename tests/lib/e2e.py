@@ -27,7 +27,7 @@ def single(top, site, ae="SCANNER1", start=True, **settings):
     """A node that created its own share and receives into it."""
     node = Node(BIN, pathlib.Path(top) / site, site)
     inbox = {"calling_ae": ae, "share": SHARE, "compartment": "images",
-             "profile": "basic"}
+             "profile": "basic", "tags": ["source=scanner"]}
     node.init(**{"dicom__listen": "127.0.0.1:0", "peers__listen": "off",
                  "rest__listen": "off", "store__segment_bytes": "32m",
                  "dicom__inboxes": json.dumps([inbox]), **settings})
