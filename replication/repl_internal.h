@@ -50,6 +50,7 @@ struct feed {
 	repl_conn pull_conn; /* whom we asked; 0 nobody */
 	uint64_t pull_to, pull_ms;
 	bool forked; /* two ops with one number: off the fast path */
+	bool empty;  /* only ever announced, by peers that left: reusable */
 };
 
 struct want_list {
@@ -62,8 +63,9 @@ struct comp {
 	struct feed *feeds; /* index is stable */
 	uint32_t *order;    /* indexes by feed id */
 	uint32_t n, cap;
-	uint32_t pulls; /* feeds with pull_conn */
-	bool dirty;     /* root is out of date */
+	uint32_t n_empty, empty_at; /* reusable feeds; where to look for one */
+	uint32_t pulls;             /* feeds with pull_conn */
+	bool dirty;                 /* root is out of date */
 	struct cry_id root;
 	uint64_t ops, lamport;
 	struct want_list urgent, normal, parked;

@@ -132,6 +132,45 @@ feeds_room(struct repl *r, struct comp *c)
 	return true;
 }
 
+/* The place of a feed that was only announced is given to another. */
+static uint32_t
+feed_reuse(struct repl *r, struct comp *c)
+{
+	uint32_t i = c->empty_at, at;
+
+	while (!c->feeds[i].empty)
+		i = (i + 1) % c->n;
+	c->empty_at = i;
+	at = feed_slot(c, &c->feeds[i].id);
+	REQUIRE(c->order[at] == i);
+	memmove(c->order + at, c->order + at + 1,
+	    (c->n - at - 1) * sizeof(*c->order));
+	for (uint32_t k = 0; k < r->n_peers; k++) {
+		struct link *l = peer_link(r->peers[k], c->share);
+		struct pcomp *pc = l == NULL ? NULL : pc_find(l, c);
+
+		if (pc != NULL && i < pc->n_have)
+			pc->have[i] = 0;
+	}
+	c->n_empty--;
+	return i;
+}
+
+static void
+feed_insert(
+    struct comp *c, uint32_t i, uint32_t n_order, const struct feed *new)
+{
+	uint32_t n = c->n, at;
+
+	c->n = n_order; /* feed_slot looks at so many */
+	at = feed_slot(c, &new->id);
+	c->n = n;
+	memmove(c->order + at + 1, c->order + at,
+	    (n_order - at) * sizeof(*c->order));
+	c->order[at] = i;
+	c->feeds[i] = *new;
+}
+
 struct feed *
 feed_get(struct repl *r, struct comp *c, const struct cry_sign_pk *device,
     uint64_t incarnation, uint32_t *index)
@@ -140,26 +179,27 @@ feed_get(struct repl *r, struct comp *c, const struct cry_sign_pk *device,
 		.compartment = c->no,
 		.device = *device,
 		.incarnation = incarnation };
-	struct feed_id id;
+	struct feed new = { .f = of };
 	struct feed *f;
-	uint32_t at;
 
-	op_feed_id(&of, &id);
-	if ((f = feed_find(c, &id, index)) != NULL)
+	op_feed_id(&of, &new.id);
+	if ((f = feed_find(c, &new.id, index)) != NULL) {
+		c->n_empty -= f->empty;
+		f->empty = false;
 		return f;
+	}
+	if (c->n_empty > 0) {
+		*index = feed_reuse(r, c);
+		feed_insert(c, *index, c->n - 1, &new);
+		return &c->feeds[*index];
+	}
 	if (c->n >= REPL_FEEDS_MAX || !feeds_room(r, c))
 		return NULL;
 	REQUIRE(c->feeds != NULL && c->order != NULL);
-	at = feed_slot(c, &id);
-	memmove(
-	    c->order + at + 1, c->order + at, (c->n - at) * sizeof(*c->order));
-	c->order[at] = c->n;
-	f = &c->feeds[c->n];
-	memset(f, 0, sizeof(*f));
-	f->f = of;
-	f->id = id;
-	*index = c->n++;
-	return f;
+	*index = c->n;
+	feed_insert(c, c->n, c->n, &new);
+	c->n++;
+	return &c->feeds[*index];
 }
 
 /* --- per peer --- */
@@ -578,14 +618,51 @@ comp_peer_gone(struct repl *r, struct comp *c, repl_conn conn)
 	}
 }
 
+static bool
+feed_claimed(struct repl *r, struct comp *c, uint32_t feed)
+{
+	for (uint32_t k = 0; k < r->n_peers; k++) {
+		struct link *l = peer_link(r->peers[k], c->share);
+		struct pcomp *pc = l == NULL ? NULL : pc_find(l, c);
+
+		if (!r->peers[k]->closing && pc != NULL &&
+		    pc_have(pc, feed) > 0)
+			return true;
+	}
+	for (struct persist *ps = r->persists; ps != NULL; ps = ps->next) {
+		if (ps->kind == PERSIST_OPS && ps->comp == c &&
+		    ps->feed == feed)
+			return true;
+	}
+	return false;
+}
+
+/* What a peer announced and nobody else does: a liar who comes again and
+ * again must not use up the places of real feeds. */
+static void
+comp_forget(struct repl *r, struct comp *c)
+{
+	for (uint32_t i = 0; i < c->n; i++) {
+		struct feed *f = &c->feeds[i];
+
+		if (f->empty || f->seq > 0 || f->tip_seq > 0 ||
+		    f->pull_conn != 0 || feed_claimed(r, c, i))
+			continue;
+		f->empty = true;
+		c->n_empty++;
+	}
+}
+
 void
 sync_peer_gone(struct repl *r, struct peer *p)
 {
 	for (uint32_t k = 0; k < p->n_links; k++) {
 		struct share *s = p->links[k].share;
 
-		for (uint32_t i = 0; i < s->n_comps; i++)
+		for (uint32_t i = 0; i < s->n_comps; i++) {
 			comp_peer_gone(r, s->comps[i], p->conn);
+			comp_forget(r, s->comps[i]);
+		}
 	}
 }
 
@@ -596,7 +673,7 @@ front_entry(
     struct repl *r, struct link *l, struct pcomp *pc, const struct msg_front *e)
 {
 	struct comp *c = pc->comp;
-	uint32_t known = c->n, i;
+	uint32_t known = c->n - c->n_empty, i;
 	struct feed *f;
 
 	/* A feed we may not accept: the chain may move, then roots are told
@@ -608,7 +685,7 @@ front_entry(
 	f = feed_get(r, c, &e->device, e->incarnation, &i);
 	if (f == NULL)
 		return;
-	l->peer->unknown_feeds += c->n - known;
+	l->peer->unknown_feeds += c->n - c->n_empty - known;
 	pc_set_have(r, pc, i, e->seq);
 }
 

@@ -166,6 +166,75 @@ test_false_length_of_a_chunk_blames_nobody_who_serves_it(void **state)
 	}
 }
 
+/* Feeds of a real writer that do not exist, until none more fits. */
+static void
+announce(struct end *e, uint64_t *incarnation, uint32_t pages)
+{
+	for (uint32_t p = 0; p < pages; p++) {
+		struct buf items = BUF_MAX(MSG_CONTROL_BYTES_MAX);
+		struct msg m = { .type = MSG_FRONT,
+			.tag = tag(true),
+			.compartment = 1,
+			.flags = FRONT_DELTA,
+			.n = MSG_FRONT_MAX };
+		struct msg_front f = { .device = wr.pub.sign, .seq = 9 };
+
+		for (uint32_t i = 0; i < m.n; i++) {
+			f.incarnation = ++*incarnation;
+			msg_front_put(&f, &items);
+		}
+		m.items = buf_slice(&items);
+		tell(e, 1, &m);
+		buf_fini(&items);
+	}
+}
+
+static void
+forget_sent(struct end *e)
+{
+	for (uint32_t i = 0; i < e->n_sent; i++)
+		buf_fini(&e->sent[i].body);
+	e->n_sent = 0;
+}
+
+static void
+test_invented_feeds_use_up_no_places(void **state)
+{
+	uint64_t incarnation = 1000;
+	struct cry_id root[2];
+	uint64_t ops;
+	struct run r;
+	struct end e, f;
+
+	(void)state;
+	end_new(&e, &reg);
+	end_share(&e, member_seq(chain) + 1);
+	for (int round = 0; round < 20; round++) {
+		conn_up(&e, 1, &rd, false);
+		tell_open(&e, 1);
+		announce(&e, &incarnation, 16);
+		conn_down(&e, 1);
+		forget_sent(&e);
+	}
+	/* the writer's new feeds still find theirs, and hash the same */
+	conn_up(&e, 1, &wr, false);
+	tell_open(&e, 1);
+	live(&f, &reg, &wr);
+	for (uint64_t i = 1; i <= 3; i++) {
+		run_make(&r, &wr, 1, i, 2);
+		tell_ops(&e, 1, &r);
+		tell_ops(&f, 1, &r);
+		run_free(&r);
+	}
+	assert_int_equal(e.ops_persisted, 6);
+	repl_root(e.core, member_share(chain), 1, &root[0], &ops);
+	assert_int_equal(ops, 6);
+	repl_root(f.core, member_share(chain), 1, &root[1], &ops);
+	assert_memory_equal(&root[0], &root[1], sizeof(root[0]));
+	end_free(&e);
+	end_free(&f);
+}
+
 int
 main(void)
 {
@@ -175,6 +244,7 @@ main(void)
 		T(test_records_of_another_share_do_not_halt_this_one),
 		T(test_a_head_that_is_only_claimed_halts_nothing),
 		T(test_false_length_of_a_chunk_blames_nobody_who_serves_it),
+		T(test_invented_feeds_use_up_no_places),
 	};
 
 	if (cry_init() != ERR_OK)
