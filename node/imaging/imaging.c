@@ -228,11 +228,11 @@ imaging_next(struct imaging *im, uint32_t timeout_ms, struct img_msg *out)
 }
 
 enum err
-imaging_answer_assoc(struct imaging *im, bool accept)
+imaging_answer_assoc(struct imaging *im, enum img_admit answer)
 {
 	struct buf b = BUF_MAX(IMAGING_SMALL_FRAME);
 
-	msg_put_admit(&b, accept);
+	msg_put_admit(&b, answer);
 	return imaging_put(im, &b, NULL);
 }
 

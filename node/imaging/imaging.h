@@ -168,8 +168,15 @@ enum err imaging_spawn(const struct imaging_opts *opts, struct imaging **out,
  * lost, nothing else); ERR_MALFORMED: it lied, and was killed. */
 enum err imaging_next(
     struct imaging *im, uint32_t timeout_ms, struct img_msg *out) PSC_MUST_USE;
-/* reason: DUL reject: true = permanent "calling AE not recognised". */
-enum err imaging_answer_assoc(struct imaging *im, bool accept) PSC_MUST_USE;
+/* Taken, or refused for good; the values are the reasons of PS3.8 9.3.4,
+ * source "service user". */
+enum img_admit {
+	IMG_ADMITTED = 0,
+	IMG_REFUSED_CALLING_AE = 3,
+	IMG_REFUSED_CALLED_AE = 7
+};
+enum err imaging_answer_assoc(
+    struct imaging *im, enum img_admit answer) PSC_MUST_USE;
 /* ctx NULL: do not de-identify; the object comes parsed, original only. */
 enum err imaging_answer_identity(
     struct imaging *im, const struct img_context *ctx) PSC_MUST_USE;

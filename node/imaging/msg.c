@@ -122,16 +122,17 @@ msg_get_assoc(struct mp_doc *d, struct img_assoc *out)
 }
 
 void
-msg_put_admit(struct buf *b, bool accept)
+msg_put_admit(struct buf *b, enum img_admit answer)
 {
 	msg_begin(b, MSG_ADMIT, 1);
-	mp_kv_bool(b, "ok", accept);
+	mp_kv_u64(b, "answer", (uint64_t)answer);
 }
 
 enum err
-msg_get_admit(struct mp_doc *d, bool *accept)
+msg_get_admit(struct mp_doc *d, enum img_admit *answer)
 {
-	*accept = mp_bool(d, msg_at(d, "ok"));
+	*answer = (enum img_admit)mp_u64(
+	    d, msg_at(d, "answer"), IMG_REFUSED_CALLED_AE);
 	return msg_end(d);
 }
 

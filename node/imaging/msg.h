@@ -78,8 +78,8 @@ void msg_put_config(struct buf *b, const struct msg_config *c);
 enum err msg_get_config(struct mp_doc *d, struct msg_config *out) PSC_MUST_USE;
 void msg_put_assoc(struct buf *b, const struct img_assoc *a);
 enum err msg_get_assoc(struct mp_doc *d, struct img_assoc *out) PSC_MUST_USE;
-void msg_put_admit(struct buf *b, bool accept);
-enum err msg_get_admit(struct mp_doc *d, bool *accept) PSC_MUST_USE;
+void msg_put_admit(struct buf *b, enum img_admit answer);
+enum err msg_get_admit(struct mp_doc *d, enum img_admit *answer) PSC_MUST_USE;
 void msg_put_identity(struct buf *b, const struct img_identity *id);
 /* out->uids is allocated; msg_identity_fini frees it. */
 enum err msg_get_identity(

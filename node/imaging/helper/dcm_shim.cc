@@ -269,12 +269,12 @@ try {
 }
 
 extern "C" void
-shim_assoc_reject(struct shim_assoc *a)
+shim_assoc_reject(struct shim_assoc *a, bool called)
 try {
-	static const T_ASC_RejectParameters why = {
-		ASC_RESULT_REJECTEDPERMANENT, ASC_SOURCE_SERVICEUSER,
-		ASC_REASON_SU_CALLINGAETITLENOTRECOGNIZED
-	};
+	const T_ASC_RejectParameters why = { ASC_RESULT_REJECTEDPERMANENT,
+		ASC_SOURCE_SERVICEUSER,
+		called ? ASC_REASON_SU_CALLEDAETITLENOTRECOGNIZED
+		       : ASC_REASON_SU_CALLINGAETITLENOTRECOGNIZED };
 
 	(void)ASC_rejectAssociation(a->assoc, &why);
 } catch (...) {

@@ -57,8 +57,9 @@ enum err shim_assoc_receive(int fd, uint32_t idle_s, struct shim_assoc **out,
  * syntax that we store; ERR_UNSUPPORTED (and rejected) if nothing is left. */
 enum err shim_assoc_accept(struct shim_assoc *a, const char *class_uid,
     const char *version) PSC_MUST_USE;
-/* Permanent: calling AE title not recognised. */
-void shim_assoc_reject(struct shim_assoc *a);
+/* Permanent; called: the called AE title is not ours, else the calling one is
+ * not known. */
+void shim_assoc_reject(struct shim_assoc *a, bool called);
 /* ERR_NOTFOUND: the peer asked for release; ERR_TIMEOUT; ERR_IO: aborted
  * or gone; ERR_MALFORMED. */
 enum err shim_next_pdv(struct shim_assoc *a, struct shim_pdv *out) PSC_MUST_USE;

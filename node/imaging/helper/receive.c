@@ -92,7 +92,7 @@ receive_title(const char *in, char *out)
 }
 
 static enum err
-receive_admit(struct receive *r, bool *accept)
+receive_admit(struct receive *r, enum img_admit *answer)
 {
 	struct buf b = BUF_MAX(RECEIVE_ANSWER_MAX);
 	struct img_assoc a = { 0 };
@@ -107,7 +107,7 @@ receive_admit(struct receive *r, bool *accept)
 	if (e == ERR_OK)
 		e = link_wait(r->l, MSG_ADMIT);
 	if (e == ERR_OK)
-		e = msg_get_admit(&r->l->doc, accept);
+		e = msg_get_admit(&r->l->doc, answer);
 	return e;
 }
 
@@ -302,13 +302,13 @@ receive_reason(enum err e)
 static enum err
 receive_serve(struct receive *r)
 {
-	bool accept = false;
-	enum err e = receive_admit(r, &accept);
+	enum img_admit answer = IMG_REFUSED_CALLING_AE;
+	enum err e = receive_admit(r, &answer);
 
 	if (e != ERR_OK)
 		return ERR_CANCELLED;
-	if (!accept) {
-		shim_assoc_reject(r->assoc);
+	if (answer != IMG_ADMITTED) {
+		shim_assoc_reject(r->assoc, answer == IMG_REFUSED_CALLED_AE);
 		return ERR_DENIED;
 	}
 	e = shim_assoc_accept(r->assoc, IDENT_CLASS_UID, IDENT_VERSION);

@@ -37,7 +37,7 @@ test_small_messages(void **state)
 	struct mp_doc d;
 	uint16_t status;
 	uint64_t n;
-	bool ok;
+	enum img_admit answer;
 
 	(void)state;
 	msg_put_config(&b, &c);
@@ -62,10 +62,10 @@ test_small_messages(void **state)
 	assert_memory_equal(&done, &done2, sizeof(done));
 	mp_doc_fini(&d);
 	buf_reset(&b);
-	msg_put_admit(&b, true);
+	msg_put_admit(&b, IMG_REFUSED_CALLED_AE);
 	reopen(&b, &d, MSG_ADMIT);
-	assert_int_equal(msg_get_admit(&d, &ok), ERR_OK);
-	assert_true(ok);
+	assert_int_equal(msg_get_admit(&d, &answer), ERR_OK);
+	assert_int_equal(answer, IMG_REFUSED_CALLED_AE);
 	mp_doc_fini(&d);
 	buf_reset(&b);
 	msg_put_stored(&b, 0xA700);
