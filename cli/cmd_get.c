@@ -249,8 +249,10 @@ get_dir(struct get_run *g)
 {
 	const char *dir = cli_opt(g->c, "o") != NULL ? cli_opt(g->c, "o") : ".";
 
-	if (mkdir(dir, 0777) != 0 && errno != EEXIST)
-		return get_disk(g, dir);
+	if (mkdir(dir, 0777) != 0 && errno != EEXIST) {
+		(void)get_disk(g, dir);
+		return CLI_FAILED;
+	}
 	g->dir = cli_absolute(g->c, dir);
 	return g->dir != NULL ? CLI_OK : CLI_FAILED;
 }
