@@ -146,6 +146,32 @@ convert_read(struct convert *c)
 	return e;
 }
 
+/* A stop must not wait for a long conversion: workflows_stop() kills the
+ * helper that is named here. */
+static bool
+convert_watch(struct convert *c, int pid)
+{
+	bool stopping;
+
+	pthread_mutex_lock(&c->w->mu);
+	c->w->helper = pid;
+	stopping = c->w->stopping;
+	pthread_mutex_unlock(&c->w->mu);
+	return stopping;
+}
+
+static enum err
+convert_ask(struct convert *c)
+{
+	enum err e = ERR_CANCELLED;
+
+	if (!convert_watch(c, imaging_pid(c->im)))
+		e = imaging_send_series(c->im, c->files, c->n);
+	if (e == ERR_OK)
+		e = imaging_next(c->im, CONVERT_WAIT_MS, &c->msg);
+	return convert_watch(c, 0) ? ERR_CANCELLED : e;
+}
+
 static enum err
 convert_run(struct convert *c)
 {
@@ -160,9 +186,7 @@ convert_run(struct convert *c)
 	enum err e = imaging_spawn(&o, &c->im, NULL);
 
 	if (e == ERR_OK)
-		e = imaging_send_series(c->im, c->files, c->n);
-	if (e == ERR_OK)
-		e = imaging_next(c->im, CONVERT_WAIT_MS, &c->msg);
+		e = convert_ask(c);
 	if (e == ERR_FOREIGN)
 		return convert_why(c, e, "the converter died");
 	if (e != ERR_OK)

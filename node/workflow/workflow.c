@@ -4,6 +4,8 @@
  * that was going on when the node died is queued still and starts again, at
  * most WF_ATTEMPTS_MAX times; its output is appended by the job that closes
  * it, so it is there once or not at all. */
+#include <signal.h>
+
 #include "node/ops/log.h"
 #include "node/workflow/workflow_internal.h"
 #include "store/base/clock.h"
@@ -99,6 +101,11 @@ run_one(struct workflows *w, struct wf_run *r)
 		    r->workflow, (unsigned long long)r->no);
 		return ERR_OK;
 	}
+	if (e == ERR_CANCELLED) { /* we stop: this was no attempt */
+		r->attempt--;
+		(void)snprintf(r->state, sizeof(r->state), "queued");
+		return store_write(w->o.store, run_begin_job, r);
+	}
 	if (r->reason[0] == '\0')
 		(void)snprintf(r->reason, sizeof(r->reason), "%s", err_text(e));
 	/* What the data themselves forbid will not change by itself. */
@@ -189,6 +196,8 @@ workflows_stop(struct workflows *w)
 		return;
 	pthread_mutex_lock(&w->mu);
 	w->stopping = true;
+	if (w->helper > 0) /* not reaped before it is forgotten here */
+		(void)kill(w->helper, SIGKILL);
 	pthread_cond_signal(&w->wake);
 	pthread_mutex_unlock(&w->mu);
 	(void)pthread_join(w->thread, NULL);

@@ -56,6 +56,7 @@ struct workflows {
 	pthread_cond_t wake;
 	bool stopping; /* guarded by mu */
 	bool woken;    /* guarded by mu */
+	int helper;    /* pid at work, else 0; guarded by mu */
 };
 
 /* define.c */
@@ -82,7 +83,7 @@ enum err wf_defs(
 enum err wf_trigger(struct workflows *w, bool *more) PSC_MUST_USE;
 
 /* convert.c: carry out one run; the result is appended and the run closed in
- * one job. */
+ * one job.  ERR_CANCELLED: the node stops. */
 enum err wf_convert(struct workflows *w, struct wf_run *r) PSC_MUST_USE;
 
 #endif
