@@ -325,19 +325,20 @@ admit_keys(struct admit *a)
 {
 	uint8_t comp[2] = { (uint8_t)(a->k->compartment >> 8),
 		(uint8_t)a->k->compartment };
-	struct slice parts[4] = { slice_of(a->k->share.b, 32),
-		slice_of(comp, 2), slice_str(a->o->series_uid),
-		slice_str(a->k->calling_ae) };
+	/* What is kept as it is never counts as the de-identified form. */
+	struct slice parts[5] = { slice_of(a->k->share.b, 32),
+		slice_of(comp, 2), slice_str(a->k->no_deid ? "identified" : ""),
+		slice_str(a->o->series_uid), slice_str(a->k->calling_ae) };
 
-	key16_of(a->g, "psc.qser.1", parts, 4, &a->series);
-	key16_of(a->g, "psc.qfam.1", parts, 3, &a->family);
+	key16_of(a->g, "psc.qser.1", parts, 5, &a->series);
+	key16_of(a->g, "psc.qfam.1", parts, 4, &a->family);
 	/* What cannot be parsed has no UID: its bytes stand for it. */
-	parts[2] = a->o->parsed && a->o->sop_uid[0] != '\0'
+	parts[3] = a->o->parsed && a->o->sop_uid[0] != '\0'
 		       ? slice_str(a->o->sop_uid)
 		       : slice_of(a->v.original_hash.b, 32);
-	key16_of(a->g, "psc.sop.1", parts, 3, &a->sop);
-	parts[3] = slice_of(a->v.original_hash.b, 32);
-	key16_of(a->g, "psc.seen.1", parts, 4, &a->seen);
+	key16_of(a->g, "psc.sop.1", parts, 4, &a->sop);
+	parts[4] = slice_of(a->v.original_hash.b, 32);
+	key16_of(a->g, "psc.seen.1", parts, 5, &a->seen);
 }
 
 enum err

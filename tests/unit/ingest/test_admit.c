@@ -109,6 +109,26 @@ test_a_series_with_two_patients_is_not_releasable(void **state)
 	assert_int_equal(b.state, ADMIT_STORED);
 }
 
+static void
+test_identified_and_deidentified_are_never_taken_for_each_other(void **state)
+{
+	struct world *w = *state;
+	struct admitted a, b;
+
+	w->sink.no_deid = true;
+	a = admit(w, "1.2.3", "1.2.3.1", "S-1");
+	assert_int_equal(a.state, ADMIT_STORED);
+	assert_int_equal(
+	    admit(w, "1.2.3", "1.2.3.1", "S-1").state, ADMIT_DUPLICATE);
+	/* the slip is put right: the same file, de-identified */
+	w->sink.no_deid = false;
+	b = admit(w, "1.2.3", "1.2.3.1", "S-1");
+	assert_int_equal(b.state, ADMIT_STORED);
+	assert_int_not_equal(a.item, b.item);
+	assert_memory_not_equal(item(w, a.item).family.b,
+	    item(w, b.item).family.b, sizeof(struct key16));
+}
+
 struct sender {
 	struct world *w;
 	pthread_barrier_t *start;
@@ -155,6 +175,7 @@ main(void)
 #define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_a_series_with_two_patients_is_not_releasable),
+		T(test_identified_and_deidentified_are_never_taken_for_each_other),
 		T(test_one_image_from_eight_senders_counts_once),
 	};
 
