@@ -1,4 +1,5 @@
-/* node/ingest/lookup.c: the list of trial ids: lines "PatientID,pseudonym".
+/* node/ingest/lookup.c: the list of trial ids: lines "PatientID,pseudonym",
+ * with or without a first line that says just that, or a byte order mark.
  *
  * Whole file or nothing: a line that cannot be used names its number and
  * nothing is imported.  Kept sealed; patients seen before keep their name. */
@@ -67,12 +68,26 @@ lookup_put(struct lookup *l, struct slice patient, struct slice name)
 	return e;
 }
 
+/* The head of a table: a spreadsheet writes one, and no patient is so named. */
+static bool
+lookup_is_head(const struct lookup *l, struct slice patient)
+{
+	static const char head[] = "PatientID";
+
+	return l->line == 1 && patient.n == sizeof(head) - 1 &&
+	       strncasecmp((const char *)patient.p, head, patient.n) == 0;
+}
+
 static enum err
 lookup_line(struct lookup *l, struct slice line)
 {
+	const struct slice bom = SLICE_LIT("\xef\xbb\xbf");
 	struct slice patient, name;
 	const uint8_t *comma;
 
+	if (l->line == 1 && line.n >= bom.n &&
+	    slice_eq(slice_of(line.p, bom.n), bom))
+		line = slice_of(line.p + bom.n, line.n - bom.n);
 	line = lookup_trim(line);
 	if (line.n == 0 || line.p[0] == '#')
 		return ERR_OK;
@@ -84,6 +99,8 @@ lookup_line(struct lookup *l, struct slice line)
 	    slice_of(comma + 1, line.n - (size_t)(comma + 1 - line.p)));
 	if (patient.n == 0 || patient.n > IMG_TEXT_MAX || !lookup_name_ok(name))
 		return ERR_MALFORMED;
+	if (lookup_is_head(l, patient))
+		return ERR_OK;
 	l->added++;
 	return l->write ? lookup_put(l, patient, name) : ERR_OK;
 }

@@ -140,6 +140,32 @@ test_lookup_list_wins_over_the_pattern(void **state)
 }
 
 static void
+test_the_head_and_byte_order_mark_of_a_table_are_no_patient(void **state)
+{
+	struct world *w = *state;
+	struct errmsg em = { 0 };
+	char path[400], a[CAT_KEY_MAX + 1];
+	uint64_t added = 0;
+
+	lookup_file(
+	    w, "PatientID,pseudonym\r\nA,003-1\r\n", path, sizeof(path));
+	assert_int_equal(
+	    ingest_lookup_import(&w->g, path, "ada@north", &added, &em),
+	    ERR_OK);
+	assert_int_equal(added, 1);
+	lookup_file(w,
+	    "\xef\xbb\xbf"
+	    "B,003-2\n",
+	    path, sizeof(path));
+	assert_int_equal(
+	    ingest_lookup_import(&w->g, path, "ada@north", &added, &em),
+	    ERR_OK);
+	assert_int_equal(added, 1);
+	subject_of(w, "B", a);
+	assert_string_equal(a, "003-2");
+}
+
+static void
 test_bad_lookup_line_is_named_and_nothing_is_imported(void **state)
 {
 	struct world *w = *state;
@@ -226,6 +252,7 @@ main(void)
 		T(test_one_patient_one_name_also_after_a_restart),
 		T(test_other_share_other_name_series),
 		T(test_lookup_list_wins_over_the_pattern),
+		T(test_the_head_and_byte_order_mark_of_a_table_are_no_patient),
 		T(test_bad_lookup_line_is_named_and_nothing_is_imported),
 		T(test_a_lookup_list_that_is_a_pipe_or_a_folder_is_refused_at_once),
 		T(test_uids_map_alike_in_every_object_and_fit_the_standard),
