@@ -5,6 +5,10 @@
 	{                                                                      \
 		"share", "SHARE", "in this share"                              \
 	}
+#define O_SHARE_NEEDED                                                         \
+	{                                                                      \
+		"share", "SHARE", "in this share; needed"                      \
+	}
 #define O_COMPARTMENT                                                          \
 	{                                                                      \
 		"compartment", "P", "compartment of the share"                 \
@@ -16,7 +20,7 @@
 
 const struct cli_verb cli_verbs[] = {
 	{ "init", "", 0, 0, cmd_init,
-	    { { "site", "NAME", "name of this site" },
+	    { { "site", "NAME", "name of this site; needed" },
 		{ "recovery-file", "F", "write the recovery secret to F" },
 		{ "passphrase-file", "F", "read the passphrase from F" },
 		{ "unattended", NULL, "the owner's key opens by a file" },
@@ -45,18 +49,19 @@ const struct cli_verb cli_verbs[] = {
 	    "who takes part in it" },
 	{ "share invite", "SHARE", 1, 1, cmd_share_invite,
 	    { { "role", "ROLE",
-		  "registrar admin writer runner reader auditor hub" },
+		  "needed: registrar admin writer runner reader auditor "
+		  "hub" },
 		O_COMPARTMENT, { "expires", "7d", "how long it is good" },
 		{ "address", "HOST:PORT", "where the joiner meets us" } },
 	    "one string to send to the site that shall join" },
 	{ "share join", "INVITE", 1, 1, cmd_share_join, { { 0 } },
 	    "join by an invite" },
 	{ "share grant", "SHARE KEY", 2, 2, cmd_share_grant,
-	    { { "role", "ROLE", "as for invite" }, O_COMPARTMENT,
+	    { { "role", "ROLE", "needed; as for invite" }, O_COMPARTMENT,
 		{ "history", "all", "what it may read of before" } },
 	    "grant a right to a key" },
 	{ "peer add", "HOST:PORT", 1, 1, cmd_peer_add,
-	    { { "key", "KEY", "the peer's key" } }, "dial this node" },
+	    { { "key", "KEY", "the peer's key; needed" } }, "dial this node" },
 	{ "peer list", "", 0, 0, cmd_peer_list, { { 0 } }, "known peers" },
 	{ "peer remove", "HOST:PORT|KEY", 1, 1, cmd_peer_remove, { { 0 } },
 	    "forget a peer" },
@@ -65,8 +70,8 @@ const struct cli_verb cli_verbs[] = {
 		{ "content", "none|all", "fetch content or only metadata" } },
 	    "choose what content is kept here" },
 	{ "import", "PATH...", 1, CLI_WORDS_MAX, cmd_import,
-	    { O_SHARE, O_COMPARTMENT,
-		{ "profile", "PROFILE", "de-identification profile" },
+	    { O_SHARE_NEEDED, O_COMPARTMENT,
+		{ "profile", "PROFILE", "basic (default) or trial-imaging" },
 		{ "no-deid", NULL, "keep identified (if the share allows)" },
 		O_REASON },
 	    "take in files and folders" },
@@ -106,7 +111,7 @@ const struct cli_verb cli_verbs[] = {
 	{ "verify", "", 0, 0, cmd_verify,
 	    { { "deep", NULL, "read and check every byte" } },
 	    "check the store" },
-	{ "workflow add", "FILE", 1, 1, cmd_workflow_add, { O_SHARE },
+	{ "workflow add", "FILE", 1, 1, cmd_workflow_add, { O_SHARE_NEEDED },
 	    "run this workflow on what arrives in a share" },
 	{ "workflow check", "FILE", 1, 1, cmd_workflow_check, { { 0 } },
 	    "check a workflow; nothing is kept" },
