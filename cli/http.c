@@ -197,7 +197,10 @@ http_no_node(const struct cli *c)
 	char path[4200];
 
 	(void)snprintf(path, sizeof(path), "%s/pesscara.yaml", c->home);
-	if (access(path, F_OK) != 0 && errno == ENOENT)
+	if (access(path, R_OK) != 0 && errno == EACCES)
+		return cli_fail(c, ERR_DENIED, "Be the user who owns the node.",
+		    "%.300s: permission denied", c->home);
+	if (access(path, F_OK) != 0)
 		return cli_fail(c, ERR_NOTFOUND,
 		    "Make one with `pesscara init --site NAME`, or name "
 		    "another --home.",
