@@ -282,6 +282,9 @@ apply_profile(const struct dcm_file *f, const struct img_identity *id,
 	if ((e = job_init(j, id)) != ERR_OK)
 		goto out;
 	note_risks(f, out);
+	if (id->patient_id[0] == '\0' && id->patient_name[0] == '\0')
+		note(out, "no-patient",
+		    "no patient ID and no name: it may be anyone's");
 	if ((e = rewrite(j, &w, out)) != ERR_OK)
 		goto out;
 	note_writer(&w, &j->uids, &j->scrub, out);

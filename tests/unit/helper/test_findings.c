@@ -43,6 +43,27 @@ test_risky_classes_are_never_releasable_alone(void **state)
 	assert_risky(DCM_CT, "ORIGINAL\\PRIMARY\\LOCALIZER", "");
 }
 
+/* All who come without a name would share one pseudonym unseen. */
+static void
+test_no_patient_id_and_no_name_is_a_finding(void **state)
+{
+	struct run *t = run_new(DCM_EXPLICIT);
+
+	(void)state;
+	dcm_build_str(&t->d, 0x00080016, "UI", DCM_CT);
+	dcm_build_str(&t->d, 0x00080018, "UI", "1.2.3.4.5.6.7");
+	dcm_build_str(&t->d, 0x00100010, "PN", "");
+	dcm_build_pixels(&t->d, 2, 2);
+	run_basic(t);
+	assert_true(finds(t, "no-patient"));
+	run_free(t);
+	t = run_new(DCM_EXPLICIT);
+	dcm_build_ct(&t->d, 2, 2);
+	run_basic(t);
+	assert_false(finds(t, "no-patient"));
+	run_free(t);
+}
+
 static void
 test_overlay_bits_inside_pixels_block(void **state)
 {
@@ -213,6 +234,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_risky_classes_are_never_releasable_alone),
+		cmocka_unit_test(test_no_patient_id_and_no_name_is_a_finding),
 		cmocka_unit_test(test_overlay_bits_inside_pixels_block),
 		cmocka_unit_test(
 		    test_bits_above_the_high_bit_block_unless_sign),
