@@ -147,7 +147,8 @@ shares_invite(struct shares *sh, const char *share,
 	if (e != ERR_OK)
 		return e;
 	j.v.registrar = sh->me->pub.sign;
-	j.v.expires_s = now_s() + o->expires_in_s;
+	/* Rounded up: one second is one at least. */
+	j.v.expires_s = (clock_wall_ms() + 999) / 1000 + o->expires_in_s;
 	cry_random(j.v.secret, sizeof(j.v.secret));
 	j.v.n_addrs = o->n_addrs;
 	memcpy(j.v.addrs, o->addrs, o->n_addrs * sizeof(o->addrs[0]));
