@@ -161,10 +161,52 @@ tables_open(struct db *d)
 	return db_err(mdb_txn_commit(t));
 }
 
+/* A page beyond the end of a file that was cut would be a bus error. */
+static enum err
+env_whole(struct db *d)
+{
+	mdb_filehandle_t fd;
+	MDB_envinfo info;
+	struct stat st;
+	MDB_stat pages;
+	int rc;
+
+	if ((rc = mdb_env_get_fd(d->env, &fd)) != 0 ||
+	    (rc = mdb_env_info(d->env, &info)) != 0 ||
+	    (rc = mdb_env_stat(d->env, &pages)) != 0)
+		return db_err(rc);
+	if (fstat(fd, &st) != 0)
+		return ERR_IO;
+	if ((uint64_t)st.st_size / pages.ms_psize <= info.me_last_pgno)
+		return ERR_CORRUPT;
+	return ERR_OK;
+}
+
+/* The two meta pages are read before env_whole() can be asked. */
+static enum err
+env_begins(const char *dir)
+{
+	struct stat st;
+	int fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int rc;
+
+	if (fd < 0)
+		return ERR_OK; /* the opening says why */
+	rc = fstatat(fd, "data.mdb", &st, 0);
+	close(fd);
+	if (rc != 0 || st.st_size == 0)
+		return ERR_OK; /* a new one */
+	return st.st_size < 2 * sysconf(_SC_PAGESIZE) ? ERR_CORRUPT : ERR_OK;
+}
+
 static enum err
 env_open(struct db *d, const struct db_opts *o)
 {
+	enum err e = env_begins(o->dir);
 	int rc;
+
+	if (e != ERR_OK)
+		return e;
 
 	if ((rc = mdb_env_create(&d->env)) != 0)
 		return db_err(rc);
@@ -174,7 +216,7 @@ env_open(struct db *d, const struct db_opts *o)
 		return db_err(rc);
 	/* No NOSYNC, no WRITEMAP: a commit that returned is on disk. */
 	rc = mdb_env_open(d->env, o->dir, MDB_NOTLS | MDB_NORDAHEAD, 0600);
-	return db_err(rc);
+	return rc != 0 ? db_err(rc) : env_whole(d);
 }
 
 static enum err

@@ -353,6 +353,28 @@ test_damaged_meta_pages_are_reported_at_open(void **state)
 }
 
 static void
+test_a_cut_index_is_reported_at_open(void **state)
+{
+	struct world *w = *state;
+	static const off_t sizes[] = { 1, 5000, 8192, 12288 };
+	char path[TMPDIR_MAX + 16];
+	struct errmsg em;
+	struct db *d = NULL;
+	size_t i;
+
+	put_one(w, "a", "b");
+	db_close(w->d);
+	w->d = NULL;
+	snprintf(path, sizeof(path), "%s/data.mdb", w->dir);
+	for (i = sizeof(sizes) / sizeof(sizes[0]); i-- > 0;) {
+		assert_int_equal(truncate(path, sizes[i]), 0);
+		assert_int_equal(db_open(&w->o, &d, &em), ERR_CORRUPT);
+		assert_string_equal(em.next, "rebuild the index");
+		assert_null(d);
+	}
+}
+
+static void
 test_full_map_refuses_and_reads_go_on(void **state)
 {
 	struct world *w = *state;
@@ -466,6 +488,7 @@ main(void)
 		T(test_second_opener_is_refused_with_a_reason),
 		T(test_missing_folder_is_an_error),
 		T(test_damaged_meta_pages_are_reported_at_open),
+		T(test_a_cut_index_is_reported_at_open),
 		T(test_full_map_refuses_and_reads_go_on),
 		T(test_no_disk_space_refuses_and_works_again_after),
 		T(test_out_of_memory_is_an_error_everywhere),
