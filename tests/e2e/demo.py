@@ -362,7 +362,8 @@ def main():
     p.add_argument("--stop", action="store_true",
                    help="stop the nodes an earlier demo left running")
     args = p.parse_args()
-    args.home = os.path.abspath(args.home)
+    args.home = os.path.abspath(os.path.join(
+        os.environ.get("PSC_FROM", ""), args.home))
     if args.stop:
         print(f"{stop(args.home)} nodes stopped")
         return 0
