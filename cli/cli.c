@@ -52,7 +52,10 @@ cli_run(struct cli *c)
 	if ((size_t)snprintf(c->home, sizeof(c->home), "%s", a->home) >=
 	    sizeof(c->home))
 		return cli_usage(c, "the home's path is too long");
-	rc = a->verb->run(c);
+	rc = cli_signs(a->verb) ? cli_person(c) : CLI_OK;
+	if (rc == CLI_OK)
+		rc = a->verb->run(c);
+	buf_wipe(&c->person);
 	cli_progress_end(c);
 	if (c->curl != NULL)
 		curl_easy_cleanup(c->curl);

@@ -79,7 +79,14 @@ struct cli {
 	void *curl;
 	char home[4096];
 	struct cli_progress progress;
+	struct buf person; /* header with the owner's passphrase, or empty */
 };
+
+/* Asks for the owner's passphrase if the node needs it for what is signed. */
+enum cli_exit cli_person(struct cli *c);
+/* Is this verb always signed?  (init makes the passphrase, import is signed
+ * with --no-deid only) */
+bool cli_signs(const struct cli_verb *v);
 
 /* --- requests --- */
 /* One line of an answer; text is its source without the newline.  Non-zero

@@ -149,6 +149,8 @@ cmd_import(struct cli *c)
 		return cli_usage(c, "import needs --share SHARE");
 	if (cli_flag(c, "no-deid") && cli_opt(c, "reason") == NULL)
 		return cli_usage(c, "--no-deid needs --reason TEXT");
+	if (cli_flag(c, "no-deid") && (rc = cli_person(c)) != CLI_OK)
+		return rc;
 	o = import_body(c, &files);
 	if (o == NULL)
 		return CLI_FAILED;

@@ -248,6 +248,8 @@ http_perform(struct http_run *r, const char *url, struct slice body)
 		return http_no_node(r->c);
 	headers = curl_slist_append(NULL, "Content-Type: application/json");
 	more = headers != NULL ? curl_slist_append(headers, "Expect:") : NULL;
+	if (more != NULL && r->c->person.n > 0)
+		more = curl_slist_append(headers, buf_cstr(&r->c->person));
 	if (more != NULL) {
 		http_set(r, url, sock, more);
 		http_set_body(r, body);

@@ -13,6 +13,10 @@
 	{                                                                      \
 		"compartment", "P", "compartment of the share"                 \
 	}
+#define O_PASSPHRASE                                                           \
+	{                                                                      \
+		"passphrase-file", "F", "the owner's passphrase, not asked"    \
+	}
 #define O_REASON                                                               \
 	{                                                                      \
 		"reason", "TEXT", "why; kept in the audit"                     \
@@ -52,13 +56,15 @@ const struct cli_verb cli_verbs[] = {
 		  "needed: registrar admin writer runner reader auditor "
 		  "hub" },
 		O_COMPARTMENT, { "expires", "7d", "how long it is good" },
-		{ "address", "HOST:PORT", "where the joiner meets us" } },
+		{ "address", "HOST:PORT", "where the joiner meets us" },
+		O_PASSPHRASE },
 	    "one string to send to the site that shall join" },
 	{ "share join", "INVITE", 1, 1, cmd_share_join, { { 0 } },
 	    "join by an invite" },
 	{ "share grant", "SHARE KEY", 2, 2, cmd_share_grant,
 	    { { "role", "ROLE", "needed; as for invite" }, O_COMPARTMENT,
-		{ "history", "all", "what it may read of before" } },
+		{ "history", "all", "what it may read of before" },
+		O_PASSPHRASE },
 	    "grant a right to a key" },
 	{ "peer add", "HOST:PORT", 1, 1, cmd_peer_add,
 	    { { "key", "KEY", "the peer's key; needed" } }, "dial this node" },
@@ -73,7 +79,7 @@ const struct cli_verb cli_verbs[] = {
 	    { O_SHARE_NEEDED, O_COMPARTMENT,
 		{ "profile", "PROFILE", "basic (default) or trial-imaging" },
 		{ "no-deid", NULL, "keep identified (if the share allows)" },
-		O_REASON },
+		O_REASON, O_PASSPHRASE },
 	    "take in files and folders" },
 	{ "quarantine list", "", 0, 0, cmd_quarantine_list,
 	    { { "all", NULL, "released and rejected ones too" } },
@@ -81,9 +87,10 @@ const struct cli_verb cli_verbs[] = {
 	{ "quarantine show", "ID", 1, 1, cmd_quarantine_show, { { 0 } },
 	    "one item with its findings" },
 	{ "quarantine release", "ID...", 1, CLI_WORDS_MAX,
-	    cmd_quarantine_release, { O_REASON }, "release into the share" },
+	    cmd_quarantine_release, { O_REASON, O_PASSPHRASE },
+	    "release into the share" },
 	{ "quarantine reject", "ID...", 1, CLI_WORDS_MAX, cmd_quarantine_reject,
-	    { O_REASON }, "refuse (--reason needed)" },
+	    { O_REASON, O_PASSPHRASE }, "refuse (--reason needed)" },
 	{ "find", "QUERY", 1, 1, cmd_find,
 	    { O_SHARE, { "level", "L", "subject exam series image nifti ..." },
 		{ "fields", "a,b,c", "fields to show" },
@@ -119,7 +126,7 @@ const struct cli_verb cli_verbs[] = {
 	    "workflows of this node" },
 	{ "workflow runs", "", 0, 0, cmd_workflow_runs, { { 0 } },
 	    "what they did" },
-	{ "deid lookup import", "FILE", 1, 1, cmd_lookup_import, { { 0 } },
-	    "take in \"PatientID,pseudonym\" lines" },
+	{ "deid lookup import", "FILE", 1, 1, cmd_lookup_import,
+	    { O_PASSPHRASE }, "take in \"PatientID,pseudonym\" lines" },
 };
 const uint32_t cli_n_verbs = sizeof(cli_verbs) / sizeof(cli_verbs[0]);

@@ -112,13 +112,40 @@ api_fail(struct api_call *c, unsigned status)
 }
 
 static enum err
-api_permit(struct api_call *c)
+api_local(struct api_call *c)
 {
-	if (c->route->permission != API_LOCAL || c->r->local)
+	if (c->r->local)
 		return ERR_OK;
 	return errmsg_set(&c->em, ERR_DENIED,
 	    "Use the pesscara command on the node's own machine.",
 	    "this act is open to the node's owner at its own machine only");
+}
+
+enum err
+api_person(struct api_call *c)
+{
+	const struct api_opts *o = &c->a->o;
+	enum err e = api_local(c);
+
+	if (e != ERR_OK || o->unattended)
+		return e;
+	if (c->r->passphrase == NULL)
+		return errmsg_set(&c->em, ERR_AUTH,
+		    "Type it when asked, or give --passphrase-file F.",
+		    "this act is signed by a person: the owner's passphrase "
+		    "is needed");
+	if (o->person(o->person_ctx, c->r->passphrase) != ERR_OK)
+		return errmsg_set(&c->em, ERR_AUTH, "Try again.",
+		    "this is not the owner's passphrase");
+	return ERR_OK;
+}
+
+static enum err
+api_permit(struct api_call *c)
+{
+	if (c->route->permission == API_PERSON)
+		return api_person(c);
+	return c->route->permission == API_LOCAL ? api_local(c) : ERR_OK;
 }
 
 void

@@ -30,6 +30,10 @@ struct api_opts { /* all outlive the api */
 	struct ingest *ingest;
 	struct workflows *workflows;
 	bool unattended; /* opened by a credential file: status says so */
+	/* Is this the owner's passphrase?  ERR_AUTH if not.  Not asked when
+	 * unattended: the credential file stands for the owner then. */
+	enum err (*person)(void *ctx, const char *passphrase);
+	void *person_ctx;
 };
 enum err api_new(const struct api_opts *o, struct api **out) PSC_MUST_USE;
 void api_free(struct api *a); /* NULL ok; after web_stop */
@@ -44,8 +48,9 @@ struct api_request {
 	const char *(*arg)(void *ctx, const char *name);
 	void *arg_ctx;
 	struct slice body;
-	bool local;        /* came over the unix socket */
-	bool event_stream; /* Accept: text/event-stream */
+	bool local;             /* came over the unix socket */
+	const char *passphrase; /* of the person who acts; NULL: none */
+	bool event_stream;      /* Accept: text/event-stream */
 	uid_t uid; /* local: who (the owner); else the owner of the node */
 };
 

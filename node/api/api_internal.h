@@ -53,9 +53,10 @@ struct api_call {
 
 enum api_permission {
 	API_READ,
-	API_ACT,   /* changes something; the token suffices */
-	API_LOCAL, /* a person at this machine, or paths of this machine: only
-		      over the unix socket (domain.md 25, rulings.md 29) */
+	API_ACT,    /* changes something; the token suffices */
+	API_LOCAL,  /* paths of this machine: only over the unix socket */
+	API_PERSON, /* signed by the owner: over the unix socket, with the
+		       passphrase each time (domain.md 25, rulings.md 29) */
 };
 
 typedef enum err (*api_handler_fn)(struct api_call *c);
@@ -90,6 +91,9 @@ enum err api_need(
 enum err api_only(struct api_call *c, const char *const *keys) PSC_MUST_USE;
 /* "user@site" of who asks. */
 #define API_ACTOR_BYTES 96u
+/* Over the unix socket, and with the owner's passphrase unless the node runs
+ * unattended.  ERR_AUTH, ERR_DENIED with c->em filled. */
+enum err api_person(struct api_call *c) PSC_MUST_USE;
 void api_actor(const struct api_call *c, char out[API_ACTOR_BYTES]);
 
 /* api.c: answers */

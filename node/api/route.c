@@ -22,9 +22,10 @@ const struct api_route api_routes[] = {
 	    "One project space by name or id prefix." },
 	{ "GET", "/shares/{share}/members", api_h_members, API_READ, false, "",
 	    "Its members, one a line." },
-	{ "POST", "/shares/{share}/invites", api_h_invite, API_LOCAL, false, "",
+	{ "POST", "/shares/{share}/invites", api_h_invite, API_PERSON, false,
+	    "",
 	    "Invite: {role, compartment, expires, address} gives {invite}." },
-	{ "POST", "/shares/{share}/grants", api_h_grant, API_LOCAL, false, "",
+	{ "POST", "/shares/{share}/grants", api_h_grant, API_PERSON, false, "",
 	    "Grant: {key, role, compartment, history}." },
 	{ "PUT", "/shares/{share}/subscription", api_h_subscribe, API_ACT,
 	    false, "",
@@ -45,10 +46,10 @@ const struct api_route api_routes[] = {
 	    "What waits for a person, one item a line; state=all for all." },
 	{ "GET", "/quarantine/{id}", api_h_quarantine_one, API_READ, false, "",
 	    "One item by id or unique prefix." },
-	{ "POST", "/quarantine/{id}/release", api_h_release, API_LOCAL, false,
+	{ "POST", "/quarantine/{id}/release", api_h_release, API_PERSON, false,
 	    "", "Release into its share: {reason}." },
-	{ "POST", "/quarantine/{id}/reject", api_h_reject, API_LOCAL, false, "",
-	    "Reject: {reason}, mandatory." },
+	{ "POST", "/quarantine/{id}/reject", api_h_reject, API_PERSON, false,
+	    "", "Reject: {reason}, mandatory." },
 	{ "GET", "/assets", api_h_find, API_READ, true,
 	    "query,share,level,fields,limit,count",
 	    "Find: one asset a line; count=1 gives {count}." },
@@ -79,7 +80,7 @@ const struct api_route api_routes[] = {
 	    "Check the workflow in the body; nothing is kept." },
 	{ "GET", "/runs", api_h_runs, API_READ, true, "",
 	    "Runs of workflows, one a line." },
-	{ "POST", "/deid/lookup", api_h_lookup, API_LOCAL, false, "",
+	{ "POST", "/deid/lookup", api_h_lookup, API_PERSON, false, "",
 	    "Import a list of pseudonyms: {path} gives {added}." },
 };
 const uint32_t api_n_routes = sizeof(api_routes) / sizeof(api_routes[0]);
@@ -212,6 +213,7 @@ openapi_route(struct jw *w, const struct api_route *r)
 		[API_READ] = "read",
 		[API_ACT] = "act",
 		[API_LOCAL] = "local",
+		[API_PERSON] = "person",
 	};
 	char method[8];
 	size_t i;
@@ -307,8 +309,11 @@ static const char doc_head[] =
     "the user who owns\nthe node. Over TCP (`rest.listen`) every request "
     "carries `Authorization: Bearer TOKEN`; the\ntoken is in "
     "`HOME/rest-token` (mode 0600), made at the first start. Acts marked "
-    "*local* name\npaths of the node's machine or speak for a person there: "
-    "they are open over the socket only.\n\n"
+    "*local* name\npaths of the node's machine: they are open over the "
+    "socket only. So are acts marked *person*,\nwhich are signed: unless the "
+    "node runs unattended, each carries the owner's passphrase, in\nhex, in "
+    "the header `X-Pesscara-Passphrase`; so does an import with "
+    "`no_deid`.\n\n"
     "**Requests.** A body is one JSON object of at most 1 MiB; an unknown "
     "member or one of the\nwrong type is an error. A workflow is sent as it "
     "is written.\n\n"
@@ -322,6 +327,14 @@ static const char doc_head[] =
     "of this form.\n\n"
     "| Method | Path | Arguments | Who | What |\n|---|---|---|---|---|\n";
 
+static const char *
+api_who(enum api_permission p)
+{
+	if (p == API_PERSON)
+		return "person";
+	return p == API_LOCAL ? "local" : "token";
+}
+
 enum err
 api_doc(struct buf *out)
 {
@@ -332,8 +345,7 @@ api_doc(struct buf *out)
 		const struct api_route *r = &api_routes[i];
 
 		buf_printf(out, "| %s | `%s` | %s | %s | %s |\n", r->method,
-		    r->pattern, r->args,
-		    r->permission == API_LOCAL ? "local" : "token", r->doc);
+		    r->pattern, r->args, api_who(r->permission), r->doc);
 	}
 	return buf_err(out);
 }

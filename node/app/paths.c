@@ -1,14 +1,9 @@
 /* node/app/paths.c: where things are, and the owner's passphrase. */
-#include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
-#include <sys/stat.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include "node/app/app.h"
-
-#define PASSPHRASE_MAX 1024u
+#include "store/base/passphrase.h"
 
 void
 app_path(const char *home, const char *name, char *out)
@@ -45,96 +40,15 @@ app_sibling(const char *name, char *out, struct errmsg *em)
 	return ERR_OK;
 }
 
-static void
-strip_line_end(struct buf *b)
-{
-	while (b->n > 0 && (b->p[b->n - 1] == '\n' || b->p[b->n - 1] == '\r'))
-		b->n--;
-}
-
-static enum err
-passphrase_file(const char *path, struct buf *out, struct errmsg *em)
-{
-	struct stat st;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	uint8_t *at = buf_room(out, PASSPHRASE_MAX);
-	ssize_t n = -1;
-
-	if (fd >= 0 && fstat(fd, &st) == 0 && (st.st_mode & 077) != 0) {
-		(void)close(fd);
-		return errmsg_set(em, ERR_DENIED, "chmod 600 the file",
-		    "the passphrase file can be read by others");
-	}
-	if (fd >= 0 && at != NULL)
-		n = read(fd, at, PASSPHRASE_MAX);
-	if (fd >= 0)
-		(void)close(fd);
-	if (n <= 0)
-		return errmsg_set(em, ERR_NOTFOUND,
-		    "give a readable file with the passphrase in it",
-		    "the passphrase file cannot be read");
-	buf_grew(out, (size_t)n);
-	strip_line_end(out);
-	return ERR_OK;
-}
-
-static enum err
-ask(int tty, const char *prompt, struct buf *out)
-{
-	struct termios old, quiet;
-	uint8_t *at = buf_room(out, PASSPHRASE_MAX);
-	ssize_t n;
-
-	if (at == NULL || tcgetattr(tty, &old) != 0)
-		return ERR_IO;
-	quiet = old;
-	quiet.c_lflag &= ~(tcflag_t)ECHO;
-	if (write(tty, prompt, strlen(prompt)) < 0 ||
-	    tcsetattr(tty, TCSAFLUSH, &quiet) != 0)
-		return ERR_IO;
-	n = read(tty, at, PASSPHRASE_MAX);
-	(void)tcsetattr(tty, TCSAFLUSH, &old);
-	if (write(tty, "\n", 1) < 0 || n <= 0)
-		return ERR_IO;
-	buf_grew(out, (size_t)n);
-	strip_line_end(out);
-	return ERR_OK;
-}
-
-static enum err
-ask_owner(bool confirm, struct buf *out, struct errmsg *em)
-{
-	struct buf again = BUF_MAX((size_t)PASSPHRASE_MAX * 2);
-	int tty = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
-	enum err e;
-
-	if (tty < 0)
-		return errmsg_set(em, ERR_DENIED,
-		    "give --passphrase-file F, or init with --unattended",
-		    "no terminal to ask for the passphrase");
-	e = ask(tty, "Passphrase of this node: ", out);
-	if (e == ERR_OK && confirm)
-		e = ask(tty, "Again: ", &again);
-	if (e == ERR_OK && confirm &&
-	    !slice_eq(buf_slice(out), buf_slice(&again)))
-		e = errmsg_set(
-		    em, ERR_AUTH, "try again", "the two passphrases differ");
-	else if (e != ERR_OK)
-		e = errmsg_set(em, e, "try again", "no passphrase was read");
-	buf_wipe(&again);
-	(void)close(tty);
-	return e;
-}
-
 enum err
 app_passphrase(
     const struct app_args *a, bool confirm, struct buf *out, struct errmsg *em)
 {
 	enum err e = a->passphrase_file != NULL
 			 ? passphrase_file(a->passphrase_file, out, em)
-			 : ask_owner(confirm, out, em);
+			 : passphrase_ask(confirm, out, em);
 
-	if (e == ERR_OK && out->n < 8 && confirm)
+	if (e == ERR_OK && out->n < PASSPHRASE_BYTES_MIN && confirm)
 		e = errmsg_set(em, ERR_LIMIT, "choose a longer one",
 		    "the passphrase is shorter than 8 bytes");
 	return e;

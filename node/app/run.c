@@ -4,6 +4,7 @@
  * Whatever fails to start is named with its cause and next act, and what had
  * started is stopped again.  SIGTERM and SIGINT drain: associations finish,
  * the writer commits what it has, sockets close. */
+#include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -24,19 +25,21 @@ struct node {
 	struct api *api;
 	struct web *web;
 	bool unattended;
+	pthread_mutex_t person_mu;
+	char keystore[APP_PATH_MAX];
 	char helper[APP_PATH_MAX];
 };
 
 static enum err
 node_keys(struct node *n, const struct app_args *a, struct errmsg *em)
 {
-	char keystore[APP_PATH_MAX], credential[APP_PATH_MAX];
+	char credential[APP_PATH_MAX];
 	struct buf pass = BUF_MAX(4 * KIB);
 	enum err e = ERR_OK;
 
-	app_path(a->home, APP_KEYSTORE, keystore);
+	app_path(a->home, APP_KEYSTORE, n->keystore);
 	app_path(a->home, APP_CREDENTIAL, credential);
-	if (!app_exists(keystore))
+	if (!app_exists(n->keystore))
 		return errmsg_set(em, ERR_NOTFOUND,
 		    "run `pesscara --home DIR init --site NAME`",
 		    "this home is not initialised");
@@ -44,7 +47,7 @@ node_keys(struct node *n, const struct app_args *a, struct errmsg *em)
 	if (!n->unattended)
 		e = app_passphrase(a, false, &pass, em);
 	if (e == ERR_OK)
-		e = cry_keystore_load(keystore,
+		e = cry_keystore_load(n->keystore,
 		    n->unattended ? NULL : buf_cstr(&pass),
 		    n->unattended ? credential : NULL, &n->id, em);
 	buf_wipe(&pass);
@@ -101,6 +104,22 @@ node_rooms(struct node *n, const struct app_args *a, struct errmsg *em)
 	return e;
 }
 
+/* Signing acts ask for the passphrase again each time (domain.md 25).  The
+ * key derivation is slow on purpose; the lock lets one guess run at a time. */
+static enum err
+node_person(void *ctx, const char *passphrase)
+{
+	struct node *n = ctx;
+	struct cry_identity id;
+	enum err e;
+
+	pthread_mutex_lock(&n->person_mu);
+	e = cry_keystore_load(n->keystore, passphrase, NULL, &id, NULL);
+	cry_identity_wipe(&id);
+	pthread_mutex_unlock(&n->person_mu);
+	return e;
+}
+
 static enum err
 node_web(struct node *n, const struct app_args *a, struct errmsg *em)
 {
@@ -111,7 +130,9 @@ node_web(struct node *n, const struct app_args *a, struct errmsg *em)
 		.net = n->net,
 		.ingest = n->ingest,
 		.workflows = n->workflows,
-		.unattended = n->unattended };
+		.unattended = n->unattended,
+		.person = node_person,
+		.person_ctx = n };
 	enum err e = api_new(&o, &n->api);
 
 	if (e != ERR_OK)
@@ -163,7 +184,8 @@ block_signals(sigset_t *set)
 enum err
 app_run(const struct app_args *a, struct errmsg *em)
 {
-	static struct node n; /* too large for a stack frame */
+	/* too large for a stack frame */
+	static struct node n = { .person_mu = PTHREAD_MUTEX_INITIALIZER };
 	struct rlimit no_core = { 0, 0 };
 	sigset_t set;
 	int sig = 0;

@@ -11,7 +11,9 @@
 #include <sys/socket.h>
 
 #include "node/ops/log.h"
+#include "store/base/enc.h"
 #include "store/base/mem.h"
+#include "store/base/passphrase.h"
 #include "store/base/num.h"
 
 #define WEB_JSON "application/json"
@@ -197,9 +199,24 @@ web_arg(void *ctx, const char *name)
 	return MHD_lookup_connection_value(ctx, MHD_GET_ARGUMENT_KIND, name);
 }
 
+/* The owner's passphrase comes as hex, so that any byte fits a header. */
+static const char *
+web_passphrase(struct web_req *r, char out[PASSPHRASE_BYTES_MAX + 1])
+{
+	const char *hex = web_header(r->conn, "X-Pesscara-Passphrase");
+	size_t n = hex != NULL ? strlen(hex) / 2 : 0;
+
+	if (n == 0 || n > PASSPHRASE_BYTES_MAX ||
+	    dec_hex(slice_str(hex), (uint8_t *)out, n) != ERR_OK)
+		return NULL;
+	out[n] = '\0';
+	return out;
+}
+
 static void
 web_handle(struct web_req *r)
 {
+	char passphrase[PASSPHRASE_BYTES_MAX + 1];
 	struct api_request q = {
 		.method = r->method,
 		.path = r->url,
@@ -207,12 +224,14 @@ web_handle(struct web_req *r)
 		.arg_ctx = r->conn,
 		.body = buf_slice(&r->body),
 		.local = r->local,
+		.passphrase = web_passphrase(r, passphrase),
 		.event_stream = r->event_stream,
 		.uid = r->uid,
 	};
 	struct api_out out = web_answer_out(&r->a);
 
 	api_handle(r->w->api, &q, &out);
+	explicit_bzero(passphrase, sizeof(passphrase));
 	web_answer_done(&r->a);
 }
 
