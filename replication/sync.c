@@ -138,6 +138,7 @@ feed_reuse(struct repl *r, struct comp *c)
 {
 	uint32_t i = c->empty_at, at;
 
+	REQUIRE(c->feeds != NULL); /* one of them is empty */
 	while (!c->feeds[i].empty)
 		i = (i + 1) % c->n;
 	c->empty_at = i;
