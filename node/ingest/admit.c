@@ -46,12 +46,23 @@ finding_blocks(const struct img_finding *f)
 	       finding_is(f, "two-patients");
 }
 
+/* Findings that only tell what de-identification did. */
+static bool
+finding_tells(const struct img_finding *f)
+{
+	return finding_is(f, "text-cleaned") ||
+	       finding_is(f, "ill-formed-value") ||
+	       finding_is(f, "overlay-dropped") ||
+	       finding_is(f, "trailing-bytes");
+}
+
 static void
 q_add_finding(struct q_item *q, const struct img_finding *f)
 {
 	uint32_t i;
 
-	q->review = true;
+	if (!finding_tells(f))
+		q->review = true;
 	if (finding_blocks(f))
 		q->blocked = true;
 	for (i = 0; i < q->n_findings; i++) {
@@ -298,9 +309,8 @@ admit_job(struct store_txn *t, void *ctx)
 	e = q_put(t, &q);
 	if (e == ERR_OK) {
 		a->out->item = q.no;
-		a->out->state = q.blocked || q.n_findings > 0
-				    ? ADMIT_QUARANTINED
-				    : ADMIT_STORED;
+		a->out->state =
+		    q.blocked || q.review ? ADMIT_QUARANTINED : ADMIT_STORED;
 	}
 	return e;
 }

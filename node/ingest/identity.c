@@ -61,27 +61,22 @@ row_text(struct store_txn *t, const char *tag, const struct key16 *key,
 	return e;
 }
 
-/* "{site}-{n:04}" with the share's next number. */
+/* "{site}-{n:04}" for the number n. */
 static enum err
-name_from_pattern(struct store_txn *t, struct name_job *j)
+pattern_fill(struct name_job *j, uint64_t n)
 {
 	const char *p = j->g->o.conf->pseudonym_pattern;
-	struct buf b = BUF_MAX(CAT_KEY_MAX);
-	uint64_t n;
-	int width;
+	struct buf b = BUF_MAX(PSEUDONYM_BYTES_MAX);
 	enum err e;
 
-	e = seq_next(t, "pseq", slice_of(j->k->share.b, 32), &n);
-	if (e != ERR_OK)
-		return e;
 	while (*p != '\0' && buf_err(&b) == ERR_OK) {
 		if (strncmp(p, "{site}", 6) == 0) {
 			buf_put_str(&b, j->g->o.conf->site);
 			p += 6;
 		} else if (strncmp(p, "{n:0", 4) == 0 &&
 			   isdigit((unsigned char)p[4]) && p[5] == '}') {
-			width = p[4] - '0';
-			buf_printf(&b, "%0*llu", width, (unsigned long long)n);
+			buf_printf(
+			    &b, "%0*llu", p[4] - '0', (unsigned long long)n);
 			p += 6;
 		} else if (strncmp(p, "{n}", 3) == 0) {
 			buf_printf(&b, "%llu", (unsigned long long)n);
@@ -97,6 +92,42 @@ name_from_pattern(struct store_txn *t, struct name_job *j)
 	}
 	buf_fini(&b);
 	return e;
+}
+
+void
+id_name_key(const struct ingest *g, const char *name, struct key16 *out)
+{
+	struct slice part = slice_str(name);
+
+	key16_of(g, "psc.pname.1", &part, 1, out);
+}
+
+/* The share's next number whose name no lookup list gives to somebody else;
+ * the name is marked as taken, so that no later list can give it either. */
+static enum err
+name_from_pattern(struct store_txn *t, struct name_job *j)
+{
+	struct store *s = store_txn_store(t);
+	struct buf b = BUF_MAX(16);
+	struct key16 key;
+	uint64_t n;
+	enum err e;
+
+	do {
+		e = seq_next(t, "pseq", slice_of(j->k->share.b, 32), &n);
+		if (e == ERR_OK)
+			e = pattern_fill(j, n);
+		if (e != ERR_OK)
+			return e;
+		id_name_key(j->g, j->out, &key);
+		buf_reset(&b);
+		e = store_row_get(
+		    s, store_txn_db(t), "plname", slice_of(key.b, 16), &b);
+	} while (e == ERR_OK);
+	buf_fini(&b);
+	return e == ERR_NOTFOUND ? store_row_put(t, "pused",
+				       slice_of(key.b, 16), SLICE_LIT("1"))
+				 : e;
 }
 
 static enum err

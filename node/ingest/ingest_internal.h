@@ -11,6 +11,8 @@
  *   "pkey"  share id                  -> 32-byte pseudonym key
  *   "pmap"  hash16(share, patient)    -> pseudonym and what it stands for
  *   "plist" hash16(PatientID)         -> pseudonym from the lookup list
+ *   "plname" hash16(pseudonym)        -> "" a lookup list gives it
+ *   "pused" hash16(pseudonym)         -> "" the pattern gave it to somebody
  *   "pseq"  share id                  -> last sequential pseudonym */
 #ifndef PSC_INGEST_INTERNAL_H
 #define PSC_INGEST_INTERNAL_H
@@ -19,6 +21,8 @@
 
 #include "node/ingest/ingest.h"
 
+/* PatientID is LO: 64 characters (PS3.5 6.2). */
+#define PSEUDONYM_BYTES_MAX 64u
 #define Q_FINDINGS 8u
 /* What stands for a calling AE when a person imports files. */
 #define INGEST_IMPORT_AE "IMPORT"
@@ -120,6 +124,7 @@ struct id_answer {
 enum err id_answer_make(struct ingest *g, const struct sink *k,
     const struct img_identity *id, struct id_answer *out) PSC_MUST_USE;
 void id_answer_fini(struct id_answer *a);
+void id_name_key(const struct ingest *g, const char *name, struct key16 *out);
 /* Upper case, one space between words: PatientIDs that differ by typing only
  * are one. out holds cap bytes. */
 void id_normalise(const char *in, char *out, size_t cap);

@@ -41,7 +41,29 @@ lookup_name_ok(struct slice s)
 		if (!isalnum(s.p[i]) && strchr("-_. ", s.p[i]) == NULL)
 			return false;
 	}
-	return s.n > 0 && s.n <= 64; /* LO, and printable everywhere */
+	return s.n > 0 && s.n <= PSEUDONYM_BYTES_MAX;
+}
+
+/* A name that the pattern gave to a patient already stays that patient's. */
+static enum err
+lookup_name(struct lookup *l, struct slice name)
+{
+	struct store *s = store_txn_store(l->t);
+	struct buf b = BUF_MAX(16);
+	char text[PSEUDONYM_BYTES_MAX + 1];
+	struct key16 key;
+	enum err e;
+
+	memcpy(text, name.p, name.n);
+	text[name.n] = '\0';
+	id_name_key(l->g, text, &key);
+	e = store_row_get(
+	    s, store_txn_db(l->t), "pused", slice_of(key.b, 16), &b);
+	buf_fini(&b);
+	if (e != ERR_NOTFOUND)
+		return e == ERR_OK ? ERR_EXISTS : e;
+	return store_row_put(
+	    l->t, "plname", slice_of(key.b, 16), SLICE_LIT("1"));
 }
 
 static enum err
@@ -51,7 +73,10 @@ lookup_put(struct lookup *l, struct slice patient, struct slice name)
 	struct key16 key;
 	char raw[IMG_TEXT_MAX + 1], norm[IMG_TEXT_MAX + 2];
 	struct slice part;
-	enum err e;
+	enum err e = lookup_name(l, name);
+
+	if (e != ERR_OK)
+		return e;
 
 	memcpy(raw, patient.p, patient.n);
 	raw[patient.n] = '\0';
@@ -190,6 +215,11 @@ ingest_lookup_import(struct ingest *g, const char *path, const char *actor,
 	e = store_write(g->o.store, lookup_job, &l);
 	if (e == ERR_OK)
 		*added = l.added;
+	else if (e == ERR_EXISTS)
+		(void)errmsg_set(em, e, "give that patient another pseudonym",
+		    "line %llu: the pattern gave this pseudonym to a patient "
+		    "already; nothing was imported",
+		    (unsigned long long)l.line);
 	else
 		(void)errmsg_set(
 		    em, e, "try again", "not imported: %s", err_text(e));

@@ -111,7 +111,8 @@ run_one(struct workflows *w, struct wf_run *r)
 	/* What the data themselves forbid will not change by itself. */
 	if (e == ERR_UNSUPPORTED || e == ERR_MALFORMED || e == ERR_DENIED)
 		return run_fail(w, r);
-	return ERR_OK; /* queued still: the next round tries again */
+	w->retry_at_ms = clock_mono_ms() + (uint64_t)WF_RETRY_MS * r->attempt;
+	return ERR_OK; /* queued still: a later round tries again */
 }
 
 static enum err
@@ -124,7 +125,8 @@ runner_round(struct workflows *w, bool *more)
 		return ERR_NOMEM;
 	e = wf_trigger(w, more);
 	if (e == ERR_OK)
-		e = run_next(w, r);
+		e = clock_mono_ms() < w->retry_at_ms ? ERR_NOTFOUND
+						     : run_next(w, r);
 	if (e == ERR_OK) {
 		*more = true;
 		e = run_one(w, r);

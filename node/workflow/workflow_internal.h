@@ -17,6 +17,7 @@
 
 #define WF_YAML_MAX (64 * KIB)
 #define WF_ATTEMPTS_MAX 3u
+#define WF_RETRY_MS 2000u /* times the attempt */
 /* A step's id; with asset id and workflow name it makes a natural key. */
 #define WF_STEP_MAX 24u
 
@@ -52,6 +53,7 @@ struct workflows {
 	struct workflows_opts o;
 	pthread_t thread;
 	bool running;
+	uint64_t retry_at_ms; /* monotonic; the runner thread's */
 	pthread_mutex_t mu;
 	pthread_cond_t wake;
 	bool stopping; /* guarded by mu */

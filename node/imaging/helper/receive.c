@@ -84,7 +84,8 @@ receive_title(const char *in, char *out)
 	while (*in == ' ')
 		in++;
 	for (; n < IMG_AE_MAX && in[n] != '\0'; n++) {
-		out[n] = in[n] >= 0x20 && in[n] <= 0x7e ? in[n] : '?';
+		out[n] = in[n] >= 0x20 && in[n] <= 0x7e && in[n] != '"' ? in[n]
+									: '?';
 		if (out[n] != ' ')
 			last = n + 1;
 	}

@@ -81,7 +81,7 @@ static struct api *api;
 static int
 setup(void **state)
 {
-	struct api_opts o = { .conf = &conf };
+	struct api_opts o = { .conf = &conf, .unattended = true };
 
 	(void)state;
 	conf_defaults(&conf);

@@ -166,6 +166,29 @@ test_the_head_and_byte_order_mark_of_a_table_are_no_patient(void **state)
 }
 
 static void
+test_pattern_and_list_never_give_one_name_to_two_patients(void **state)
+{
+	struct world *w = *state;
+	struct errmsg em = { 0 };
+	char path[400], a[CAT_KEY_MAX + 1];
+	uint64_t added = 0;
+
+	lookup_file(w, "LISTED,north-0001\n", path, sizeof(path));
+	assert_int_equal(
+	    ingest_lookup_import(&w->g, path, "ada@north", &added, &em),
+	    ERR_OK);
+	subject_of(w, "OTHER", a);
+	assert_string_equal(a, "north-0002"); /* 0001 is the list's */
+	lookup_file(w, "LATE,north-0002\n", path, sizeof(path));
+	assert_int_equal(
+	    ingest_lookup_import(&w->g, path, "ada@north", &added, &em),
+	    ERR_EXISTS);
+	assert_non_null(strstr(em.cause, "line 1"));
+	subject_of(w, "LISTED", a);
+	assert_string_equal(a, "north-0001");
+}
+
+static void
 test_bad_lookup_line_is_named_and_nothing_is_imported(void **state)
 {
 	struct world *w = *state;
@@ -253,6 +276,7 @@ main(void)
 		T(test_other_share_other_name_series),
 		T(test_lookup_list_wins_over_the_pattern),
 		T(test_the_head_and_byte_order_mark_of_a_table_are_no_patient),
+		T(test_pattern_and_list_never_give_one_name_to_two_patients),
 		T(test_bad_lookup_line_is_named_and_nothing_is_imported),
 		T(test_a_lookup_list_that_is_a_pipe_or_a_folder_is_refused_at_once),
 		T(test_uids_map_alike_in_every_object_and_fit_the_standard),
