@@ -167,8 +167,8 @@ node_ready(struct node *n)
 	ingest_listen_text(n->ingest, dicom, sizeof(dicom));
 	net_listen_text(n->net, peers, sizeof(peers));
 	log_info("app", "node is ready",
-	    "version=%s dicom=%s peers=%s unattended=%d", PSC_VERSION, dicom,
-	    peers, n->unattended);
+	    "version=%s dicom=%s peers=%s rest=%s unattended=%d", PSC_VERSION,
+	    dicom, peers, n->conf.rest_listen, n->unattended);
 }
 
 static void

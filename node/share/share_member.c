@@ -26,10 +26,13 @@ share_name_check(const char *what, const char *name, struct errmsg *em)
 		    "the name of a %s has 1 to %u bytes", what, LIM_NAME_BYTES);
 	for (i = 0; i < n; i++) {
 		if ((unsigned char)name[i] <= ' ' || name[i] == 0x7f ||
-		    name[i] == '*' || name[i] == '/')
+		    strchr("*/,\"\\", name[i]) != NULL)
 			return errmsg_set(em, ERR_MALFORMED,
-			    "use letters, digits, '-' and '_'",
-			    "the name of a %s has no spaces, '*' or '/'", what);
+			    "use letters, digits, '-' and '_'; give each "
+			    "compartment its own --compartment",
+			    "the name of a %s has no spaces, commas, quotes, "
+			    "'*' or '/'",
+			    what);
 	}
 	return ERR_OK;
 }
