@@ -207,6 +207,8 @@ on_persisted(struct repl *r, const struct repl_event *ev)
 		content_persisted(r, ps, ev->err);
 	else if (ev->err == ERR_OK)
 		join_persisted(r, ps->share);
+	else
+		join_not_persisted(r, ps->share);
 	persist_free(ps);
 }
 
@@ -249,6 +251,7 @@ timers(struct repl *r)
 	for (uint32_t i = 0; i < r->n_shares; i++) {
 		struct share *s = r->shares[i];
 
+		join_tick(r, s);
 		for (uint32_t c = 0; c < s->n_comps; c++)
 			sync_comp_tick(r, s->comps[c]);
 	}

@@ -14,6 +14,9 @@
 
 #include "store/base/mem.h"
 
+/* Longer than the writes still under way when one failed. */
+#define JOIN_AGAIN_MS 5000u
+
 #define CHAIN_BYTES_MAX (512 * KIB) /* records in one MLOG */
 
 struct share *
@@ -332,6 +335,28 @@ join_persisted(struct repl *r, struct share *s)
 {
 	s->durable++;
 	open_if_member(r, s);
+}
+
+void
+join_not_persisted(struct repl *r, struct share *s)
+{
+	s->emitted = s->durable;
+	s->again_ms = r->now_ms + JOIN_AGAIN_MS;
+	repl_wake(r, s->again_ms);
+}
+
+void
+join_tick(struct repl *r, struct share *s)
+{
+	if (s->again_ms == 0)
+		return;
+	if (r->now_ms < s->again_ms) {
+		repl_wake(r, s->again_ms);
+		return;
+	}
+	s->again_ms = 0;
+	if (s->m != NULL)
+		persist_records(r, s);
 }
 
 static enum err

@@ -86,8 +86,9 @@ struct share {
 	bool joining;
 	struct cry_sign_pk registrar; /* joining */
 	struct claim claim;
-	uint64_t emitted; /* records handed to RX_PERSIST_MEMBER */
-	uint64_t durable; /* records on disk */
+	uint64_t emitted;  /* records handed to RX_PERSIST_MEMBER */
+	uint64_t durable;  /* records on disk */
+	uint64_t again_ms; /* when to hand them out again; 0: not waiting */
 	struct comp **comps;
 	uint32_t n_comps;
 	struct claim *claims; /* ring, for registrars */
@@ -294,6 +295,10 @@ void join_share(struct repl *r, const struct repl_event *ev);
 void join_start(struct repl *r, const struct repl_event *ev);
 void join_signed(struct repl *r, const struct repl_event *ev);
 void join_persisted(struct repl *r, struct share *s);
+/* A record could not be kept (no space, say): all that are not on disk are
+ * handed out again later. */
+void join_not_persisted(struct repl *r, struct share *s);
+void join_tick(struct repl *r, struct share *s);
 void join_link_up(struct repl *r, struct link *l);
 void join_link_tick(struct repl *r, struct link *l);
 void join_on_mlog_req(struct repl *r, struct link *l, const struct msg *m);

@@ -29,6 +29,7 @@ struct end {
 	uint32_t fetch_chunks, fetch_ops, claims;
 	struct slice serve_chunk; /* answer to chunk reads; empty: not here */
 	struct repl_ops serve_ops;
+	uint32_t full; /* so many records find no space */
 	bool hold_persists;
 	bool hold_fetches; /* chunk reads are not answered */
 	uint64_t held;     /* token of the last one */
@@ -67,7 +68,14 @@ carry_out(struct end *e, const struct repl_effect *fx, struct answer *a)
 	case RX_CLAIM: e->claims++; return;
 	case RX_PERSIST_OPS: e->ops_persisted += fx->ops.n_ops; break;
 	case RX_PERSIST_CHUNK: e->chunks_persisted++; break;
-	case RX_PERSIST_MEMBER: e->records_persisted++; break;
+	case RX_PERSIST_MEMBER:
+		if (e->full > 0) {
+			e->full--;
+			ev.err = ERR_FULL;
+		} else {
+			e->records_persisted++;
+		}
+		break;
 	case RX_FETCH_OPS:
 		e->fetch_ops++;
 		ev.kind = RE_FETCHED;

@@ -376,6 +376,40 @@ test_joiner_checks_the_registrar_of_the_invite(void **state)
 }
 
 static void
+test_records_that_found_no_space_are_kept_later(void **state)
+{
+	struct invite v = { .share = *member_share(chain),
+		.registrar = reg.pub.sign };
+	struct repl_event ev = { .kind = RE_JOIN,
+		.share = *member_share(chain),
+		.registrar = reg.pub.sign };
+	struct repl_event tick = { .kind = RE_TICK };
+	struct buf claim = BUF_MAX(KIB);
+	struct end a, b;
+
+	(void)state;
+	assert_int_equal(claim_build(&v, &wr, "site", &claim), ERR_OK);
+	ev.bytes = buf_slice(&claim);
+	end_new(&a, &wr);
+	end_new(&b, &hub);
+	end_share(&b, member_seq(chain) + 1);
+	a.full = (uint32_t)member_seq(chain) + 1;
+	feed(&a, &ev);
+	join(&a, &wr, &b, &hub);
+	assert_int_equal(a.full, 0);
+	assert_int_equal(a.records_persisted, 0);
+	a.now = repl_deadline_ms(a.core);
+	while (a.now < 6000 && a.records_persisted == 0) {
+		feed(&a, &tick);
+		a.now = repl_deadline_ms(a.core);
+	}
+	assert_int_equal(a.records_persisted, member_seq(chain) + 1);
+	end_free(&a);
+	end_free(&b);
+	buf_fini(&claim);
+}
+
+static void
 test_registrar_gets_claims_and_hubs_queue_them(void **state)
 {
 	struct invite v = { .share = *member_share(chain),
@@ -503,7 +537,6 @@ test_out_of_memory_is_an_answer(void **state)
 	assert_true(last > 10);
 	run_free(&r);
 }
-
 #define T cmocka_unit_test
 
 int
@@ -521,6 +554,7 @@ main(void)
 		T(test_fork_is_noticed_and_the_first_op_stays),
 		T(test_thousands_of_feeds_are_told_within_credit),
 		T(test_joiner_checks_the_registrar_of_the_invite),
+		T(test_records_that_found_no_space_are_kept_later),
 		T(test_registrar_gets_claims_and_hubs_queue_them),
 		T(test_equivocating_registrar_halts_the_chain),
 		T(test_silent_peer_is_pinged_then_dropped),
