@@ -10,6 +10,7 @@
  * image at the same moment. */
 #include "node/ingest/ingest_internal.h"
 #include "store/base/clock.h"
+#include "store/base/enc.h"
 #include "store/base/mem.h"
 
 struct admit {
@@ -192,11 +193,10 @@ row_item(struct store *s, struct db_txn *t, const char *tag,
 {
 	struct buf b = BUF_MAX(8);
 	enum err e = store_row_get(s, t, tag, slice_of(key->b, 16), &b);
-	size_t i;
 
-	*no = 0;
-	for (i = 0; e == ERR_OK && i < b.n; i++)
-		*no = *no << 8 | b.p[i];
+	if (e == ERR_OK && b.n != 8)
+		e = ERR_CORRUPT;
+	*no = e == ERR_OK ? dec_be64(b.p) : 0;
 	buf_fini(&b);
 	return e;
 }

@@ -40,24 +40,25 @@ id_normalise(const char *in, char *out, size_t cap)
 	out[n] = '\0';
 }
 
+/* The pseudonym a row of "pmap" or "plist" holds; t is a job's or a read. */
 static enum err
-row_text(struct store_txn *t, const char *tag, const struct key16 *key,
-    char *out, size_t cap)
+row_subject(struct name_job *j, struct db_txn *t, const char *tag,
+    const struct key16 *key)
 {
 	struct buf b = BUF_MAX(4 * KIB);
-	enum err e = store_row_get(
-	    store_txn_store(t), store_txn_db(t), tag, slice_of(key->b, 16), &b);
 	struct mp_limits lim = { 4 * KIB, 16, 4 };
 	struct mp_doc d = { 0 };
+	enum err e =
+	    store_row_get(j->g->o.store, t, tag, slice_of(key->b, 16), &b);
 
 	if (e == ERR_OK && mp_parse(buf_slice(&b), &lim, &d) != ERR_OK)
 		e = ERR_CORRUPT;
 	if (e == ERR_OK) {
-		mp_text(&d, mp_get(d.root, "subject"), out, cap);
+		mp_text(&d, mp_get(d.root, "subject"), j->out, CAT_KEY_MAX + 1);
 		e = d.err == ERR_OK ? ERR_OK : ERR_CORRUPT;
 	}
 	mp_doc_fini(&d);
-	buf_fini(&b);
+	buf_wipe(&b);
 	return e;
 }
 
@@ -157,10 +158,10 @@ name_job(struct store_txn *t, void *ctx)
 	struct name_job *j = ctx;
 	enum err e;
 
-	e = row_text(t, "pmap", &j->map_key, j->out, CAT_KEY_MAX + 1);
+	e = row_subject(j, store_txn_db(t), "pmap", &j->map_key);
 	if (e != ERR_NOTFOUND)
 		return e;
-	e = row_text(t, "plist", &j->list_key, j->out, CAT_KEY_MAX + 1);
+	e = row_subject(j, store_txn_db(t), "plist", &j->list_key);
 	if (e == ERR_NOTFOUND)
 		e = name_from_pattern(t, j);
 	if (e == ERR_OK)
@@ -172,25 +173,13 @@ name_job(struct store_txn *t, void *ctx)
 static enum err
 name_known(struct name_job *j)
 {
-	struct buf b = BUF_MAX(4 * KIB);
-	struct mp_limits lim = { 4 * KIB, 16, 4 };
-	struct mp_doc d = { 0 };
 	struct db_txn *t;
 	enum err e = store_read(j->g->o.store, &t);
 
 	if (e != ERR_OK)
 		return e;
-	e = store_row_get(
-	    j->g->o.store, t, "pmap", slice_of(j->map_key.b, 16), &b);
+	e = row_subject(j, t, "pmap", &j->map_key);
 	db_abort(t);
-	if (e == ERR_OK && mp_parse(buf_slice(&b), &lim, &d) != ERR_OK)
-		e = ERR_CORRUPT;
-	if (e == ERR_OK) {
-		mp_text(&d, mp_get(d.root, "subject"), j->out, CAT_KEY_MAX + 1);
-		e = d.err == ERR_OK ? ERR_OK : ERR_CORRUPT;
-	}
-	mp_doc_fini(&d);
-	buf_wipe(&b);
 	return e;
 }
 
@@ -227,24 +216,32 @@ struct key_job {
 };
 
 static enum err
+key_get(struct store *s, struct db_txn *t, const struct share_id *share,
+    struct cry_key *out)
+{
+	struct buf b = BUF_MAX(32);
+	enum err e = store_row_get(s, t, "pkey", slice_of(share->b, 32), &b);
+
+	if (e == ERR_OK && b.n != 32)
+		e = ERR_CORRUPT;
+	if (e == ERR_OK)
+		memcpy(out->b, b.p, 32);
+	buf_wipe(&b);
+	return e;
+}
+
+static enum err
 key_job(struct store_txn *t, void *ctx)
 {
 	struct key_job *j = ctx;
-	struct buf b = BUF_MAX(32);
-	struct slice key = slice_of(j->share->b, 32);
 	enum err e =
-	    store_row_get(store_txn_store(t), store_txn_db(t), "pkey", key, &b);
+	    key_get(store_txn_store(t), store_txn_db(t), j->share, j->out);
 
-	if (e == ERR_OK && b.n == 32) {
-		memcpy(j->out->b, b.p, 32);
-	} else if (e == ERR_NOTFOUND) {
-		cry_random(j->out->b, 32);
-		e = store_row_put(t, "pkey", key, slice_of(j->out->b, 32));
-	} else if (e == ERR_OK) {
-		e = ERR_CORRUPT;
-	}
-	buf_wipe(&b);
-	return e;
+	if (e != ERR_NOTFOUND)
+		return e;
+	cry_random(j->out->b, 32);
+	return store_row_put(
+	    t, "pkey", slice_of(j->share->b, 32), slice_of(j->out->b, 32));
 }
 
 enum err
@@ -252,22 +249,14 @@ id_project_key(
     struct ingest *g, const struct share_id *share, struct cry_key *out)
 {
 	struct key_job j = { share, out };
-	struct buf b = BUF_MAX(32);
 	struct db_txn *t;
 	enum err e = store_read(g->o.store, &t);
 
 	if (e != ERR_OK)
 		return e;
-	e = store_row_get(g->o.store, t, "pkey", slice_of(share->b, 32), &b);
+	e = key_get(g->o.store, t, share, out);
 	db_abort(t);
-	if (e == ERR_OK && b.n == 32)
-		memcpy(out->b, b.p, 32);
-	else if (e == ERR_NOTFOUND)
-		e = store_write(g->o.store, key_job, &j);
-	else if (e == ERR_OK)
-		e = ERR_CORRUPT;
-	buf_wipe(&b);
-	return e;
+	return e == ERR_NOTFOUND ? store_write(g->o.store, key_job, &j) : e;
 }
 
 /* "2.25." and the decimal value of a version 8 UUID (RFC 9562) with 122

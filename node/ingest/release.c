@@ -85,16 +85,14 @@ choose_item(void *ctx, struct slice key, struct slice value)
 	struct store *s = r->g->o.store;
 	struct db_txn *t = NULL;
 	struct q_item q;
-	uint64_t no = 0;
-	size_t i;
+	uint64_t no;
 
 	(void)value;
 	if (key.n != 24) {
 		r->err = ERR_CORRUPT;
 		return 1;
 	}
-	for (i = 16; i < 24; i++)
-		no = no << 8 | key.p[i];
+	no = dec_be64(key.p + 16);
 	r->err = store_read(s, &t);
 	if (r->err == ERR_OK)
 		r->err = q_get(s, t, no, &q);

@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 
+#include "store/base/enc.h"
 #include "store/base/mem.h"
 #include "store/base/num.h"
 
@@ -16,10 +17,7 @@ static const struct mp_limits row_limits = {
 void
 q_key(uint64_t no, uint8_t key[8])
 {
-	int i;
-
-	for (i = 0; i < 8; i++)
-		key[i] = (uint8_t)(no >> (56 - 8 * i));
+	enc_be64(no, key);
 }
 
 void
@@ -55,12 +53,10 @@ seq_next(struct store_txn *t, const char *tag, struct slice key, uint64_t *out)
 	uint8_t v[8];
 	uint64_t n = 0;
 	enum err e;
-	int i;
 
 	e = store_row_get(s, store_txn_db(t), tag, key, &b);
 	if (e == ERR_OK && b.n == 8) {
-		for (i = 0; i < 8; i++)
-			n = n << 8 | b.p[i];
+		n = dec_be64(b.p);
 	} else if (e != ERR_NOTFOUND) {
 		buf_fini(&b);
 		return e == ERR_OK ? ERR_CORRUPT : e;

@@ -1,5 +1,6 @@
 /* node/workflow/rows.c: definitions and runs as rows. */
 #include "node/workflow/workflow_internal.h"
+#include "store/base/enc.h"
 #include "store/base/mem.h"
 
 #define WF_DEFS_MAX 1024u
@@ -13,21 +14,13 @@ static const struct mp_limits wf_limits = {
 void
 wf_no_key(uint64_t no, uint8_t key[8])
 {
-	int i;
-
-	for (i = 0; i < 8; i++)
-		key[i] = (uint8_t)(no >> (56 - 8 * i));
+	enc_be64(no, key);
 }
 
 uint64_t
 wf_no_of(struct slice key)
 {
-	uint64_t no = 0;
-	size_t i;
-
-	for (i = 0; i < key.n && i < 8; i++)
-		no = no << 8 | key.p[i];
-	return no;
+	return key.n == 8 ? dec_be64(key.p) : 0;
 }
 
 void

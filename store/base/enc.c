@@ -100,6 +100,26 @@ dec_b32(struct slice text, uint8_t *out, size_t out_n)
 	return ERR_OK;
 }
 
+void
+enc_be64(uint64_t v, uint8_t out[8])
+{
+	int i;
+
+	for (i = 7; i >= 0; i--, v >>= 8)
+		out[i] = (uint8_t)v;
+}
+
+uint64_t
+dec_be64(const uint8_t in[8])
+{
+	uint64_t v = 0;
+	int i;
+
+	for (i = 0; i < 8; i++)
+		v = v << 8 | in[i];
+	return v;
+}
+
 #if defined(__x86_64__)
 __attribute__((target("sse4.2"))) static uint32_t
 crc32c_sse42(uint32_t crc, const uint8_t *p, size_t n)

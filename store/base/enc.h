@@ -17,6 +17,10 @@ void enc_b32(struct slice in, char *out);
 enum err dec_hex(struct slice text, uint8_t *out, size_t out_n) PSC_MUST_USE;
 enum err dec_b32(struct slice text, uint8_t *out, size_t out_n) PSC_MUST_USE;
 
+/* Big-endian, so that keys of the index sort as their numbers do. */
+void enc_be64(uint64_t v, uint8_t out[8]);
+uint64_t dec_be64(const uint8_t in[8]);
+
 /* CRC-32C (Castagnoli), as iSCSI (RFC 3720) uses it. */
 uint32_t crc32c(uint32_t crc, struct slice in);
 

@@ -152,10 +152,27 @@ test_wall_clock_prints_as_utc(void **state)
 	assert_true(clock_wall_ms() > 1700000000000u);
 }
 
+static void
+test_be64_sorts_as_numbers_do_and_reads_back(void **state)
+{
+	static const uint8_t want[8] = { 1, 2, 3, 4, 5, 6, 7, 0xff };
+	uint8_t a[8], b[8];
+
+	(void)state;
+	enc_be64(0x01020304050607ffu, a);
+	assert_memory_equal(a, want, 8);
+	assert_true(dec_be64(a) == 0x01020304050607ffu);
+	enc_be64(0x0102030405060800u, b);
+	assert_true(memcmp(a, b, 8) < 0);
+	enc_be64(UINT64_MAX, a);
+	assert_true(dec_be64(a) == UINT64_MAX);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_be64_sorts_as_numbers_do_and_reads_back),
 		cmocka_unit_test(test_base32_gives_the_answers_of_rfc4648),
 		cmocka_unit_test(test_base32_accepts_one_spelling_only),
 		cmocka_unit_test(test_base32_decoding_is_injective),
