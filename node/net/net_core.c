@@ -50,7 +50,7 @@ core_effect(struct net *n, const struct repl_effect *fx)
 		net_link_close(l, fx->why == NULL ? "" : fx->why);
 		break;
 	case RX_FETCH_OPS:
-		t.kind = TODO_FETCH_OPS;
+		t.kind = DUE_FETCH_OPS;
 		t.token = fx->token;
 		t.feed = fx->feed;
 		t.from_seq = fx->from_seq;
@@ -91,11 +91,11 @@ todo_do(struct net *n, const struct net_todo *t)
 	};
 
 	switch (t->kind) {
-	case TODO_FETCH_OPS: net_store_fetch_ops(n, t); return;
-	case TODO_FETCH_FAILED: ev.kind = RE_FETCHED; break;
-	case TODO_PERSIST_FAILED: ev.kind = RE_PERSISTED; break;
-	case TODO_SENT: ev.kind = RE_SENT; break;
-	case TODO_DOWN: ev.kind = RE_CONN_DOWN; break;
+	case DUE_FETCH_OPS: net_store_fetch_ops(n, t); return;
+	case DUE_FETCH_FAILED: ev.kind = RE_FETCHED; break;
+	case DUE_PERSIST_FAILED: ev.kind = RE_PERSISTED; break;
+	case DUE_SENT: ev.kind = RE_SENT; break;
+	case DUE_DOWN: ev.kind = RE_CONN_DOWN; break;
 	}
 	net_step(n, &ev);
 }

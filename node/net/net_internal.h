@@ -86,11 +86,11 @@ struct net_link {
 };
 
 enum net_todo_kind {
-	TODO_FETCH_OPS,
-	TODO_FETCH_FAILED,
-	TODO_SENT,
-	TODO_DOWN,
-	TODO_PERSIST_FAILED
+	DUE_FETCH_OPS,
+	DUE_FETCH_FAILED,
+	DUE_SENT,
+	DUE_DOWN,
+	DUE_PERSIST_FAILED
 };
 struct net_todo {
 	struct net_todo *next;

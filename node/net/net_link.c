@@ -27,7 +27,7 @@ net_link_find(struct net *n, repl_conn conn)
 static void
 link_down(struct net_link *l)
 {
-	struct net_todo t = { .kind = TODO_DOWN, .conn = l->conn };
+	struct net_todo t = { .kind = DUE_DOWN, .conn = l->conn };
 
 	if (l->up)
 		net_todo_add(l->net, &t);
@@ -308,7 +308,7 @@ static const struct loop_conn_cb link_cb = {
 void
 net_link_pump(struct net_link *l)
 {
-	struct net_todo t = { .kind = TODO_SENT, .conn = l->conn };
+	struct net_todo t = { .kind = DUE_SENT, .conn = l->conn };
 	struct buf b;
 	size_t got;
 	enum err e;

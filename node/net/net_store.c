@@ -199,7 +199,7 @@ void
 net_store_fetch_chunk(struct net *n, const struct repl_effect *fx)
 {
 	struct net_todo t = {
-		.kind = TODO_FETCH_FAILED, .token = fx->token, .err = ERR_BUSY
+		.kind = DUE_FETCH_FAILED, .token = fx->token, .err = ERR_BUSY
 	};
 	struct chunk_work *w = mem_new(sizeof(*w));
 
@@ -339,7 +339,7 @@ persist_new(struct net *n, const struct repl_effect *fx, struct persist **out)
 void
 net_store_persist(struct net *n, const struct repl_effect *fx)
 {
-	struct net_todo t = { .kind = TODO_PERSIST_FAILED, .token = fx->token };
+	struct net_todo t = { .kind = DUE_PERSIST_FAILED, .token = fx->token };
 	struct persist *p = NULL;
 	size_t bytes = 0;
 	bool member = fx->kind == RX_PERSIST_MEMBER;
