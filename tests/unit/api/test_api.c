@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "lib/expect_page.h"
 #include "node/api/api_internal.h"
 
 /* --- a client in memory --- */
@@ -343,28 +344,6 @@ test_actor_names_user_and_site(void **state)
 	r.uid = 3999999999u; /* nobody has it */
 	api_actor(&c, actor);
 	assert_string_equal(actor, "uid3999999999@centre-a");
-}
-
-/* The page in docs/ is what the table says; PSC_UPDATE_DOCS writes it. */
-static void
-expect_page(const char *path, const char *want)
-{
-	static char have[65536];
-	FILE *f;
-	size_t n;
-
-	if (getenv("PSC_UPDATE_DOCS") != NULL) {
-		f = fopen(path, "w");
-		assert_non_null(f);
-		assert_true(fputs(want, f) >= 0);
-		assert_int_equal(fclose(f), 0);
-	}
-	f = fopen(path, "r");
-	assert_non_null(f);
-	n = fread(have, 1, sizeof(have) - 1, f);
-	have[n] = '\0';
-	assert_int_equal(fclose(f), 0);
-	assert_string_equal(have, want);
 }
 
 static void

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/expect_page.h"
 #include "cli/cli_internal.h"
 
 static struct cli c; /* 40 KB */
@@ -241,28 +242,6 @@ test_exit_status_and_error_shape(void **state)
 	assert_non_null(json_string_value(json_object_get(j, "cause")));
 	assert_non_null(json_string_value(json_object_get(j, "next")));
 	json_decref(j);
-}
-
-/* The page in docs/ is what the table says; PSC_UPDATE_DOCS writes it. */
-static void
-expect_page(const char *path, const char *want)
-{
-	static char have[65536];
-	FILE *f;
-	size_t n;
-
-	if (getenv("PSC_UPDATE_DOCS") != NULL) {
-		f = fopen(path, "w");
-		assert_non_null(f);
-		assert_true(fputs(want, f) >= 0);
-		assert_int_equal(fclose(f), 0);
-	}
-	f = fopen(path, "r");
-	assert_non_null(f);
-	n = fread(have, 1, sizeof(have) - 1, f);
-	have[n] = '\0';
-	assert_int_equal(fclose(f), 0);
-	assert_string_equal(have, want);
 }
 
 static void
