@@ -45,6 +45,11 @@ bool cry_equal(const void *a, const void *b, size_t n); /* constant time */
 /* --- hashing (BLAKE2b, RFC 7693) --- */
 /* BLAKE2b-256 of the bytes, no key, no domain: cids and file hashes. */
 void cry_hash(struct slice in, struct cry_id *out);
+/* cry_hash of n messages that do not depend on each other: out[i] is that of
+ * in[i].  They may overlap in memory and differ in length.  Several at once
+ * cost about as much as one where the machine has wide registers, so hand
+ * over together what is there together. */
+void cry_hash_many(const struct slice *in, size_t n, struct cry_id *out);
 /* BLAKE2b(out_n <= 64) with key (NULL: none) over
  * u8 len(domain), domain, then each part as u64 LE length + bytes. */
 void cry_hash_parts(const struct cry_key *key, const char *domain,
