@@ -19,17 +19,28 @@ enum blob_codec {
 	BLOB_PRED16_ZSTD = 4, /* mean(left, up), zig-zag, shuffle, zstd */
 };
 
-/* Manifest entry: fixed 112-byte layout in docs/store-format.md. */
+/* Manifest entry: fixed 120-byte layout in docs/store-format.md.  It yields
+ * bytes [off, off + raw_len) of the piece P that its chunk holds.  A whole
+ * piece: off 0, raw_len = p_len; a part: one of several small things that
+ * were bundled into one piece. */
 struct blob_entry {
 	struct cry_id cid;
 	struct cry_key ck;
-	struct cry_id hp; /* BLAKE2b-256(P) */
-	uint32_t z_len;
+	struct cry_id hp; /* BLAKE2b-256 of the bytes it yields */
+	uint32_t z_len;   /* of the coded piece */
+	uint32_t p_len;   /* of the piece */
+	uint32_t c_len;   /* ciphertext, padding and tag included */
+	uint32_t off;
 	uint32_t raw_len;
-	uint32_t c_len; /* ciphertext, padding and tag included */
 	uint8_t codec;
 	uint16_t row; /* samples a row for BLOB_PRED16_ZSTD */
 };
+
+static inline bool
+blob_entry_is_part(const struct blob_entry *e)
+{
+	return e->raw_len != e->p_len;
+}
 
 /* How a piece is to be cut out of a file and coded. */
 struct blob_piece {
@@ -97,7 +108,8 @@ enum err blob_chunk_get(struct store *s, struct db_txn *txn,
 enum err blob_chunk_put(struct store_txn *t, const struct cry_id *cid,
     struct slice ciphertext) PSC_MUST_USE;
 /* Learn plaintext hash -> chunk for content that came from elsewhere, so
- * that the same bytes received here dedup against it. */
+ * that the same bytes received here dedup against it.  ERR_NOTFOUND: the
+ * chunk is not here. */
 enum err blob_entry_learn(
     struct store_txn *t, const struct blob_entry *e) PSC_MUST_USE;
 

@@ -166,7 +166,8 @@ piece_code(struct blob_batch *b, struct slice p, struct codec_hint hint,
 		return ERR_CORRUPT;
 	e->codec = (uint8_t)used.id;
 	e->row = used.row;
-	e->raw_len = (uint32_t)p.n;
+	e->p_len = e->raw_len = (uint32_t)p.n;
+	e->off = 0;
 	e->z_len = (uint32_t)b->z.n;
 	return ERR_OK;
 }
@@ -202,7 +203,7 @@ stored_find(
 
 	if (e != ERR_OK)
 		return e;
-	e = blob_pidx_get(b->s, txn, hp, out);
+	e = blob_pidx_get(b->s, txn, hp, BLOB_PIDX_WHOLE, out);
 	db_abort(txn);
 	return e;
 }

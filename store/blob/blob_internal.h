@@ -46,23 +46,31 @@ enum err blob_entry_check(const struct blob_entry *e) PSC_MUST_USE;
 /* Where the chunk is. ERR_NOTFOUND. */
 enum err blob_chunk_find(struct db_txn *txn, const struct cry_id *cid,
     struct store_loc *loc) PSC_MUST_USE;
+/* What a plaintext hash is looked up as: a whole piece, or a part of a bundle.
+ * Bundles hold what lay near each other on arrival, so nothing that will be
+ * shared may ever be found as a part. */
+enum blob_pidx { BLOB_PIDX_WHOLE, BLOB_PIDX_PART };
 /* The entry stored for plaintext hash hp, whose chunk is here. */
 enum err blob_pidx_get(struct store *s, struct db_txn *txn,
-    const struct cry_id *hp, struct blob_entry *out) PSC_MUST_USE;
-
-enum err blob_pidx_put(
-    struct store_txn *t, const struct blob_entry *e) PSC_MUST_USE;
+    const struct cry_id *hp, enum blob_pidx kind,
+    struct blob_entry *out) PSC_MUST_USE;
 /* As blob_chunk_put, for ciphertext that was made here: not hashed again. */
 enum err blob_chunk_store(struct store_txn *t, const struct cry_id *cid,
     struct slice ciphertext) PSC_MUST_USE;
 
 /* --- blob_read.c --- */
-/* Ciphertext to plaintext, all checks but the cid.  ERR_AUTH. */
+/* Ciphertext to what the entry yields, all checks but the cid.  ERR_AUTH. */
 enum err blob_open(
     const struct blob_entry *e, struct slice c, struct buf *out) PSC_MUST_USE;
+/* The same in two steps: the whole piece of a chunk, then a part of it, whose
+ * hash is checked.  piece: e->p_len bytes of a checked entry. */
+enum err blob_open_piece(
+    const struct blob_entry *e, struct slice c, struct buf *out) PSC_MUST_USE;
+enum err blob_open_part(const struct blob_entry *e, struct slice piece,
+    struct buf *out) PSC_MUST_USE;
 
 /* --- blob_manifest.c --- */
-#define BLOB_ENTRY_BYTES 112u
+#define BLOB_ENTRY_BYTES 120u
 #define BLOB_MANIFEST_HEADER 16u
 void blob_entry_put(struct buf *b, const struct blob_entry *e);
 struct blob_entry blob_entry_read(struct rd *r);

@@ -1,6 +1,6 @@
 /* store/blob/blob_manifest.c: the list of entries that joins to one file.
  *
- * 16-byte header, then 112 bytes an entry, little-endian.  A manifest comes
+ * 16-byte header, then 120 bytes an entry, little-endian.  A manifest comes
  * out of an op another site wrote: every length is bounded and has to agree
  * with the others before an entry is believed. */
 #include "store/blob/blob_internal.h"
@@ -14,8 +14,10 @@ blob_entry_put(struct buf *b, const struct blob_entry *e)
 	buf_put(b, e->ck.b, sizeof(e->ck.b));
 	buf_put(b, e->hp.b, sizeof(e->hp.b));
 	buf_u32(b, e->z_len);
-	buf_u32(b, e->raw_len);
+	buf_u32(b, e->p_len);
 	buf_u32(b, e->c_len);
+	buf_u32(b, e->off);
+	buf_u32(b, e->raw_len);
 	buf_u8(b, e->codec);
 	buf_u8(b, 0);
 	buf_u16(b, e->row);
@@ -30,8 +32,10 @@ blob_entry_read(struct rd *r)
 	rd_copy(r, e.ck.b, sizeof(e.ck.b));
 	rd_copy(r, e.hp.b, sizeof(e.hp.b));
 	e.z_len = rd_u32(r);
-	e.raw_len = rd_u32(r);
+	e.p_len = rd_u32(r);
 	e.c_len = rd_u32(r);
+	e.off = rd_u32(r);
+	e.raw_len = rd_u32(r);
 	e.codec = rd_u8(r);
 	if (rd_u8(r) != 0)
 		rd_fail(r, ERR_MALFORMED);
@@ -46,10 +50,13 @@ blob_entry_check(const struct blob_entry *e)
 
 	if (e->codec > BLOB_PRED16_ZSTD)
 		return ERR_UNSUPPORTED;
-	if (e->raw_len > LIM_PIECE_BYTES)
+	if (e->p_len > LIM_PIECE_BYTES)
 		return ERR_LIMIT;
-	if (e->raw_len == 0 || e->z_len == 0 || e->z_len > e->raw_len ||
-	    raw != (e->z_len == e->raw_len) ||
+	if (e->raw_len == 0 || e->raw_len > e->p_len ||
+	    e->off > e->p_len - e->raw_len)
+		return ERR_MALFORMED;
+	if (e->z_len == 0 || e->z_len > e->p_len ||
+	    raw != (e->z_len == e->p_len) ||
 	    (e->codec == BLOB_PRED16_ZSTD) != (e->row > 0) ||
 	    e->c_len != blob_padded(e->z_len) + CRY_TAG_BYTES)
 		return ERR_MALFORMED;

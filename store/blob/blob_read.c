@@ -1,9 +1,9 @@
 /* store/blob/blob_read.c: from entries back to bytes.
  *
  * Checked on the way, in this order: the record (CRC, place), the cid over
- * the ciphertext, the AEAD, the padding, the codec's frame, and H(P) over the
- * result.  A wrong byte on disk is ERR_CORRUPT; an entry that does not fit an
- * intact chunk is ERR_AUTH. */
+ * the ciphertext, the AEAD, the padding, the codec's frame, and the hash over
+ * the bytes that the entry yields.  A wrong byte on disk is ERR_CORRUPT; an
+ * entry that does not fit an intact chunk is ERR_AUTH. */
 #include "store/blob/blob_internal.h"
 
 static enum err
@@ -18,27 +18,18 @@ padding_check(struct slice z, uint32_t z_len)
 }
 
 static enum err
-decode_checked(const struct blob_entry *e, struct slice z, struct buf *out)
+hash_check(const struct blob_entry *e, struct slice got)
 {
-	struct codec_choice how = { (enum blob_codec)e->codec, e->row };
-	size_t start = out->n;
 	struct cry_id hp;
-	enum err err = codec_decode(how, z, e->raw_len, out);
 
-	if (err == ERR_MALFORMED || err == ERR_UNSUPPORTED)
-		return ERR_AUTH;
-	if (err != ERR_OK)
-		return err;
-	cry_hash(slice_of(out->p + start, e->raw_len), &hp);
-	if (memcmp(hp.b, e->hp.b, sizeof(hp.b)) == 0)
-		return ERR_OK;
-	out->n = start;
-	return ERR_AUTH;
+	cry_hash(got, &hp);
+	return memcmp(hp.b, e->hp.b, sizeof(hp.b)) == 0 ? ERR_OK : ERR_AUTH;
 }
 
 enum err
-blob_open(const struct blob_entry *e, struct slice c, struct buf *out)
+blob_open_piece(const struct blob_entry *e, struct slice c, struct buf *out)
 {
+	struct codec_choice how = { (enum blob_codec)e->codec, e->row };
 	struct buf z = BUF_MAX(BLOB_C_MAX);
 	enum err err;
 
@@ -48,8 +39,48 @@ blob_open(const struct blob_entry *e, struct slice c, struct buf *out)
 	if (err == ERR_OK)
 		err = padding_check(buf_slice(&z), e->z_len);
 	if (err == ERR_OK)
-		err = decode_checked(e, slice_of(z.p, e->z_len), out);
+		err = codec_decode(how, slice_of(z.p, e->z_len), e->p_len, out);
 	buf_wipe(&z);
+	return err == ERR_MALFORMED || err == ERR_UNSUPPORTED ? ERR_AUTH : err;
+}
+
+enum err
+blob_open_part(const struct blob_entry *e, struct slice piece, struct buf *out)
+{
+	struct slice part = slice_of(piece.p + e->off, e->raw_len);
+	enum err err = hash_check(e, part);
+
+	if (err != ERR_OK)
+		return err;
+	buf_put_slice(out, part);
+	return buf_err(out);
+}
+
+static enum err
+open_whole(const struct blob_entry *e, struct slice c, struct buf *out)
+{
+	size_t start = out->n;
+	enum err err = blob_open_piece(e, c, out);
+
+	if (err == ERR_OK)
+		err = hash_check(e, slice_of(out->p + start, e->raw_len));
+	if (err != ERR_OK)
+		out->n = start;
+	return err;
+}
+
+enum err
+blob_open(const struct blob_entry *e, struct slice c, struct buf *out)
+{
+	struct buf piece = BUF_MAX(LIM_PIECE_BYTES);
+	enum err err;
+
+	if (!blob_entry_is_part(e))
+		return open_whole(e, c, out);
+	err = blob_open_piece(e, c, &piece);
+	if (err == ERR_OK)
+		err = blob_open_part(e, buf_slice(&piece), out);
+	buf_wipe(&piece);
 	return err;
 }
 

@@ -395,6 +395,14 @@ test_entry_that_lies_is_refused(void **state)
 	bad.raw_len++;
 	assert_int_equal(read_entry(w, &bad), ERR_AUTH);
 	bad = e;
+	bad.raw_len = ++bad.p_len;
+	assert_int_equal(read_entry(w, &bad), ERR_AUTH);
+	bad = e;
+	bad.raw_len--; /* a part, with the hash of the whole */
+	assert_int_equal(read_entry(w, &bad), ERR_AUTH);
+	bad.off = 2; /* beyond the end */
+	assert_int_equal(read_entry(w, &bad), ERR_AUTH);
+	bad = e;
 	bad.z_len--;
 	assert_int_equal(read_entry(w, &bad), ERR_AUTH);
 	bad = e;
@@ -406,6 +414,36 @@ test_entry_that_lies_is_refused(void **state)
 	bad = e;
 	bad.cid.b[31] ^= 1; /* same place in the index, another chunk */
 	assert_int_equal(read_entry(w, &bad), ERR_NOTFOUND);
+}
+
+static void
+test_entry_of_a_part_yields_that_range(void **state)
+{
+	static const struct {
+		uint32_t off, n;
+	} ranges[] = { { 0, 1 }, { 0, 19999 }, { 19999, 1 }, { 9000, 2000 } };
+	struct world *w = *state;
+	static uint8_t data[20000];
+	struct blob_entry e = one_entry(w, data, sizeof(data));
+	struct buf out = BUF_MAX(LIM_PIECE_BYTES);
+	struct db_txn *t;
+	size_t i;
+
+	assert_int_equal(store_read(w->s, &t), ERR_OK);
+	for (i = 0; i < sizeof(ranges) / sizeof(*ranges); i++) {
+		struct slice want = slice_of(data + ranges[i].off, ranges[i].n);
+
+		e.off = ranges[i].off;
+		e.raw_len = ranges[i].n;
+		cry_hash(want, &e.hp);
+		buf_reset(&out);
+		assert_int_equal(blob_read(w->s, t, &e, &out), ERR_OK);
+		assert_true(slice_eq(buf_slice(&out), want));
+	}
+	db_abort(t);
+	e.off--; /* right hash, wrong range */
+	assert_int_equal(read_entry(w, &e), ERR_AUTH);
+	buf_fini(&out);
 }
 
 struct received {
@@ -425,6 +463,35 @@ static enum err
 learn_job(struct store_txn *t, void *ctx)
 {
 	return blob_entry_learn(t, ctx);
+}
+
+/* A part is known as a part only: bundles never serve what is stored whole. */
+static void
+test_part_is_learnt_apart_from_whole_pieces(void **state)
+{
+	struct world *w = *state;
+	static uint8_t data[20000];
+	struct blob_entry e = one_entry(w, data, sizeof(data)), got;
+	struct db_txn *t;
+
+	e.off = 100;
+	e.raw_len = 50;
+	cry_hash(slice_of(data + 100, 50), &e.hp);
+	assert_int_equal(store_write(w->s, learn_job, &e), ERR_OK);
+	assert_int_equal(store_read(w->s, &t), ERR_OK);
+	assert_int_equal(
+	    blob_pidx_get(w->s, t, &e.hp, BLOB_PIDX_WHOLE, &got), ERR_NOTFOUND);
+	assert_int_equal(
+	    blob_pidx_get(w->s, t, &e.hp, BLOB_PIDX_PART, &got), ERR_OK);
+	db_abort(t);
+	assert_int_equal(got.off, 100);
+	assert_int_equal(got.raw_len, 50);
+	assert_int_equal(got.c_len, e.c_len);
+	assert_memory_equal(got.cid.b, e.cid.b, 32);
+	assert_memory_equal(got.ck.b, e.ck.b, 32);
+	assert_int_equal(read_entry(w, &got), ERR_OK);
+	e.cid.b[20] ^= 1; /* a chunk that is not here */
+	assert_int_equal(store_write(w->s, learn_job, &e), ERR_NOTFOUND);
 }
 
 static void
@@ -557,14 +624,18 @@ test_manifest_with_one_wrong_field_is_refused(void **state)
 		{ 4, 2, ERR_SHORT },       /* count */
 		{ 5, 0x20, ERR_SHORT },    /* 8,193 .. */
 		{ 5, 0x21, ERR_LIMIT },
-		{ 16 + 99, 1, ERR_MALFORMED },    /* z_len */
-		{ 16 + 103, 1, ERR_LIMIT },       /* raw_len */
-		{ 16 + 104, 1, ERR_MALFORMED },   /* c_len */
-		{ 16 + 108, 5, ERR_UNSUPPORTED }, /* codec */
-		{ 16 + 108, 4, ERR_MALFORMED },   /* needs a row */
-		{ 16 + 108, 0, ERR_MALFORMED },   /* but z is short */
-		{ 16 + 109, 1, ERR_MALFORMED },   /* zero */
-		{ 16 + 110, 1, ERR_MALFORMED },   /* row without codec 4 */
+		{ 16 + 99, 1, ERR_MALFORMED },  /* z_len */
+		{ 16 + 103, 1, ERR_LIMIT },     /* p_len */
+		{ 16 + 104, 1, ERR_MALFORMED }, /* c_len */
+		{ 16 + 108, 1, ERR_MALFORMED }, /* off */
+		{ 16 + 111, 0x80, ERR_MALFORMED },
+		{ 16 + 113, 0, ERR_MALFORMED }, /* raw_len: not the sum */
+		{ 16 + 115, 0x80, ERR_MALFORMED },
+		{ 16 + 116, 5, ERR_UNSUPPORTED }, /* codec */
+		{ 16 + 116, 4, ERR_MALFORMED },   /* needs a row */
+		{ 16 + 116, 0, ERR_MALFORMED },   /* but z is short */
+		{ 16 + 117, 1, ERR_MALFORMED },   /* zero */
+		{ 16 + 118, 1, ERR_MALFORMED },   /* row without codec 4 */
 	};
 	struct world *w = *state;
 	static uint8_t data[20000];
@@ -745,6 +816,8 @@ main(void)
 		T(test_content_is_found_again_after_reopen),
 		T(test_insertion_leaves_most_chunks_of_plain_files),
 		T(test_entry_that_lies_is_refused),
+		T(test_entry_of_a_part_yields_that_range),
+		T(test_part_is_learnt_apart_from_whole_pieces),
 		T(test_received_chunk_is_checked_and_dedups_once_learnt),
 		T(test_chunk_that_is_not_its_cid_is_not_served),
 		T(test_manifest_limits_and_lies),
