@@ -1,5 +1,7 @@
 #!/usr/bin/python3
-"""./run bench: figures of the main paths, beside a peer on the same input.
+"""./run bench [store]: figures of the main paths, beside peers on the same
+input.  Without a theme: receive, import, release, replicate; "store": see
+theme_store.py.
 
 Prints, asserts nothing about time.  The corpus is made from the shipped CT
 and MR series: new UIDs and shifted pixel values in each copy, so that copies
@@ -21,6 +23,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "lib"))
 os.environ.setdefault("PSC_BIN", str(HERE.parent.parent / "build" / "bin"))
 import e2e  # noqa: E402
+import theme_store  # noqa: E402
 from nodes import Node, storescu, until  # noqa: E402
 import numpy  # noqa: E402
 import pydicom  # noqa: E402
@@ -198,11 +201,28 @@ def bench_replicate(top, node):
     node.stop()
 
 
+def bench_all(top, corpus, files, size):
+    """Receive, import, release, replicate."""
+    print(f"{len(files)} images, {size / 1e6:.1f} MB, "
+          f"{os.cpu_count()} cores, all on loopback\n")
+    node = bench_receive(top, files, size)
+    bench_import(top, corpus, len(files), size)
+    bench_replicate(top, node)
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    row("largest child process", f"{peak / 1024:.0f} MiB",
+        "of CLI, daemons, senders")
+
+
 def main():
-    """The whole list."""
+    """One theme, or the whole list."""
     p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("theme", nargs="?", choices=["all", "store"],
+                   default="all")
     p.add_argument("--copies", type=int, default=5)
     p.add_argument("--corpus", help="a folder of DICOM files to use instead")
+    p.add_argument("--peers", action="store_true",
+                   help="store: beside restic, borg, casync, git-annex")
+    p.add_argument("--rounds", type=int, default=1)
     args = p.parse_args()
     top = pathlib.Path(tempfile.mkdtemp(prefix="psc-bench-"))
     try:
@@ -211,14 +231,10 @@ def main():
             make_corpus(corpus, args.copies)
         files = sorted(f for f in corpus.rglob("*") if f.is_file())
         size = sum(f.stat().st_size for f in files)
-        print(f"{len(files)} images, {size / 1e6:.1f} MB, "
-              f"{os.cpu_count()} cores, all on loopback\n")
-        node = bench_receive(top, files, size)
-        bench_import(top, corpus, len(files), size)
-        bench_replicate(top, node)
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-        row("largest child process", f"{peak / 1024:.0f} MiB",
-            "of CLI, daemons, senders")
+        if args.theme == "store":
+            theme_store.run(corpus, top, args.rounds, args.peers)
+        else:
+            bench_all(top, corpus, files, size)
     finally:
         shutil.rmtree(top, ignore_errors=True)
     return 0
