@@ -95,9 +95,7 @@ add_image(struct series *x, struct content_writer *cw, uint32_t i)
 		e[k].hp = *cid;
 		e[k].z_len = Z_BYTES;
 		e[k].raw_len = RAW_BYTES;
-#ifdef BLOB_ENTRY_RANGES
 		e[k].p_len = RAW_BYTES;
-#endif
 		e[k].c_len = C_BYTES;
 		e[k].codec = BLOB_ZSTD;
 	}
