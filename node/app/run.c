@@ -54,13 +54,25 @@ node_keys(struct node *n, const struct app_args *a, struct errmsg *em)
 	return e;
 }
 
+/* Who refers to chunks: the vault's rows and the ops.  A room that keeps
+ * manifests in rows of its own belongs here, or its content is collected. */
+static const struct store_row_owner node_rows[] = {
+	{ "vi", ingest_vault_chunks },
+};
+static const struct store_owners node_owners = {
+	.rows = node_rows,
+	.n_rows = sizeof(node_rows) / sizeof(node_rows[0]),
+	.refs_each = oplog_refs_each,
+};
+
 static enum err
 node_store(struct node *n, const struct app_args *a, struct errmsg *em)
 {
 	struct store_opts o = { .local = n->id.local,
 		.convergence = n->id.convergence,
 		.segment_bytes = n->conf.store_segment_bytes,
-		.map_bytes = n->conf.store_map_bytes };
+		.map_bytes = n->conf.store_map_bytes,
+		.owners = &node_owners };
 	char dir[APP_PATH_MAX];
 	enum err e;
 

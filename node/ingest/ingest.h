@@ -12,6 +12,11 @@
 #include "node/imaging/imaging.h"
 #include "node/share/share.h"
 
+/* For struct store_row_owner: chunks of a vault row (tag "vi"), original and
+ * de-identified form. */
+enum err ingest_vault_chunks(struct store *s, struct db_txn *t,
+    struct slice value, store_hold_fn hold, void *ctx) PSC_MUST_USE;
+
 struct ingest;
 struct ingest_opts {
 	struct store *store;

@@ -232,3 +232,20 @@ vi_decode(struct slice value, struct v_image *out, struct mp_doc *d)
 	mp_doc_fini(d);
 	return ERR_CORRUPT;
 }
+
+enum err
+ingest_vault_chunks(struct store *s, struct db_txn *t, struct slice value,
+    store_hold_fn hold, void *ctx)
+{
+	struct mp_doc d = { 0 };
+	struct v_image v;
+	enum err e = vi_decode(value, &v, &d);
+
+	if (e != ERR_OK)
+		return e;
+	e = blob_manifest_hold(s, t, v.original, hold, ctx);
+	if (e == ERR_OK)
+		e = blob_manifest_hold(s, t, v.deid, hold, ctx);
+	mp_doc_fini(&d);
+	return e;
+}

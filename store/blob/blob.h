@@ -66,7 +66,8 @@ enum err blob_batch_add(struct blob_batch *b, struct slice file,
     const struct blob_piece *plan, uint32_t n_plan,
     struct buf *manifest_out) PSC_MUST_USE;
 /* In a job: write the new chunks and index them; those that came in since
- * are skipped. */
+ * are skipped.  The batch has a lease (gc.h) while it lives; ERR_AGAIN: a
+ * chunk it counts on is not here, prepare the files again. */
 enum err blob_batch_put(struct store_txn *t, struct blob_batch *b) PSC_MUST_USE;
 uint64_t blob_batch_new_bytes(const struct blob_batch *b); /* ciphertext */
 

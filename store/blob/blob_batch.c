@@ -6,6 +6,7 @@
  * The re-join is proven before anything is committed: the pieces tile the
  * file, and each new one is taken apart again and compared byte by byte. */
 #include "store/blob/blob_internal.h"
+#include "store/blob/gc.h"
 #include "store/blob/store_internal.h"
 
 #define WHOLE_BELOW (64 * KIB)
@@ -19,6 +20,7 @@ struct item {
 
 struct blob_batch {
 	struct store *s;
+	struct store_lease lease; /* what it found stored stays */
 	struct codec *codec;
 	struct item *items;
 	uint32_t n, cap;
@@ -43,6 +45,7 @@ blob_batch_new(struct store *s)
 		mem_free(b);
 		return NULL;
 	}
+	store_lease_begin(s, &b->lease);
 	return b;
 }
 
@@ -53,6 +56,7 @@ blob_batch_free(struct blob_batch *b)
 
 	if (b == NULL)
 		return;
+	store_lease_end(b->s, &b->lease);
 	for (i = 0; i < b->n; i++)
 		mem_free(b->items[i].c);
 	if (b->items != NULL)
@@ -376,8 +380,12 @@ blob_batch_put(struct store_txn *t, struct blob_batch *b)
 	for (i = 0; i < b->n && e == ERR_OK; i++) {
 		const struct item *it = &b->items[i];
 
-		if (it->c == NULL)
+		if (it->c == NULL) { /* the lease kept it */
+			e = blob_chunk_have(store_txn_db(t), &it->e.cid);
+			if (e == ERR_NOTFOUND)
+				return ERR_AGAIN;
 			continue;
+		}
 		e = blob_chunk_store(
 		    t, &it->e.cid, slice_of(it->c, it->e.c_len));
 		if (e == ERR_OK)

@@ -28,38 +28,97 @@ blob_padded(uint32_t z_len)
 	return (z_len + mask) & ~mask;
 }
 
-/* key: BE u64 number. */
-static enum err
-chunk_row(struct db_txn *txn, struct slice key, struct cry_id *cid,
-    struct store_loc *loc)
+/* --- rows of CHUNK --- */
+
+enum err
+blob_chunk_row_read(struct slice v, struct chunk_row *out)
 {
-	struct slice row;
-	struct rd r;
-	enum err e = db_get(txn, DB_CHUNK, key, &row);
+	struct rd r = rd_init(v);
+
+	rd_copy(&r, out->cid.b, sizeof(out->cid.b));
+	out->loc = store_loc_read(&r);
+	out->refs = rd_u32(&r);
+	out->since = r.left > 0 ? rd_u64(&r) : 0;
+	return rd_end(&r) == ERR_OK ? ERR_OK : ERR_CORRUPT;
+}
+
+static void
+row_write(struct buf *b, const struct chunk_row *row)
+{
+	buf_put(b, row->cid.b, sizeof(row->cid.b));
+	store_loc_put(b, &row->loc);
+	buf_u32(b, row->refs);
+	if (row->since != 0)
+		buf_u64(b, row->since);
+}
+
+enum err
+blob_chunk_row_put(struct db_txn *txn, uint64_t no, const struct chunk_row *row)
+{
+	struct buf b = BUF_MAX(64);
+	uint8_t key[8];
+	enum err e;
+
+	enc_be64(no, key);
+	row_write(&b, row);
+	e = buf_err(&b);
+	if (e == ERR_OK)
+		e = db_put(txn, DB_CHUNK, slice_of(key, 8), buf_slice(&b));
+	buf_fini(&b);
+	return e;
+}
+
+enum err
+blob_chunk_row_no(struct db_txn *txn, uint64_t no, struct chunk_row *out)
+{
+	struct slice v;
+	uint8_t key[8];
+	enum err e;
+
+	enc_be64(no, key);
+	e = db_get(txn, DB_CHUNK, slice_of(key, 8), &v);
+	return e == ERR_OK ? blob_chunk_row_read(v, out) : e;
+}
+
+enum err
+blob_chunk_no(struct db_txn *txn, const uint8_t cid16[16], uint64_t *no)
+{
+	struct slice v;
+	enum err e = db_get(txn, DB_CIDX, slice_of(cid16, CID_KEY), &v);
+
+	if (e == ERR_OK && v.n != 8)
+		e = ERR_CORRUPT;
+	if (e == ERR_OK)
+		*no = dec_be64(v.p);
+	return e;
+}
+
+enum err
+blob_chunk_row(struct db_txn *txn, const struct cry_id *cid, uint64_t *no,
+    struct chunk_row *out)
+{
+	enum err e = blob_chunk_no(txn, cid->b, no);
 
 	if (e != ERR_OK)
 		return e;
-	r = rd_init(row);
-	rd_copy(&r, cid->b, sizeof(cid->b));
-	*loc = store_loc_read(&r);
-	return rd_end(&r) == ERR_OK ? ERR_OK : ERR_CORRUPT;
+	e = blob_chunk_row_no(txn, *no, out);
+	if (e != ERR_OK)
+		return e == ERR_NOTFOUND ? ERR_CORRUPT : e;
+	return memcmp(out->cid.b, cid->b, sizeof(cid->b)) == 0 ? ERR_OK
+							       : ERR_NOTFOUND;
 }
 
 enum err
 blob_chunk_find(
     struct db_txn *txn, const struct cry_id *cid, struct store_loc *loc)
 {
-	struct slice number;
-	struct cry_id have;
-	enum err e = db_get(txn, DB_CIDX, slice_of(cid->b, CID_KEY), &number);
+	struct chunk_row row;
+	uint64_t no;
+	enum err e = blob_chunk_row(txn, cid, &no, &row);
 
-	if (e != ERR_OK)
-		return e;
-	e = chunk_row(txn, number, &have, loc);
-	if (e != ERR_OK)
-		return e == ERR_NOTFOUND ? ERR_CORRUPT : e;
-	return memcmp(have.b, cid->b, sizeof(have.b)) == 0 ? ERR_OK
-							   : ERR_NOTFOUND;
+	if (e == ERR_OK)
+		*loc = row.loc;
+	return e;
 }
 
 enum err
@@ -91,51 +150,50 @@ blob_chunk_get(struct store *s, struct db_txn *txn, const struct cry_id *cid,
 	return ERR_CORRUPT;
 }
 
-/* One more than the last chunk number, as a key. */
+/* One more than the last chunk number. */
 static enum err
-chunk_next(struct db_txn *txn, struct buf *key)
+chunk_next(struct db_txn *txn, uint64_t *no)
 {
 	struct db_cur *c;
 	struct slice k, v;
-	uint64_t n = 0;
 	enum err e = db_cur_open(txn, DB_CHUNK, slice_of(NULL, 0), &c);
 
 	if (e != ERR_OK)
 		return e;
+	*no = 0;
 	e = db_cur_last(c, &k, &v);
-	if (e == ERR_OK) {
-		struct rd r = rd_init(k);
-
-		n = rd_be64(&r) + 1;
-		e = rd_end(&r);
-	} else if (e == ERR_NOTFOUND) {
-		e = ERR_OK;
-	}
+	if (e == ERR_OK && k.n != 8)
+		e = ERR_CORRUPT;
+	if (e == ERR_OK)
+		*no = dec_be64(k.p) + 1;
 	db_cur_close(c);
-	if (e != ERR_OK)
-		return e;
-	buf_be64(key, n);
-	return buf_err(key);
+	return e == ERR_NOTFOUND ? ERR_OK : e;
 }
 
 static enum err
 chunk_index(
-    struct db_txn *txn, const struct cry_id *cid, const struct store_loc *loc)
+    struct store_txn *t, const struct cry_id *cid, const struct store_loc *loc)
 {
-	struct buf key = BUF_MAX(8), row = BUF_MAX(64);
-	enum err e = chunk_next(txn, &key);
+	struct chunk_row row = { .cid = *cid, .loc = *loc };
+	struct db_txn *txn = store_txn_db(t);
+	struct buf b = BUF_MAX(64);
+	uint8_t key[8];
+	uint64_t no;
+	enum err e = chunk_next(txn, &no);
 
-	buf_put(&row, cid->b, sizeof(cid->b));
-	store_loc_put(&row, loc);
+	if (e != ERR_OK)
+		return e;
+	enc_be64(no, key);
+	row_write(&b, &row);
+	e = buf_err(&b);
 	if (e == ERR_OK)
-		e = buf_err(&row);
-	if (e == ERR_OK)
-		e = db_append(txn, DB_CHUNK, buf_slice(&key), buf_slice(&row));
+		e = db_append(txn, DB_CHUNK, slice_of(key, 8), buf_slice(&b));
 	if (e == ERR_OK)
 		e = db_put(
-		    txn, DB_CIDX, slice_of(cid->b, CID_KEY), buf_slice(&key));
-	buf_fini(&key);
-	buf_fini(&row);
+		    txn, DB_CIDX, slice_of(cid->b, CID_KEY), slice_of(key, 8));
+	if (e == ERR_OK)
+		store_ref_fresh(t, no);
+	buf_fini(&b);
 	return e;
 }
 
@@ -162,7 +220,7 @@ blob_chunk_store(
 	if (prefix_taken(txn, cid))
 		return ERR_UNSUPPORTED;
 	e = store_rec_put(t, REC_CHUNK, cid, ciphertext, &loc);
-	return e == ERR_OK ? chunk_index(txn, cid, &loc) : e;
+	return e == ERR_OK ? chunk_index(t, cid, &loc) : e;
 }
 
 enum err
@@ -242,20 +300,23 @@ pidx_open(struct store *s, struct slice key, struct slice sealed,
 	return e == ERR_OK ? ERR_OK : ERR_CORRUPT;
 }
 
-/* The chunk a row names, if it still is the one that was meant. */
+/* The chunk a row names, if it still is the one that was meant.  One that
+ * nothing refers to may go before who asks can refer to it: it is made anew,
+ * and found to be here when it is put. */
 static enum err
-pidx_chunk(struct db_txn *txn, struct slice number, struct blob_entry *e)
+pidx_chunk(const struct store *s, struct db_txn *txn, uint64_t no,
+    struct blob_entry *e)
 {
-	struct store_loc loc;
-	struct cry_id cid;
-	enum err err = chunk_row(txn, number, &cid, &loc);
+	struct chunk_row row;
+	enum err err = blob_chunk_row_no(txn, no, &row);
 
 	if (err != ERR_OK)
 		return err;
-	if (memcmp(cid.b, e->cid.b, PIDX_CID) != 0)
+	if (memcmp(row.cid.b, e->cid.b, PIDX_CID) != 0 ||
+	    (row.refs == 0 && s->owners != NULL))
 		return ERR_NOTFOUND;
-	e->cid = cid;
-	e->c_len = loc.len;
+	e->cid = row.cid;
+	e->c_len = row.loc.len;
 	return blob_entry_check(e) == ERR_OK ? ERR_OK : ERR_CORRUPT;
 }
 
@@ -265,17 +326,18 @@ blob_pidx_get(struct store *s, struct db_txn *txn, const struct cry_id *hp,
 {
 	struct blob_entry entry = { .hp = *hp };
 	uint8_t raw[16];
-	struct slice key = pidx_key(s, hp, kind, raw), v, number;
+	struct slice key = pidx_key(s, hp, kind, raw), v;
 	struct rd r;
+	uint64_t no;
 	enum err e = db_get(txn, DB_PIDX, key, &v);
 
 	if (e != ERR_OK)
 		return e;
 	r = rd_init(v);
-	number = rd_bytes(&r, 8);
+	no = rd_be64(&r);
 	e = pidx_open(s, key, rd_rest(&r), &entry);
 	if (e == ERR_OK)
-		e = pidx_chunk(txn, number, &entry);
+		e = pidx_chunk(s, txn, no, &entry);
 	if (e == ERR_OK)
 		*out = entry;
 	cry_wipe(&entry, sizeof(entry));

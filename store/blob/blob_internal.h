@@ -43,6 +43,24 @@ size_t cdc_cut(const uint64_t gear[256], struct slice in, unsigned avg_bits);
 /* --- blob_chunk.c --- */
 uint32_t blob_padded(uint32_t z_len); /* Padme */
 enum err blob_entry_check(const struct blob_entry *e) PSC_MUST_USE;
+/* A row of CHUNK. */
+struct chunk_row {
+	struct cry_id cid;
+	struct store_loc loc;
+	uint32_t refs;
+	uint64_t since; /* wall ms: in the grace queue since; 0: not there */
+};
+/* By cid, or by the 16 bytes of it that CIDX has, or by number. */
+enum err blob_chunk_row(struct db_txn *txn, const struct cry_id *cid,
+    uint64_t *no, struct chunk_row *out) PSC_MUST_USE;
+enum err blob_chunk_no(
+    struct db_txn *txn, const uint8_t cid16[16], uint64_t *no) PSC_MUST_USE;
+enum err blob_chunk_row_no(
+    struct db_txn *txn, uint64_t no, struct chunk_row *out) PSC_MUST_USE;
+enum err blob_chunk_row_read(
+    struct slice v, struct chunk_row *out) PSC_MUST_USE;
+enum err blob_chunk_row_put(
+    struct db_txn *txn, uint64_t no, const struct chunk_row *row) PSC_MUST_USE;
 /* Where the chunk is. ERR_NOTFOUND. */
 enum err blob_chunk_find(struct db_txn *txn, const struct cry_id *cid,
     struct store_loc *loc) PSC_MUST_USE;

@@ -222,6 +222,8 @@ store_open(const struct store_opts *o, struct store **out, struct errmsg *em)
 	pthread_mutex_init(&s->fd_lock, NULL);
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_mutex_init(&s->hook_lock, NULL);
+	pthread_mutex_init(&s->lease_lock, NULL);
+	s->owners = o->owners;
 	pthread_cond_init(&s->wake, NULL);
 	keys_derive(s, o);
 	if ((e = dirs_open(s, o, db_dir, &why)) != ERR_OK ||
@@ -256,6 +258,7 @@ store_close(struct store *s)
 	pthread_cond_destroy(&s->wake);
 	pthread_mutex_destroy(&s->lock);
 	pthread_mutex_destroy(&s->hook_lock);
+	pthread_mutex_destroy(&s->lease_lock);
 	pthread_mutex_destroy(&s->fd_lock);
 	cry_wipe(s, sizeof(*s));
 	mem_free(s);
@@ -282,22 +285,17 @@ store_read(struct store *s, struct db_txn **out)
 /* --- figures --- */
 
 static enum err
-segments_sum(struct db_txn *t, uint64_t *out)
+segments_sum(struct db_txn *t, struct store_stats *st)
 {
-	struct db_cur *c;
-	struct slice k, v;
-	enum err e = db_cur_open(t, DB_SEG, slice_of(NULL, 0), &c);
+	struct seg_row row;
+	uint32_t seg = 0;
+	enum err e;
 
-	if (e != ERR_OK)
-		return e;
-	*out = 0;
-	while ((e = db_cur_next(c, &k, &v)) == ERR_OK) {
-		struct rd r = rd_init(v);
-
-		rd_bytes(&r, 9); /* state, capacity */
-		*out += rd_u64(&r);
+	while ((e = store_seg_row_from(t, seg + 1, &seg, &row)) == ERR_OK) {
+		st->segment_bytes += row.used;
+		st->live_bytes += row.live;
+		st->dead_bytes += row.used - row.live - STORE_BLOCK;
 	}
-	db_cur_close(c);
 	return e == ERR_NOTFOUND ? ERR_OK : e;
 }
 
@@ -311,7 +309,9 @@ store_stats(struct store *s, struct store_stats *out)
 	if (e != ERR_OK)
 		return e;
 	if ((e = db_count(t, DB_CHUNK, &st.chunks)) == ERR_OK)
-		e = segments_sum(t, &st.segment_bytes);
+		e = segments_sum(t, &st);
+	if (e == ERR_OK)
+		e = store_grace_sums(t, &st.grace_chunks, &st.grace_bytes);
 	db_abort(t);
 	if (e != ERR_OK)
 		return e;

@@ -17,7 +17,8 @@
 #include "store/db/db.h"
 
 struct store;
-struct store_txn; /* what a job writes through */
+struct store_txn;    /* what a job writes through */
+struct store_owners; /* gc.h: who refers to chunks */
 
 struct store_opts {
 	const char *dir;            /* created if absent: db/ and segments/ */
@@ -26,6 +27,8 @@ struct store_opts {
 	size_t segment_bytes;       /* 0: 1 GiB; tests use small ones */
 	size_t map_bytes;           /* 0: 64 GiB */
 	uint32_t queue_max;         /* jobs waiting; 0: 4096 */
+	/* NULL: nothing is ever collected */
+	const struct store_owners *owners;
 };
 
 /* Takes an exclusive lock on dir (ERR_BUSY: another process holds it).
@@ -112,6 +115,10 @@ struct store_stats {
 	uint64_t segment_bytes;
 	uint64_t index_bytes;
 	uint64_t commits;
+	uint64_t live_bytes;  /* records in use */
+	uint64_t dead_bytes;  /* the rest of the segments up to their end */
+	uint64_t grace_bytes; /* live, but nothing refers to it */
+	uint64_t grace_chunks;
 };
 enum err store_stats(struct store *s, struct store_stats *out) PSC_MUST_USE;
 

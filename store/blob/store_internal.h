@@ -9,6 +9,7 @@
 #include "store/base/enc.h"
 #include "store/base/limits.h"
 #include "store/base/mem.h"
+#include "store/blob/gc.h"
 #include "store/blob/store.h"
 
 #define STORE_FORMAT 1u
@@ -59,6 +60,7 @@ struct seg_tail {
 	uint64_t pos;     /* where the next record goes */
 	uint64_t flushed; /* stage.p[0] belongs at this offset */
 	uint64_t dirty;   /* end of what was ever written to the file */
+	uint64_t live;    /* bytes of its records that the index needs */
 	struct buf stage; /* bytes of [flushed, pos) */
 	bool unsynced;
 };
@@ -108,6 +110,10 @@ struct store {
 	pthread_mutex_t hook_lock; /* held while hooks run */
 	struct store_hook hook[STORE_HOOKS_MAX];
 
+	const struct store_owners *owners; /* NULL: nothing is collected */
+	pthread_mutex_t lease_lock;
+	struct store_lease *lease_first, *lease_last; /* in order of begin */
+
 	_Atomic(store_fault_fn) fault;
 	void *fault_ctx;
 };
@@ -116,6 +122,12 @@ struct store_txn {
 	struct store *s;
 	struct db_txn *db;
 	enum err e; /* first failed write: the job fails even if it forgot */
+	/* chunks this job added, by number, and how many of them have had no
+	 * reference yet */
+	uint64_t fresh_first, fresh_end;
+	uint64_t fresh_zero;
+	/* what it changes in the sums of the grace queue */
+	int64_t grace_chunks, grace_bytes;
 };
 
 /* Set before the store is used by other threads; NULL turns it off. */
@@ -140,13 +152,25 @@ enum err store_seg_finish(struct store *s, struct db_txn *txn) PSC_MUST_USE;
 enum err store_seg_read(struct store *s, uint32_t seg, uint64_t off,
     uint8_t *out, size_t n) PSC_MUST_USE;
 
+enum seg_state {
+	SEG_OPEN = 0,
+	SEG_SEALED = 1,
+	SEG_DEAD = 2, /* nothing needs it; the file goes, then the row */
+};
 struct seg_row {
-	uint8_t sealed;
+	uint8_t state;
 	uint64_t cap;
 	uint64_t used; /* end of the last indexed record */
+	uint64_t live; /* bytes of records that the index still needs */
 };
 enum err store_seg_row_get(
     struct db_txn *txn, uint32_t seg, struct seg_row *out) PSC_MUST_USE;
+enum err store_seg_row_put(
+    struct db_txn *txn, uint32_t seg, const struct seg_row *row) PSC_MUST_USE;
+/* The first segment from seg on: numbers have gaps.  ERR_NOTFOUND: no more;
+ * ERR_CORRUPT with *no set: its row is damaged. */
+enum err store_seg_row_from(struct db_txn *txn, uint32_t seg, uint32_t *no,
+    struct seg_row *out) PSC_MUST_USE;
 enum err store_seg_header_check(struct store *s, uint32_t seg) PSC_MUST_USE;
 
 /* --- store_rec.c --- */
@@ -161,6 +185,11 @@ struct rec_header {
 enum err store_rec_header_read(const uint8_t *raw, uint32_t seg, uint64_t off,
     struct rec_header *out) PSC_MUST_USE;
 uint32_t store_rec_crc(const uint8_t *raw, struct slice body);
+/* In a job: the index no longer needs the record at l. */
+enum err store_rec_dead(
+    struct store_txn *t, const struct store_loc *l) PSC_MUST_USE;
+/* Bytes a record of this body length takes in a segment. */
+uint64_t store_rec_bytes(uint32_t body_len);
 /* As store_rec_get, and gives the header. */
 enum err store_rec_load(struct store *s, const struct store_loc *l,
     struct rec_header *h, struct buf *body) PSC_MUST_USE;
@@ -170,6 +199,28 @@ enum err store_rec_load(struct store *s, const struct store_loc *l,
  * open to the same bytes. */
 enum err store_row_check(
     struct store *s, struct slice rkey, struct slice v) PSC_MUST_USE;
+
+/* --- store_ref.c --- */
+struct chunk_row;
+/* This job added chunk number no, which has no reference yet. */
+void store_ref_fresh(struct store_txn *t, uint64_t no);
+/* End of a job: what it left without a reference goes to the queue. */
+enum err store_ref_settle(struct store_txn *t) PSC_MUST_USE;
+enum err store_grace_enter(
+    struct store_txn *t, uint64_t no, struct chunk_row *row) PSC_MUST_USE;
+enum err store_grace_leave(
+    struct store_txn *t, uint64_t no, struct chunk_row *row) PSC_MUST_USE;
+enum err store_grace_sums(
+    struct db_txn *t, uint64_t *chunks, uint64_t *bytes) PSC_MUST_USE;
+const struct store_row_owner *store_row_owner(
+    const struct store *s, const char *tag); /* NULL: nobody */
+/* The chunks of a row's value: count them, or count them no more. */
+enum err store_row_hold(struct store_txn *t, const struct store_row_owner *o,
+    struct slice value) PSC_MUST_USE;
+enum err store_row_release(struct store_txn *t, const struct store_row_owner *o,
+    struct slice value) PSC_MUST_USE;
+/* The commit at which the oldest lease began; UINT64_MAX: there is none. */
+uint64_t store_lease_oldest(struct store *s);
 
 /* --- store_writer.c --- */
 enum err store_writer_start(struct store *s) PSC_MUST_USE;

@@ -74,13 +74,45 @@ store_rec_header_read(
 	return ERR_OK;
 }
 
+uint64_t
+store_rec_bytes(uint32_t body_len)
+{
+	return store_round((uint64_t)STORE_REC_HEADER + body_len, STORE_ALIGN);
+}
+
+/* Live bytes of the open segment are kept in memory and written by each
+ * commit; those of the others are changed in their rows. */
+enum err
+store_rec_dead(struct store_txn *t, const struct store_loc *l)
+{
+	struct seg_tail *tail = &t->s->tail;
+	uint64_t n = store_rec_bytes(l->len);
+	struct seg_row row;
+	enum err e;
+
+	if (l->seg == tail->seg) {
+		if (tail->live < n)
+			return ERR_CORRUPT;
+		tail->live -= n;
+		if (tail->fd >= 0)
+			return ERR_OK;
+	}
+	e = store_seg_row_get(t->db, l->seg, &row);
+	if (e == ERR_OK && row.live < n)
+		e = ERR_CORRUPT;
+	if (e != ERR_OK)
+		return e == ERR_NOTFOUND ? ERR_CORRUPT : e;
+	row.live -= n;
+	return store_seg_row_put(t->db, l->seg, &row);
+}
+
 static enum err
 rec_append(struct store *s, const struct rec_header *h, struct slice body,
     struct store_loc *out)
 {
 	struct seg_tail *t = &s->tail;
 	size_t start = t->stage.n;
-	uint64_t n = store_round(STORE_REC_HEADER + body.n, STORE_ALIGN);
+	uint64_t n = store_rec_bytes((uint32_t)body.n);
 	uint32_t crc;
 	size_t i;
 
@@ -101,6 +133,7 @@ rec_append(struct store *s, const struct rec_header *h, struct slice body,
 		t->stage.p[start + REC_CRC_AT + i] = (uint8_t)(crc >> (8 * i));
 	*out = (struct store_loc){ t->seg, t->pos, (uint32_t)body.n };
 	t->pos += n;
+	t->live += n;
 	s->batch_bytes += n;
 	if (t->stage.n >= STORE_STAGE_BYTES)
 		store_seg_stage_flush(s, false);
@@ -122,8 +155,7 @@ store_rec_put(struct store_txn *t, enum rec_kind kind, const struct cry_id *id,
 		return e;
 	if (body.n > STORE_BODY_MAX)
 		return ERR_LIMIT;
-	e = store_seg_room(
-	    s, t->db, store_round(STORE_REC_HEADER + body.n, STORE_ALIGN));
+	e = store_seg_room(s, t->db, store_rec_bytes(h.len));
 	if (e == ERR_OK)
 		e = rec_append(s, &h, body, out);
 	t->e = e;

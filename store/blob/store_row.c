@@ -34,6 +34,22 @@ row_ad(uint8_t what, struct slice rkey, uint8_t *ad)
 	memcpy(ad + 1, rkey.p, rkey.n);
 }
 
+/* Where the row's record is now; seg 0: there is no such row. */
+static enum err
+row_place(struct store_txn *t, struct slice rkey, struct store_loc *loc)
+{
+	struct slice v;
+	struct rd r;
+	enum err e = db_get(t->db, DB_ROW, rkey, &v);
+
+	*loc = (struct store_loc){ 0 };
+	if (e != ERR_OK)
+		return e == ERR_NOTFOUND ? ERR_OK : e;
+	r = rd_init(v);
+	*loc = store_loc_read(&r);
+	return r.err == ERR_OK ? ERR_OK : ERR_CORRUPT;
+}
+
 /* body = what, u8 length of row key, row key, sealed value */
 static enum err
 row_record(struct store_txn *t, uint8_t what, struct slice rkey,
@@ -83,53 +99,6 @@ row_index(struct store_txn *t, struct slice rkey, const struct store_loc *loc,
 	return e;
 }
 
-enum err
-store_row_put(
-    struct store_txn *t, const char *tag, struct slice key, struct slice value)
-{
-	struct buf sealed = BUF_MAX(ROW_BODY_MAX);
-	struct buf rkey = BUF_EMPTY;
-	struct store_loc loc;
-	enum err e;
-
-	if (value.n > STORE_ROW_VALUE_MAX)
-		return ERR_LIMIT;
-	if ((e = row_key(tag, key, &rkey)) != ERR_OK)
-		goto out;
-	e = row_seal(t->s, ROW_PUT, buf_slice(&rkey), value, &sealed);
-	if (e != ERR_OK)
-		goto out;
-	e = row_record(t, ROW_PUT, buf_slice(&rkey), buf_slice(&sealed), &loc);
-	if (e == ERR_OK)
-		e = row_index(t, buf_slice(&rkey), &loc, buf_slice(&sealed));
-out:
-	buf_fini(&sealed);
-	buf_fini(&rkey);
-	return e;
-}
-
-enum err
-store_row_del(struct store_txn *t, const char *tag, struct slice key)
-{
-	struct buf sealed = BUF_MAX(256);
-	struct buf rkey = BUF_EMPTY;
-	struct store_loc loc;
-	enum err e;
-
-	if ((e = row_key(tag, key, &rkey)) != ERR_OK ||
-	    (e = db_del(t->db, DB_ROW, buf_slice(&rkey))) != ERR_OK)
-		goto out;
-	e = row_seal(
-	    t->s, ROW_DEL, buf_slice(&rkey), slice_of(NULL, 0), &sealed);
-	if (e == ERR_OK)
-		e = row_record(
-		    t, ROW_DEL, buf_slice(&rkey), buf_slice(&sealed), &loc);
-out:
-	buf_fini(&sealed);
-	buf_fini(&rkey);
-	return e;
-}
-
 static enum err
 row_open(
     struct store *s, struct slice rkey, struct slice sealed, struct buf *out)
@@ -174,6 +143,112 @@ row_read(struct store *s, struct slice rkey, struct slice v, struct buf *out)
 	if (e == ERR_OK)
 		e = row_body_open(s, rkey, buf_slice(&body), out);
 	buf_fini(&body);
+	return e;
+}
+
+/* What the row holds now goes: its chunks, and its record's place. */
+static enum err
+row_let_go(struct store_txn *t, const struct store_row_owner *own,
+    struct slice rkey, const struct store_loc *was)
+{
+	struct buf old = BUF_MAX(ROW_BODY_MAX);
+	struct slice v;
+	enum err e = ERR_OK;
+
+	if (own != NULL)
+		e = db_get(t->db, DB_ROW, rkey, &v);
+	if (own != NULL && e == ERR_OK)
+		e = row_read(t->s, rkey, v, &old);
+	if (own != NULL && e == ERR_OK)
+		e = store_row_release(t, own, buf_slice(&old));
+	buf_wipe(&old);
+	return e == ERR_OK ? store_rec_dead(t, was) : e;
+}
+
+/* First what the new value holds: a chunk that both name never is at zero. */
+static enum err
+row_replace(
+    struct store_txn *t, const char *tag, struct slice rkey, struct slice value)
+{
+	const struct store_row_owner *own = store_row_owner(t->s, tag);
+	struct store_loc was;
+	enum err e = row_place(t, rkey, &was);
+
+	if (e == ERR_OK && own != NULL)
+		e = store_row_hold(t, own, value);
+	if (e == ERR_OK && was.seg != 0)
+		e = row_let_go(t, own, rkey, &was);
+	return e;
+}
+
+enum err
+store_row_put(
+    struct store_txn *t, const char *tag, struct slice key, struct slice value)
+{
+	struct buf sealed = BUF_MAX(ROW_BODY_MAX);
+	struct buf rkey = BUF_EMPTY;
+	struct store_loc loc;
+	enum err e;
+
+	if (value.n > STORE_ROW_VALUE_MAX)
+		return ERR_LIMIT;
+	if ((e = row_key(tag, key, &rkey)) != ERR_OK)
+		goto out;
+	e = row_replace(t, tag, buf_slice(&rkey), value);
+	if (e == ERR_OK)
+		e = row_seal(t->s, ROW_PUT, buf_slice(&rkey), value, &sealed);
+	if (e != ERR_OK)
+		goto out;
+	e = row_record(t, ROW_PUT, buf_slice(&rkey), buf_slice(&sealed), &loc);
+	if (e == ERR_OK)
+		e = row_index(t, buf_slice(&rkey), &loc, buf_slice(&sealed));
+out:
+	buf_fini(&sealed);
+	buf_fini(&rkey);
+	return e;
+}
+
+/* A deletion says how far puts of the row may lie: once no segment up to
+ * there is left, compaction drops it. */
+static enum err
+row_seal_del(struct store_txn *t, struct slice rkey, struct buf *sealed)
+{
+	struct buf upto = BUF_MAX(4);
+	enum err e;
+
+	buf_u32(&upto, t->s->tail.seg);
+	e = buf_err(&upto);
+	if (e == ERR_OK)
+		e = row_seal(t->s, ROW_DEL, rkey, buf_slice(&upto), sealed);
+	buf_fini(&upto);
+	return e;
+}
+
+enum err
+store_row_del(struct store_txn *t, const char *tag, struct slice key)
+{
+	struct buf sealed = BUF_MAX(256);
+	struct buf rkey = BUF_EMPTY;
+	struct store_loc loc;
+	enum err e;
+
+	if ((e = row_key(tag, key, &rkey)) != ERR_OK ||
+	    (e = row_place(t, buf_slice(&rkey), &loc)) != ERR_OK)
+		goto out;
+	e = ERR_NOTFOUND;
+	if (loc.seg == 0)
+		goto out;
+	e = row_let_go(t, store_row_owner(t->s, tag), buf_slice(&rkey), &loc);
+	if (e == ERR_OK)
+		e = db_del(t->db, DB_ROW, buf_slice(&rkey));
+	if (e == ERR_OK)
+		e = row_seal_del(t, buf_slice(&rkey), &sealed);
+	if (e == ERR_OK)
+		e = row_record(
+		    t, ROW_DEL, buf_slice(&rkey), buf_slice(&sealed), &loc);
+out:
+	buf_fini(&sealed);
+	buf_fini(&rkey);
 	return e;
 }
 

@@ -221,16 +221,17 @@ seg_key(uint32_t seg, uint8_t key[4])
 	return slice_of(key, 4);
 }
 
-static enum err
-seg_row_put(struct db_txn *txn, uint32_t seg, const struct seg_row *row)
+enum err
+store_seg_row_put(struct db_txn *txn, uint32_t seg, const struct seg_row *row)
 {
-	uint8_t key[4], v[17];
+	uint8_t key[4], v[25];
 	int i;
 
-	v[0] = row->sealed;
+	v[0] = row->state;
 	for (i = 0; i < 8; i++) {
 		v[1 + i] = (uint8_t)(row->cap >> (8 * i));
 		v[9 + i] = (uint8_t)(row->used >> (8 * i));
+		v[17 + i] = (uint8_t)(row->live >> (8 * i));
 	}
 	return db_put(txn, DB_SEG, seg_key(seg, key), slice_of(v, sizeof(v)));
 }
@@ -240,9 +241,10 @@ seg_row_read(struct slice v, struct seg_row *out)
 {
 	struct rd r = rd_init(v);
 
-	out->sealed = rd_u8(&r);
+	out->state = rd_u8(&r);
 	out->cap = rd_u64(&r);
 	out->used = rd_u64(&r);
+	out->live = rd_u64(&r);
 	return rd_end(&r) == ERR_OK ? ERR_OK : ERR_CORRUPT;
 }
 
@@ -254,6 +256,28 @@ store_seg_row_get(struct db_txn *txn, uint32_t seg, struct seg_row *out)
 	enum err e = db_get(txn, DB_SEG, seg_key(seg, key), &v);
 
 	return e == ERR_OK ? seg_row_read(v, out) : e;
+}
+
+enum err
+store_seg_row_from(
+    struct db_txn *txn, uint32_t seg, uint32_t *no, struct seg_row *out)
+{
+	uint8_t key[4];
+	struct db_cur *c;
+	struct slice k = slice_of(NULL, 0), v;
+	struct rd r;
+	enum err e = db_cur_open(txn, DB_SEG, slice_of(NULL, 0), &c);
+
+	if (e != ERR_OK)
+		return e;
+	e = db_cur_seek(c, seg_key(seg, key), &k, &v);
+	r = rd_init(k);
+	if (k.n == 4) /* also when its value is damaged */
+		*no = rd_be32(&r);
+	if (e == ERR_OK)
+		e = seg_row_read(v, out);
+	db_cur_close(c);
+	return e;
 }
 
 /* --- the open end --- */
@@ -271,7 +295,7 @@ static enum err
 tail_seal(struct store *s, struct db_txn *txn)
 {
 	struct seg_tail *t = &s->tail;
-	struct seg_row row = { .sealed = 1, .cap = t->cap, .used = t->pos };
+	struct seg_row row = { SEG_SEALED, t->cap, t->pos, t->live };
 
 	if (t->seg == 0)
 		return ERR_OK;
@@ -280,7 +304,7 @@ tail_seal(struct store *s, struct db_txn *txn)
 		if (t->unsynced)
 			tail_sync(s);
 	}
-	return seg_row_put(txn, t->seg, &row);
+	return store_seg_row_put(txn, t->seg, &row);
 }
 
 static enum err
@@ -314,6 +338,7 @@ tail_next(struct store *s, struct db_txn *txn, uint64_t need)
 	t->fd = fd;
 	t->cap = cap;
 	t->pos = t->flushed = t->dirty = STORE_BLOCK;
+	t->live = 0;
 	buf_reset(&t->stage);
 	return ERR_OK;
 }
@@ -368,6 +393,7 @@ tail_return(struct store *s, const struct seg_tail *mark)
 	t->cap = mark->cap;
 	t->dirty = s->left_end;
 	t->pos = t->flushed = mark->pos;
+	t->live = mark->live;
 	buf_reset(&t->stage);
 	if (mark->fd < 0)
 		return;
@@ -387,6 +413,7 @@ store_seg_rollback(struct store *s, const struct seg_tail *mark)
 		return;
 	}
 	t->pos = mark->pos;
+	t->live = mark->live;
 	t->stage.err = ERR_OK;
 	if (t->pos >= t->flushed) {
 		t->stage.n = (size_t)(t->pos - t->flushed);
@@ -401,14 +428,14 @@ enum err
 store_seg_finish(struct store *s, struct db_txn *txn)
 {
 	struct seg_tail *t = &s->tail;
-	struct seg_row row = { .sealed = 0, .cap = t->cap, .used = t->pos };
+	struct seg_row row = { SEG_OPEN, t->cap, t->pos, t->live };
 
 	if (t->fd < 0)
 		return ERR_OK;
 	store_seg_stage_flush(s, true);
 	if (t->unsynced)
 		tail_sync(s);
-	return seg_row_put(txn, t->seg, &row);
+	return store_seg_row_put(txn, t->seg, &row);
 }
 
 /* Cut the tail at its last indexed record and allocate it again.  If that
@@ -459,8 +486,10 @@ store_seg_open_tail(struct store *s, struct errmsg *em)
 	t->seg = rd_be32(&r);
 	t->cap = row.cap;
 	t->pos = t->flushed = row.used;
+	t->live = row.live;
 	t->dirty = store_round(row.used, STORE_BLOCK);
-	if (row.sealed == 0 && (t->fd = seg_file_open(s, t->seg, O_RDWR)) >= 0)
+	if (row.state == SEG_OPEN &&
+	    (t->fd = seg_file_open(s, t->seg, O_RDWR)) >= 0)
 		tail_cut(s);
 out:
 	db_cur_close(c);

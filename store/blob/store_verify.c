@@ -208,27 +208,28 @@ segment_check(struct verify *v, uint32_t seg, const struct seg_row *row)
 static enum err
 segments_check(struct verify *v)
 {
-	uint32_t seg;
+	uint32_t seg = 0, last = 0;
 
-	for (seg = 1; seg != 0; seg++) {
+	for (;; last = seg) {
 		struct seg_row row;
 		struct db_txn *t;
 		enum err e = store_read(v->s, &t);
 
 		if (e != ERR_OK)
 			return e;
-		e = store_seg_row_get(t, seg, &row);
+		e = store_seg_row_from(t, seg + 1, &seg, &row);
 		db_abort(t);
 		if (e == ERR_NOTFOUND)
 			return ERR_OK;
 		if (e == ERR_CORRUPT)
 			bad_segment(v, seg, 0, "its row in the index");
-		else if (e == ERR_OK)
+		if (e == ERR_CORRUPT && seg == last)
+			return ERR_OK; /* the tree itself is damaged */
+		else if (e == ERR_OK && row.state != SEG_DEAD)
 			e = segment_check(v, seg, &row);
 		if (e != ERR_OK && e != ERR_CORRUPT)
 			return e;
 	}
-	return ERR_OK;
 }
 
 /* --- tables --- */
@@ -332,26 +333,24 @@ static enum err
 chunk_check(
     struct verify *v, struct db_txn *t, struct slice key, struct slice value)
 {
-	struct rd r = rd_init(value);
 	struct rec_header h = { .kind = 0 };
-	struct store_loc loc, found;
-	struct cry_id cid;
-	enum err e;
+	struct chunk_row row = { .refs = 0 };
+	struct store_loc found;
+	enum err e = blob_chunk_row_read(value, &row);
 
 	(void)key;
-	rd_copy(&r, cid.b, sizeof(cid.b));
-	loc = store_loc_read(&r);
-	e = rd_end(&r) == ERR_OK ? place_check(v, t, &loc, &h) : ERR_CORRUPT;
-	if (e == ERR_OK &&
-	    (h.kind != REC_CHUNK || memcmp(h.id.b, cid.b, sizeof(cid.b)) != 0))
+	if (e == ERR_OK)
+		e = place_check(v, t, &row.loc, &h);
+	if (e == ERR_OK && (h.kind != REC_CHUNK || memcmp(h.id.b, row.cid.b,
+						       sizeof(row.cid.b)) != 0))
 		e = ERR_CORRUPT;
 	if (e == ERR_OK)
-		e = blob_chunk_find(t, &cid, &found);
+		e = blob_chunk_find(t, &row.cid, &found);
 	if (!v->deep)
 		v->checked++;
 	if (e != ERR_CORRUPT && e != ERR_NOTFOUND)
 		return e;
-	bad_id(v, REC_CHUNK, &cid);
+	bad_id(v, REC_CHUNK, &row.cid);
 	return ERR_OK;
 }
 

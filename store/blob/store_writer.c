@@ -71,6 +71,8 @@ job_run(struct store *s, struct db_txn *parent, struct store_job *j)
 	if (j->e == ERR_OK)
 		j->e = t.e;
 	if (j->e == ERR_OK)
+		j->e = store_ref_settle(&t);
+	if (j->e == ERR_OK)
 		j->e = db_commit(t.db);
 	else
 		db_abort(t.db);

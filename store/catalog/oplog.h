@@ -12,6 +12,7 @@
 #define PSC_CATALOG_OPLOG_H
 
 #include "store/blob/blob.h"
+#include "store/blob/gc.h"
 
 /* Shares get a dense local number at first sight; all keys use it. */
 enum err oplog_share_no(struct db_txn *t, const struct cry_id *share,
@@ -90,6 +91,10 @@ enum err oplog_op_missing(
 /* May a member of this compartment be given this chunk?  ERR_OK/NOTFOUND. */
 enum err oplog_cref_check(struct db_txn *t, uint32_t share,
     uint16_t compartment, const struct cry_id *cid) PSC_MUST_USE;
+/* For struct store_owners: each (op, chunk) whose chunk is here counts one
+ * reference. */
+enum err oplog_refs_each(struct db_txn *t,
+    enum err (*fn)(void *ctx, const uint8_t cid16[16]), void *ctx) PSC_MUST_USE;
 /* A received chunk: stores it (blob_chunk_put), drops its want, and calls
  * complete for each op whose last missing chunk it was. */
 typedef void (*oplog_complete_fn)(void *ctx, uint64_t lseq);

@@ -116,9 +116,10 @@ oplog_want_put(struct db_txn *t, const struct oplog_want *w)
 }
 
 static enum err
-chunk_ref(struct db_txn *t, const struct oplog_op *op, uint64_t lseq,
+chunk_ref(struct store_txn *st, const struct oplog_op *op, uint64_t lseq,
     struct rd *r, uint32_t *missing)
 {
+	struct db_txn *t = store_txn_db(st);
 	struct key k = { 0 };
 	struct cry_id cid;
 	uint32_t c_len;
@@ -129,7 +130,7 @@ chunk_ref(struct db_txn *t, const struct oplog_op *op, uint64_t lseq,
 	c_len = rd_u32(r);
 	if (r->err != ERR_OK)
 		return r->err;
-	e = blob_chunk_have(t, &cid);
+	e = store_ref_add(st, &cid);
 	if (e != ERR_OK && e != ERR_NOTFOUND)
 		return e;
 	lacks = e == ERR_NOTFOUND ? 1 : 0;
@@ -146,7 +147,7 @@ chunk_ref(struct db_txn *t, const struct oplog_op *op, uint64_t lseq,
 }
 
 static enum err
-chunk_refs(struct db_txn *t, const struct oplog_op *op, uint64_t lseq,
+chunk_refs(struct store_txn *t, const struct oplog_op *op, uint64_t lseq,
     uint32_t *missing)
 {
 	struct rd r = rd_init(op->packing);
@@ -205,7 +206,7 @@ oplog_op_put(struct store_txn *t, const struct oplog_op *op, uint64_t *lseq,
 	no++;
 	e = store_rec_put(t, REC_OP, &op->id, op->bytes, &row.loc);
 	if (e == ERR_OK)
-		e = chunk_refs(db, op, no, &row.missing);
+		e = chunk_refs(t, op, no, &row.missing);
 	if (e == ERR_OK)
 		e = op_index(db, op, no, &row);
 	if (e != ERR_OK)

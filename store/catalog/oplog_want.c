@@ -34,6 +34,32 @@ oplog_cref_check(struct db_txn *t, uint32_t share, uint16_t compartment,
 	return found ? ERR_OK : ERR_NOTFOUND;
 }
 
+/* --- counting --- */
+
+struct refs_walk {
+	enum err (*fn)(void *ctx, const uint8_t cid16[16]);
+	void *ctx;
+};
+
+static int
+refs_visit(void *ctx, struct slice k, struct slice v)
+{
+	struct refs_walk *w = ctx;
+
+	if (k.n < 16 || v.n != 1)
+		return ERR_CORRUPT;
+	return v.p[0] == 0 ? (int)w->fn(w->ctx, k.p) : 0;
+}
+
+enum err
+oplog_refs_each(struct db_txn *t,
+    enum err (*fn)(void *ctx, const uint8_t cid16[16]), void *ctx)
+{
+	struct refs_walk w = { fn, ctx };
+
+	return key_walk(t, DB_CREF, (struct slice){ 0 }, refs_visit, &w);
+}
+
 /* --- settling an arrival --- */
 
 static enum err
@@ -71,9 +97,11 @@ settle_note(void *ctx, struct slice k, struct slice v)
 }
 
 static enum err
-settle_one(struct db_txn *t, const struct key *k, uint64_t *lseq, bool *whole)
+settle_one(struct store_txn *st, const struct cry_id *cid, const struct key *k,
+    uint64_t *lseq, bool *whole)
 {
 	static const uint8_t here = 0;
+	struct db_txn *t = store_txn_db(st);
 	struct rd r = rd_init(key_slice(k));
 	struct op_row row;
 	enum err e;
@@ -83,6 +111,8 @@ settle_one(struct db_txn *t, const struct key *k, uint64_t *lseq, bool *whole)
 	if (key_decoded(&r) != ERR_OK)
 		return ERR_CORRUPT;
 	e = db_put(t, DB_CREF, key_slice(k), slice_of(&here, 1));
+	if (e == ERR_OK)
+		e = store_ref_add(st, cid);
 	if (e == ERR_OK)
 		e = oplog_row_get(t, *lseq, &row);
 	if (e != ERR_OK)
@@ -95,9 +125,10 @@ settle_one(struct db_txn *t, const struct key *k, uint64_t *lseq, bool *whole)
 }
 
 static enum err
-refs_settle(struct db_txn *t, const struct cry_id *cid,
+refs_settle(struct store_txn *st, const struct cry_id *cid,
     oplog_complete_fn complete, void *ctx)
 {
+	struct db_txn *t = store_txn_db(st);
 	struct settle s = { 0 };
 	uint64_t lseq = 0;
 	bool whole = false;
@@ -108,7 +139,7 @@ refs_settle(struct db_txn *t, const struct cry_id *cid,
 		s.n = 0;
 		e = key_walk(t, DB_CREF, slice_of(cid->b, 16), settle_note, &s);
 		for (i = 0; i < s.n && e == ERR_OK; i++) {
-			e = settle_one(t, &s.keys[i], &lseq, &whole);
+			e = settle_one(st, cid, &s.keys[i], &lseq, &whole);
 			if (e == ERR_OK && whole && complete != NULL)
 				complete(ctx, lseq);
 		}
@@ -126,7 +157,7 @@ oplog_chunk_put(struct store_txn *t, const struct cry_id *cid,
 	if (e != ERR_OK && e != ERR_EXISTS)
 		return e;
 	e = wants_drop(db, cid);
-	return e == ERR_OK ? refs_settle(db, cid, complete, ctx) : e;
+	return e == ERR_OK ? refs_settle(t, cid, complete, ctx) : e;
 }
 
 /* --- wants --- */
@@ -210,7 +241,7 @@ oplog_wants_settle(struct store_txn *t, oplog_complete_fn complete, void *ctx)
 		for (i = 0; i < w.n && e == ERR_OK; i++) {
 			e = wants_drop(w.t, &w.cids[i]);
 			if (e == ERR_OK)
-				e = refs_settle(w.t, &w.cids[i], complete, ctx);
+				e = refs_settle(t, &w.cids[i], complete, ctx);
 		}
 	} while (e == ERR_OK && w.n == SETTLE_BATCH);
 	return e;

@@ -21,7 +21,8 @@
 	X(CHUNK, "chunk number -> location, lengths, references")              \
 	X(CIDX, "cid16 -> chunk number")                                       \
 	X(PIDX, "keyed hash of plaintext -> sealed chunk descriptor")          \
-	X(SEG, "segment number -> state, bytes")                               \
+	X(SEG, "segment number -> state, bytes, live bytes")                   \
+	X(GRACE, "since, chunk number -> a chunk that nothing refers to")      \
 	X(ROW, "local rows: table tag + key -> sealed value or location")      \
 	X(OP, "share number, lseq -> op location and header fields")           \
 	X(OPX, "feed number, seq -> lseq")                                     \

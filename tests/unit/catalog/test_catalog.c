@@ -712,6 +712,8 @@ test_events_follow_puts_and_cursors_keep(void **state)
 	db_abort(t);
 	at = 2;
 	assert_int_equal(store_write(c.s, cursor_job, &at), ERR_OK);
+	series_fini(x);
+	free(x);
 	store_close(c.s);
 	cl_open(&c); /* still there after a restart */
 	t = cl_read(&c);
@@ -719,8 +721,6 @@ test_events_follow_puts_and_cursors_keep(void **state)
 	assert_int_equal(cat_cursor_get(t, "workflow", &at), ERR_OK);
 	assert_int_equal(at, 2);
 	db_abort(t);
-	series_fini(x);
-	free(x);
 	cl_fini(&c);
 }
 
