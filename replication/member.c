@@ -428,6 +428,14 @@ member_may_write_original(
 }
 
 bool
+member_may_admin(
+    const struct member *m, const struct cry_sign_pk *d, uint16_t compartment)
+{
+	return member_may_write(m, d, compartment) &&
+	       has_role(m, d, compartment, R(ROLE_REGISTRAR) | R(ROLE_ADMIN));
+}
+
+bool
 member_is_hub(const struct member *m, const struct cry_sign_pk *d)
 {
 	return has_role(m, d, 0, R(ROLE_HUB));

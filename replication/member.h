@@ -85,6 +85,9 @@ bool member_may_write(
     const struct member *m, const struct cry_sign_pk *d, uint16_t compartment);
 bool member_may_write_original(
     const struct member *m, const struct cry_sign_pk *d, uint16_t compartment);
+/* Registrar or admin, and somebody who writes ops there. */
+bool member_may_admin(
+    const struct member *m, const struct cry_sign_pk *d, uint16_t compartment);
 
 /* --- keys and texts, for members that are not hubs --- */
 struct member_keys {

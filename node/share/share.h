@@ -11,6 +11,7 @@
 
 #include "replication/repl.h"
 #include "store/catalog/catalog.h"
+#include "store/catalog/edit.h"
 
 struct shares;
 
@@ -106,6 +107,21 @@ enum err shares_put_member(struct store_txn *t, struct shares *sh,
 enum err shares_append_put(struct store_txn *t, struct shares *sh,
     uint32_t share_no, uint16_t compartment, const struct cat_put *put,
     struct slice packing, struct asset_id *asset) PSC_MUST_USE;
+/* Our own edit (store/catalog/edit.h), written and applied as above; what it
+ * takes the place of is found here, as the transaction sees it.  Advisory lock:
+ *   struct cat_edit e = { .kind = CAT_LOCK, .level = a.level, .key = a.key,
+ *       .name = slice_str(actor), .until_ms = ..., .actor = actor,
+ *       .site = site };
+ *   shares_append_edit(t, sh, a.share_no, a.compartment, &e, &id);
+ * ERR_DENIED: this site may not say this; ERR_MALFORMED: not an edit. */
+enum err shares_append_edit(struct store_txn *t, struct shares *sh,
+    uint32_t share_no, uint16_t compartment, const struct cat_edit *edit,
+    struct asset_id *asset) PSC_MUST_USE;
+/* A new version with the content of an earlier one (lseq of its op); no byte
+ * of it moves.  ERR_DENIED, ERR_NOTFOUND: not the op of a version. */
+enum err shares_append_again(struct store_txn *t, struct shares *sh,
+    uint64_t lseq, const struct cat_again *by,
+    struct asset_id *asset) PSC_MUST_USE;
 /* Ops from a peer, verified by the core.  ERR_AGAIN: ops before these are
  * missing; ERR_DENIED: the author may not write there. */
 enum err shares_put_ops(struct store_txn *t, struct shares *sh,

@@ -110,6 +110,17 @@ bool share_has_grant(const struct share_state *s, const struct member_grant *g);
 void share_row_key(struct buf *b, const struct share_id *id);
 
 /* --- share_ops.c --- */
+#define SHARE_PACKING_ITEM 36u /* of the store: cid 32, c_len u32 LE */
+#define SHARE_OP_BYTES_MAX ((size_t)64 * MIB)
+/* The store's view of a packing list: its items, without our header. */
+enum err share_packing_items(
+    struct slice packing, struct slice *out) PSC_MUST_USE;
+/* Why an op by the owner of this feed may not stand; NULL: it may.  *content:
+ * it carries some. */
+const char *share_put_fault(const struct member *m, const struct op_feed *f,
+    struct slice payload, bool *content);
+const char *share_edit_fault(
+    const struct member *m, const struct op_feed *f, struct slice payload);
 /* Content that its author made wrongly is an event, not a failure of ours. */
 enum err share_content_complete(struct store_txn *t, const struct cat_origin *o,
     const struct asset_id *asset) PSC_MUST_USE;

@@ -1,115 +1,16 @@
-/* node/share/share_ops.c: our ops go in, others' ops come in.
+/* node/share/share_ops.c: others' ops come in.
  *
- * Ours: next place in our feed, dependency on the op that set the highest
- * lamport seen (rulings.md 16), sealed under the epoch key, put, signed head,
- * applied to the catalog.  Others': put as they are; where we hold the key
- * they are opened and applied.  An op that does not open, does not parse or
- * that its author had no right to is kept and set aside with an event: the
- * log stays whole and nothing of it shows. */
+ * They are put as they are; where we hold the key they are opened and
+ * applied.  An op that does not open, does not parse or that its author had
+ * no right to is kept and set aside with an event: the log stays whole and
+ * nothing of it shows. */
 #include "node/share/share_internal.h"
 #include "store/base/clock.h"
 
-#define PACKING_ITEM 36u /* of the store: cid 32, c_len u32 LE */
-#define OP_BYTES_MAX ((size_t)64 * MIB)
-/* No honest clock comes here.  One that a member inflated beyond is not
- * followed: at the end of the range nobody could write any more. */
-#define LAMPORT_BELIEVED (UINT64_MAX / 2)
+/* --- what may stand, ours and others' alike --- */
 
-/* --- writing our own --- */
-
-struct append {
-	struct shares *sh;
-	struct share_slot *slot;
-	struct op_feed feed;
-	struct oplog_feed row;
-	struct op_header h;
-	struct slice plain;
-	struct slice packing; /* as the op carries it */
-	uint64_t lseq;
-	struct cry_id id;
-	uint32_t missing;
-};
-
-struct seen {
-	const struct append *a;
-	uint64_t lamport;
-	struct cry_id id;
-};
-
-static int
-append_see(void *ctx, const struct oplog_feed *f, const struct oplog_head *head)
-{
-	struct seen *s = ctx;
-
-	if (head == NULL || f->share != s->a->slot->no ||
-	    f->compartment != s->a->feed.compartment ||
-	    head->lamport <= s->lamport)
-		return 0;
-	if (head->lamport > LAMPORT_BELIEVED &&
-	    memcmp(f->device, s->a->row.device, sizeof(f->device)) != 0)
-		return 0;
-	s->lamport = head->lamport;
-	s->id = head->op_id;
-	return 0;
-}
-
-/* Place in the feed, lamport and dependency. */
-static enum err
-append_place(struct store_txn *t, struct append *a)
-{
-	struct oplog_head mine = { 0 };
-	struct seen s = { .a = a };
-	enum err e;
-
-	if ((e = oplog_feed_add(t, &a->row)) != ERR_OK)
-		return e;
-	e = oplog_feed_head(store_txn_db(t), a->row.no, &mine);
-	if (e != ERR_OK && e != ERR_NOTFOUND)
-		return e;
-	a->h.seq = mine.seq + 1;
-	a->h.prev = mine.op_id; /* zero before the first op */
-	s.lamport = mine.lamport;
-	e = oplog_feeds_each(store_txn_db(t), append_see, &s);
-	if (e != ERR_OK)
-		return e;
-	if (s.lamport > mine.lamport) {
-		a->h.deps[0] = s.id;
-		a->h.n_deps = 1;
-	}
-	if (s.lamport == UINT64_MAX)
-		return ERR_LIMIT;
-	a->h.lamport = s.lamport + 1;
-	return ERR_OK;
-}
-
-static enum err
-append_head(struct store_txn *t, const struct append *a)
-{
-	struct op_head h = { .feed = a->h.feed,
-		.seq = a->h.seq,
-		.id = a->id,
-		.lamport = a->h.lamport };
-	struct oplog_head row = {
-		.seq = h.seq, .op_id = h.id, .lamport = h.lamport
-	};
-	struct buf b = BUF_MAX(OP_HEAD_BYTES);
-	enum err e;
-
-	op_head_sign(&h, &a->sh->me->sign_sk);
-	op_head_encode(&h, &b);
-	e = buf_err(&b);
-	REQUIRE(e != ERR_OK || b.n == sizeof(row.bytes));
-	if (e == ERR_OK) {
-		memcpy(row.bytes, b.p, sizeof(row.bytes));
-		e = oplog_head_put(t, a->row.no, &row);
-	}
-	buf_fini(&b);
-	return e;
-}
-
-/* The store's view of a packing list: its items, without our header. */
-static enum err
-packing_items(struct slice packing, struct slice *out)
+enum err
+share_packing_items(struct slice packing, struct slice *out)
 {
 	size_t bytes;
 	uint32_t n = 0;
@@ -118,65 +19,18 @@ packing_items(struct slice packing, struct slice *out)
 	*out = (struct slice){ 0 };
 	if (packing.n > 0)
 		e = op_packing_check(packing, &n);
-	bytes = (size_t)n * PACKING_ITEM;
+	bytes = (size_t)n * SHARE_PACKING_ITEM;
 	if (e == ERR_OK && n > 0)
 		*out = slice_of(packing.p + packing.n - bytes, bytes);
 	return e;
 }
 
-static enum err
-append_write(struct store_txn *t, struct append *a)
-{
-	const struct member_epoch_key *k =
-	    share_key(a->slot->wrk, a->feed.compartment, a->h.epoch);
-	struct buf op = BUF_MAX(OP_BYTES_MAX);
-	struct oplog_op row = { 0 };
-	struct op_view v;
-	enum err e;
-
-	if (k == NULL)
-		return ERR_DENIED;
-	e = op_build(&a->h, &k->content, a->plain, a->packing, &op, &a->id);
-	if (e == ERR_OK)
-		e = op_decode(buf_slice(&op), &v);
-	if (e == ERR_OK)
-		e = packing_items(v.packing, &row.packing);
-	if (e == ERR_OK) {
-		row.share = a->slot->no;
-		row.compartment = a->feed.compartment;
-		row.feed = a->row.no;
-		row.seq = a->h.seq;
-		row.lamport = a->h.lamport;
-		row.id = a->id;
-		row.bytes = buf_slice(&op);
-		row.want_content = true;
-		e = oplog_op_put(t, &row, &a->lseq, &a->missing);
-	}
-	if (e == ERR_OK)
-		e = append_head(t, a);
-	buf_fini(&op);
-	return e;
-}
-
-static enum err
-append_right(const struct append *a, bool derived)
-{
-	const struct cry_sign_pk *me = &a->sh->me->pub.sign;
-	const struct member *m = a->slot->wrk->m;
-	uint16_t c = a->feed.compartment;
-
-	if (derived ? member_may_write(m, me, c)
-		    : member_may_write_original(m, me, c))
-		return ERR_OK;
-	return ERR_DENIED;
-}
-
-/* NULL: may stand.  Originals need the right to write them; who has not got
+/* Originals need the right to write them; who has not got
  * it adds derived versions beside them, and changes neither what came nor
  * what is said of it. */
-static const char *
-put_fault(const struct member *m, const struct op_feed *f, struct slice payload,
-    bool *content)
+const char *
+share_put_fault(const struct member *m, const struct op_feed *f,
+    struct slice payload, bool *content)
 {
 	bool original =
 	    member_may_write_original(m, &f->device, f->compartment);
@@ -202,111 +56,26 @@ put_fault(const struct member *m, const struct op_feed *f, struct slice payload,
 	return NULL;
 }
 
-/* {cid, c_len} items of the content writer to the op's packing list. */
-static enum err
-append_packing(struct slice items, struct buf *out)
+/* What is said of data needs the rights of who may add such data; what is
+ * permitted, those of who may change the share. */
+const char *
+share_edit_fault(
+    const struct member *m, const struct op_feed *f, struct slice payload)
 {
-	uint32_t i, n = (uint32_t)(items.n / PACKING_ITEM);
-	struct rd r = rd_init(items);
-	struct op_chunk *c;
-	enum err e;
+	const struct cry_sign_pk *d = &f->device;
+	enum cat_edit_right need = CAT_BY_ADMIN;
+	bool ok = false;
 
-	if (items.n % PACKING_ITEM != 0)
-		return ERR_MALFORMED;
-	if (n == 0)
-		return ERR_OK;
-	if ((c = mem_array(n, sizeof(*c))) == NULL)
-		return ERR_NOMEM;
-	for (i = 0; i < n; i++) {
-		rd_copy(&r, c[i].cid.b, sizeof(c[i].cid.b));
-		c[i].c_len = rd_u32(&r);
+	if (cat_edit_right(payload, &need) != ERR_OK)
+		return "payload does not parse";
+	switch (need) {
+	case CAT_BY_RUNNER: ok = member_may_write(m, d, f->compartment); break;
+	case CAT_BY_WRITER:
+		ok = member_may_write_original(m, d, f->compartment);
+		break;
+	case CAT_BY_ADMIN: ok = member_may_admin(m, d, f->compartment); break;
 	}
-	e = rd_end(&r);
-	if (e == ERR_OK)
-		e = op_packing_encode(c, n, out);
-	mem_free(c);
-	return e;
-}
-
-static void
-append_init(struct append *a, uint16_t compartment)
-{
-	struct shares *sh = a->sh;
-
-	a->feed.share = a->slot->id;
-	a->feed.compartment = compartment;
-	a->feed.device = sh->me->pub.sign;
-	a->feed.incarnation = sh->incarnation;
-	a->row.share = a->slot->no;
-	a->row.compartment = compartment;
-	memcpy(a->row.device, sh->me->pub.sign.b, sizeof(a->row.device));
-	a->row.incarnation = sh->incarnation;
-	a->h.kind = OP_ASSET_PUT;
-	a->h.epoch = member_epoch(a->slot->wrk->m, compartment);
-	op_feed_id(&a->feed, &a->h.feed);
-	memcpy(a->row.id, a->h.feed.b, sizeof(a->row.id));
-	a->h.wall_ms = clock_wall_ms();
-}
-
-static void
-append_origin(const struct append *a, struct cat_origin *o)
-{
-	o->share = share_cry_id(&a->slot->id);
-	o->share_no = a->slot->no;
-	o->compartment = a->feed.compartment;
-	o->lseq = a->lseq;
-	o->lamport = a->h.lamport;
-	o->wall_ms = a->h.wall_ms;
-	o->op_id = a->id;
-}
-
-enum err
-/* NOLINTNEXTLINE(readability-function-size): one act, six inputs */
-shares_append_put(struct store_txn *t, struct shares *sh, uint32_t share_no,
-    uint16_t compartment, const struct cat_put *put, struct slice packing,
-    struct asset_id *asset)
-{
-	struct append *a = mem_new(sizeof(*a));
-	struct buf plain = BUF_MAX(LIM_OP_PAYLOAD_BYTES);
-	struct buf list = BUF_MAX(OP_BYTES_MAX);
-	struct cat_origin o = { 0 };
-	bool content = false;
-	enum err e;
-
-	if (a == NULL)
-		return ERR_NOMEM;
-	a->sh = sh;
-	if ((e = share_work_no(t, sh, share_no, &a->slot)) != ERR_OK)
-		goto out;
-	append_init(a, compartment);
-	if ((e = append_right(a, put->derived)) != ERR_OK)
-		goto out;
-	if ((e = cat_put_encode(put, &plain)) != ERR_OK)
-		goto out;
-	e = ERR_DENIED;
-	if (put_fault(a->slot->wrk->m, &a->feed, buf_slice(&plain), &content) !=
-	    NULL)
-		goto out;
-	if ((e = append_packing(packing, &list)) != ERR_OK)
-		goto out;
-	a->plain = buf_slice(&plain);
-	a->packing = buf_slice(&list);
-	if ((e = append_place(t, a)) != ERR_OK)
-		goto out;
-	if ((e = append_write(t, a)) != ERR_OK)
-		goto out;
-	append_origin(a, &o);
-	sh->touched = true;
-	e = cat_apply_put(t, &o, a->plain, asset);
-	if (e == ERR_OK && a->missing == 0 && put->manifest.n > 0)
-		e = cat_content_complete(t, &o, asset);
-	else if (e == ERR_OK && a->missing > 0)
-		sh->touched_wants = true;
-out:
-	buf_wipe(&plain);
-	buf_fini(&list);
-	mem_free(a);
-	return e;
+	return ok ? NULL : "the author may not say this here";
 }
 
 /* --- others' ops --- */
@@ -387,39 +156,61 @@ share_content_complete(struct store_txn *t, const struct cat_origin *o,
 }
 
 static enum err
+incoming_put(struct store_txn *t, const struct incoming *in,
+    const struct cat_origin *o, struct slice plain, uint32_t missing)
+{
+	struct asset_id asset;
+	bool content = false;
+	const char *fault =
+	    share_put_fault(in->slot->wrk->m, in->feed, plain, &content);
+	enum err e;
+
+	if (fault != NULL)
+		return set_aside(t, o, fault);
+	e = cat_apply_put(t, o, plain, &asset);
+	if (e == ERR_MALFORMED || e == ERR_LIMIT)
+		return set_aside(t, o, "payload does not fit the catalog");
+	if (e == ERR_OK && missing == 0 && content)
+		e = share_content_complete(t, o, &asset);
+	return e;
+}
+
+static enum err
+incoming_edit(struct store_txn *t, const struct incoming *in,
+    const struct cat_origin *o, struct slice plain)
+{
+	struct asset_id asset;
+	const char *fault = share_edit_fault(in->slot->wrk->m, in->feed, plain);
+	enum err e;
+
+	if (fault != NULL)
+		return set_aside(t, o, fault);
+	e = cat_apply_edit(t, o, plain, &asset);
+	if (e == ERR_MALFORMED || e == ERR_LIMIT)
+		return set_aside(t, o, "payload does not fit the catalog");
+	return e;
+}
+
+static enum err
 incoming_apply(struct store_txn *t, const struct incoming *in,
     const struct op_view *v, const struct cat_origin *o, uint32_t missing)
 {
 	const struct member_epoch_key *k =
 	    share_key(in->slot->wrk, o->compartment, v->h.epoch);
 	struct buf plain = BUF_MAX(LIM_OP_PAYLOAD_BYTES);
-	struct asset_id asset;
-	const char *fault;
-	bool content = false;
 	enum err e;
 
 	if (k == NULL)
 		return set_aside(t, o, "no key for its epoch");
-	if (v->h.kind != OP_ASSET_PUT)
+	if (v->h.kind != OP_ASSET_PUT && v->h.kind != OP_EDIT)
 		return set_aside(t, o, "of a kind this version does not know");
 	e = op_open(v, &k->content, &plain);
-	if (e == ERR_NOMEM)
-		goto out;
-	fault = e != ERR_OK ? "payload does not open"
-			    : put_fault(in->slot->wrk->m, in->feed,
-				  buf_slice(&plain), &content);
-	if (fault != NULL) {
-		e = set_aside(t, o, fault);
-		goto out;
-	}
-	e = cat_apply_put(t, o, buf_slice(&plain), &asset);
-	if (e == ERR_MALFORMED || e == ERR_LIMIT) {
-		e = set_aside(t, o, "payload does not fit the catalog");
-		goto out;
-	}
-	if (e == ERR_OK && missing == 0 && content)
-		e = share_content_complete(t, o, &asset);
-out:
+	if (e == ERR_OK && v->h.kind == OP_ASSET_PUT)
+		e = incoming_put(t, in, o, buf_slice(&plain), missing);
+	else if (e == ERR_OK)
+		e = incoming_edit(t, in, o, buf_slice(&plain));
+	else if (e != ERR_NOMEM)
+		e = set_aside(t, o, "payload does not open");
 	buf_wipe(&plain);
 	return e;
 }
@@ -443,7 +234,7 @@ incoming_op(struct store_txn *t, struct incoming *in, struct slice bytes)
 		return ERR_NOMEM;
 	if ((e = op_decode(bytes, v)) != ERR_OK)
 		goto out;
-	if ((e = packing_items(v->packing, &row.packing)) != ERR_OK)
+	if ((e = share_packing_items(v->packing, &row.packing)) != ERR_OK)
 		goto out;
 	row.seq = v->h.seq;
 	row.lamport = v->h.lamport;
@@ -550,7 +341,7 @@ enum err
 share_origin(struct db_txn *txn, struct shares *sh, uint64_t lseq,
     struct cat_origin *out)
 {
-	struct buf op = BUF_MAX(OP_BYTES_MAX);
+	struct buf op = BUF_MAX(SHARE_OP_BYTES_MAX);
 	struct op_view *v = mem_new(sizeof(*v));
 	struct oplog_feed f;
 	uint32_t i;
@@ -611,7 +402,7 @@ enum err
 shares_open_op(
     struct shares *sh, struct db_txn *t, uint64_t lseq, struct buf *out)
 {
-	struct buf op = BUF_MAX(OP_BYTES_MAX);
+	struct buf op = BUF_MAX(SHARE_OP_BYTES_MAX);
 	struct op_view *v = mem_new(sizeof(*v));
 	struct oplog_feed f;
 	struct cry_key k;

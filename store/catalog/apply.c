@@ -53,6 +53,8 @@ asset_new(struct db_txn *t, const struct asset_row *row, uint32_t *no)
 	ix_code_text(slice_str(row->level), &c);
 	e = ix_put(t, &h, &c, last + 1, FIELD_OWN);
 	if (e == ERR_OK)
+		e = fact_adopt(t, last + 1, &row->id);
+	if (e == ERR_OK)
 		*no = last + 1;
 	return e;
 }
@@ -239,16 +241,30 @@ apply_head(struct apply *a)
 	return row_asset_put(a->db, a->no, row, false);
 }
 
+/* Tags that come with a version are facts as those that are added. */
 static enum err
 apply_tags(struct apply *a)
 {
+	struct edit_view *v = mem_new(sizeof(*v));
+	struct fact_new f = {
+		.t = a->db, .o = a->o, .no = a->no, .by_put = true, .v = v
+	};
 	struct mp_doc d = { 0 };
+	bool fresh;
 	uint32_t i;
 	enum err e = ERR_OK;
 
-	for (i = 0; i < mp_len(a->v->tags) && e == ERR_OK; i++)
-		e = field_tag_add(a->db, a->no,
-		    mp_str(&d, mp_at(a->v->tags, i), PUT_TAG_BYTES));
+	if (v == NULL)
+		return ERR_NOMEM;
+	v->kind = CAT_TAG_ADD;
+	memcpy(v->level, a->row.level, sizeof(v->level));
+	memcpy(v->actor, a->v->actor, sizeof(v->actor));
+	memcpy(v->site, a->v->site, sizeof(v->site));
+	for (i = 0; i < mp_len(a->v->tags) && e == ERR_OK; i++) {
+		v->name = mp_str(&d, mp_at(a->v->tags, i), PUT_TAG_BYTES);
+		e = fact_apply(&f, &fresh);
+	}
+	mem_free(v);
 	return e;
 }
 
@@ -265,9 +281,9 @@ apply_op_row(struct apply *a)
 	return oplog_row_put(a->db, a->o->lseq, &op);
 }
 
-static enum err
+enum err
 apply_event(struct store_txn *t, const struct cat_origin *o,
-    const struct asset_id *asset, const char *type)
+    const struct asset_id *asset, const char *type, struct slice detail)
 {
 	struct cat_event ev = { .wall_ms = o->wall_ms,
 		.has_asset = true,
@@ -277,12 +293,15 @@ apply_event(struct store_txn *t, const struct cat_origin *o,
 		.lseq = o->lseq };
 
 	(void)snprintf(ev.type, sizeof(ev.type), "%s", type);
+	if (detail.n > 0 && detail.n < sizeof(ev.detail))
+		memcpy(ev.detail, detail.p, detail.n);
 	return cat_event_append(t, &ev);
 }
 
 static enum err
 apply_version(struct apply *a)
 {
+	static const struct slice none;
 	enum err e = apply_version_row(a);
 
 	if (e == ERR_OK)
@@ -292,9 +311,10 @@ apply_version(struct apply *a)
 	if (e == ERR_OK)
 		e = apply_op_row(a);
 	if (e == ERR_OK)
-		e = apply_event(a->t, a->o, &a->row.id, "asset.put");
+		e = apply_event(a->t, a->o, &a->row.id, "asset.put", none);
 	if (e == ERR_OK && a->v->manifest.n == 0)
-		e = apply_event(a->t, a->o, &a->row.id, "content.complete");
+		e = apply_event(
+		    a->t, a->o, &a->row.id, "content.complete", none);
 	return e;
 }
 
@@ -383,6 +403,7 @@ enum err
 cat_content_complete(struct store_txn *t, const struct cat_origin *o,
     const struct asset_id *asset)
 {
+	static const struct slice none;
 	struct stamp by = { .lamport = o->lamport, .op = o->op_id };
 	struct db_txn *db = store_txn_db(t);
 	struct asset_row row = { 0 };
@@ -406,5 +427,5 @@ cat_content_complete(struct store_txn *t, const struct cat_origin *o,
 		return e;
 	v.complete = true;
 	e = row_version_put(db, no, &v);
-	return e == ERR_OK ? apply_event(t, o, asset, type) : e;
+	return e == ERR_OK ? apply_event(t, o, asset, type, none) : e;
 }

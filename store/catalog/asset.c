@@ -126,6 +126,7 @@ asset_fill(struct db_txn *t, uint32_t no, const struct asset_row *row,
 	out->share_no = row->share_no;
 	out->compartment = row->compartment;
 	out->created_ms = row->created_ms;
+	out->retired = row->retired;
 	out->n_versions = row->n_versions;
 	if (row->has_source)
 		out->source = row->source;
@@ -325,8 +326,10 @@ cat_fields_each(
 	enum err e = fields_collect(t, id, &f);
 	int stop = 0;
 
-	for (i = 0; e == ERR_OK && stop == 0 && i < f.n; i++)
-		stop = fn(ctx, f.v[i].name, f.v[i].value);
+	for (i = 0; e == ERR_OK && stop == 0 && i < f.n; i++) {
+		if (f.v[i].value.n > 0) /* none: an edit took it away */
+			stop = fn(ctx, f.v[i].name, f.v[i].value);
+	}
 	mem_free(f.v);
 	return e == ERR_OK && stop < 0 ? (enum err)stop : e;
 }

@@ -19,6 +19,12 @@ struct asset_id {
 #define CAT_FIELD_MAX 64u /* field name */
 #define CAT_VALUE_MAX 1024u
 
+/* The order of versions and registers, the same at every node. */
+struct stamp {
+	uint64_t lamport;
+	struct cry_id op;
+};
+
 /* base32 of BLAKE2b-160("psc.asset.1", share, compartment, level, key). */
 void cat_asset_id(const struct cry_id *share, uint16_t compartment,
     const char *level, const char *key, struct asset_id *out);
@@ -47,6 +53,18 @@ struct cat_put {
 	uint32_t n_tags;
 };
 enum err cat_put_encode(const struct cat_put *p, struct buf *out) PSC_MUST_USE;
+/* The payload of a new version with the content, place and own fields of an
+ * earlier one; tags and what that one said of the assets above stay as they
+ * are now. */
+struct cat_again {
+	const char *actor;
+	const char *site;
+	const struct cry_id *parents;
+	uint32_t n_parents;
+	struct slice provenance;
+};
+enum err cat_put_again(struct slice payload, const struct cat_again *by,
+    struct buf *out) PSC_MUST_USE;
 /* Does a parsed put stand beside the data as they came: of a level of its
  * own, and without a word on the assets above it? */
 bool cat_put_beside(const struct mp_doc *put);
@@ -106,6 +124,7 @@ struct cat_asset {
 	uint32_t share_no;
 	uint16_t compartment;
 	uint64_t created_ms;
+	bool retired; /* itself; see cat_is_retired */
 	uint32_t n_versions;
 	struct cat_version head; /* default head: max (lamport, op id) */
 	/* level image, known from its series' table: head tells of this one
@@ -145,7 +164,8 @@ enum err cat_totals(
 /* --- query: `level=series and Modality=MR and (A>1 or B~"x")` ---
  * comparison: = != < <= > >= ~ (substring, case-insensitive); not, and, or,
  * parentheses; tag:NAME[=VALUE]; pseudo fields level, id, share, compartment,
- * created.  Fields are inherited downward. */
+ * created, retired.  Fields are inherited downward.  What is retired, or lies
+ * in what is, matches only a query that says `retired`. */
 struct cat_query;
 enum err cat_query_parse(struct slice text, struct cat_query **out,
     struct errmsg *em) PSC_MUST_USE;      /* em names the column */
@@ -154,6 +174,7 @@ struct cat_find_opts {
 	const struct cry_id *share; /* NULL: all */
 	const char *level;          /* NULL: any */
 	uint64_t limit;             /* 0: none */
+	bool retired;               /* what is retired, too */
 };
 /* Uses the most selective index; fn returns non-zero to stop. */
 typedef int (*cat_find_fn)(void *ctx, const struct cat_asset *a);

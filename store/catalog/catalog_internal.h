@@ -8,6 +8,7 @@
 #include "store/base/num.h"
 #include "store/base/rd.h"
 #include "store/catalog/catalog.h"
+#include "store/catalog/edit.h"
 
 /* --- keys: big-endian, so that order is meaning (key.c) --- */
 struct key {
@@ -92,11 +93,6 @@ enum err oplog_want_put(
 enum err oplog_row_put(
     struct db_txn *t, uint64_t lseq, const struct op_row *row) PSC_MUST_USE;
 
-/* --- (lamport, op id): the order of versions and registers --- */
-struct stamp {
-	uint64_t lamport;
-	struct cry_id op;
-};
 int stamp_cmp(const struct stamp *a, const struct stamp *b);
 
 /* --- ASSET rows (row.c) --- */
@@ -115,6 +111,7 @@ struct asset_row {
 	uint32_t n_versions;
 	struct stamp head;
 	bool mentioned;         /* by an op, and not only by a table */
+	bool retired;           /* the register says so */
 	struct stamp images_by; /* series: whose member table is indexed */
 	bool is_member;         /* image: a row of its series' table */
 	uint32_t member;
@@ -182,14 +179,19 @@ struct put_view {
 enum err put_view(struct mp_doc *doc, struct put_view *out) PSC_MUST_USE;
 /* A field map as ops and content tables carry it. */
 bool put_fields_valid(const struct mp_node *map);
+bool put_value_valid(const struct mp_node *v);
+bool put_name_valid(struct slice field);
+bool put_lines_valid(struct slice s); /* UTF-8, line breaks and tabs too */
 bool put_text_valid(struct slice s, size_t max);
 
 /* --- fields and their index (field.c, value.c) --- */
 enum field_src {
-	FIELD_OWN = 0,    /* of the default head's put */
-	FIELD_PATH = 1,   /* register set by puts below it */
-	FIELD_MEMBER = 2, /* image: from the content table */
-	FIELD_TAG = 3,    /* the value is the tag */
+	FIELD_EDIT = 0,   /* set by an edit; an empty value: gone */
+	FIELD_OWN = 1,    /* of the default head's put */
+	FIELD_PATH = 2,   /* register set by puts below it */
+	FIELD_MEMBER = 3, /* image: from the content table */
+	FIELD_TAG = 4,    /* the name is the tag */
+	FIELD_GROUP = 5,  /* index only: a tag of a group it is a member of */
 };
 #define FIELD_HASH_BYTES 8u
 struct field_hash {
@@ -248,13 +250,26 @@ enum err field_register(struct db_txn *t, uint32_t no, const struct stamp *by,
 /* All fields of one source replaced by a map (NULL: none). */
 enum err field_replace(struct db_txn *t, uint32_t no, enum field_src src,
     const struct stamp *by, const struct mp_node *fields) PSC_MUST_USE;
+/* As field_set with an encoded value, which may be empty. */
+enum err field_set_raw(struct db_txn *t, uint32_t no, enum field_src src,
+    const struct stamp *by, struct slice name, struct slice value) PSC_MUST_USE;
+enum err field_unset(struct db_txn *t, uint32_t no, enum field_src src,
+    struct slice name) PSC_MUST_USE; /* also when it is not there */
 enum err field_tag_add(
     struct db_txn *t, uint32_t no, struct slice tag) PSC_MUST_USE;
+enum err field_tag_remove(
+    struct db_txn *t, uint32_t no, struct slice tag) PSC_MUST_USE;
+typedef int (*field_tag_fn)(void *ctx, struct slice tag);
+enum err field_tags(
+    struct db_txn *t, uint32_t no, field_tag_fn fn, void *ctx) PSC_MUST_USE;
 bool field_tag_split(struct slice tag, struct slice *name,
     struct slice *value); /* "name" or "name=value" */
 /* The asset's own value of a field (not inherited).  ERR_NOTFOUND. */
 enum err field_get(struct db_txn *t, uint32_t no, const struct field_hash *h,
     struct slice *value) PSC_MUST_USE;
+/* The same without what edits say. */
+enum err field_get_came(struct db_txn *t, uint32_t no,
+    const struct field_hash *h, struct slice *value) PSC_MUST_USE;
 /* fn(value) for each scalar of an encoded value; non-zero stops and is
  * returned. */
 typedef int (*field_scalar_fn)(void *ctx, const struct val *v);
@@ -281,6 +296,70 @@ enum err image_index(struct db_txn *t, uint32_t series, struct asset_row *row,
     const struct content *c, const struct stamp *by) PSC_MUST_USE;
 enum err asset_fill(struct db_txn *t, uint32_t no, const struct asset_row *row,
     struct cat_asset *out) PSC_MUST_USE;
+
+enum err apply_event(struct store_txn *t, const struct cat_origin *o,
+    const struct asset_id *asset, const char *type,
+    struct slice detail) PSC_MUST_USE;
+
+/* --- a checked edit (edit.c) --- */
+struct edit_view {
+	enum cat_edit_kind kind;
+	char level[CAT_LEVEL_MAX + 1];
+	char key[CAT_KEY_MAX + 1];
+	struct slice name;
+	struct buf value; /* encoded again; freed by the caller */
+	enum cat_type type;
+	struct asset_id to;
+	uint64_t until_ms;
+	char actor[96];
+	char site[64];
+	char reason[CAT_EDIT_REASON_MAX + 1];
+	struct cat_seen seen;
+};
+/* Slices borrow payload.  ERR_MALFORMED, ERR_NOMEM. */
+enum err edit_parse(struct slice payload, struct edit_view *out) PSC_MUST_USE;
+
+/* --- facts and the views of them (fact.c) --- */
+struct fact_at { /* one place: registers and sets live there */
+	uint32_t no;
+	uint8_t place;
+	struct field_hash h;
+};
+void fact_at_edit(uint32_t no, enum cat_edit_kind kind, struct slice name,
+    const struct asset_id *to, struct fact_at *out);
+enum err fact_seen(struct db_txn *t, const struct fact_at *at,
+    struct cat_seen *out) PSC_MUST_USE;
+/* One edit's (or put tag's) change of facts and views.  *fresh: it was not
+ * here before. */
+struct fact_new {
+	struct db_txn *t;
+	const struct cat_origin *o;
+	uint32_t no;
+	bool by_put;
+	const struct edit_view *v;
+};
+enum err fact_apply(const struct fact_new *f, bool *fresh) PSC_MUST_USE;
+/* An asset came that links may name already. */
+enum err fact_adopt(
+    struct db_txn *t, uint32_t no, const struct asset_id *id) PSC_MUST_USE;
+#define FACT_LSEQ_AT 3u /* in its row: the only local number there */
+/* A key of FACT apart, and its value. */
+struct fact_row {
+	uint8_t place;
+	bool live;
+	struct stamp by; /* op: whole when the row has a body */
+	bool marker;     /* ended before it came: there is nothing to say */
+	struct cat_fact f;
+};
+enum err fact_row_read(
+    struct slice key, struct slice value, struct fact_row *out) PSC_MUST_USE;
+/* The fact that stands in a place; it borrows out.  ERR_NOTFOUND. */
+enum err fact_stands(struct db_txn *t, const struct fact_at *at,
+    struct buf *out, struct fact_row *row) PSC_MUST_USE;
+/* Groups that an asset is a member of. */
+typedef int (*fact_group_fn)(void *ctx, uint32_t group);
+enum err fact_groups(struct db_txn *t, const struct asset_id *id,
+    fact_group_fn fn, void *ctx) PSC_MUST_USE;
 
 /* --- content, inside a transaction (content_reader.c) --- */
 enum err content_open_in(struct store *s, struct db_txn *t,

@@ -80,9 +80,12 @@ field_scalars(struct slice value, field_scalar_fn fn, void *ctx, int *result)
 	struct mp_doc doc = { 0 };
 	struct val v;
 	uint32_t i;
-	enum err e = mp_parse(value, &value_limits, &doc);
+	enum err e;
 
 	*result = 0;
+	if (value.n == 0) /* an edit says that the field is gone */
+		return ERR_OK;
+	e = mp_parse(value, &value_limits, &doc);
 	if (e != ERR_OK)
 		return e == ERR_NOMEM ? e : ERR_CORRUPT;
 	if (mp_type(doc.root) != MP_ARRAY) {
@@ -196,29 +199,52 @@ field_row_write(struct buf *b, const struct stamp *by, struct slice name)
 }
 
 enum err
-field_set(struct db_txn *t, uint32_t no, enum field_src src,
-    const struct stamp *by, struct slice name, const struct mp_node *value)
+field_set_raw(struct db_txn *t, uint32_t no, enum field_src src,
+    const struct stamp *by, struct slice name, struct slice value)
 {
 	struct ix_change c = { .t = t, .no = no, .src = src, .add = true };
-	struct buf b = BUF_MAX(FIELD_ROW_BYTES), v = BUF_MAX(PUT_VALUE_BYTES);
+	struct buf b = BUF_MAX(FIELD_ROW_BYTES);
 	struct key k;
 	enum err e;
 
 	field_hash(name, &c.h);
 	k = field_key(no, &c.h, src);
-	mp_w_node(&v, value);
 	field_row_write(&b, by, name);
-	buf_put_slice(&b, buf_slice(&v));
-	e = buf_err(&v);
-	if (e == ERR_OK)
-		e = field_drop(t, &k);
+	buf_put_slice(&b, value);
+	e = field_drop(t, &k);
 	if (e == ERR_OK)
 		e = key_store(t, DB_FIELD, &k, &b);
 	if (e == ERR_OK)
-		e = ix_change(&c, buf_slice(&v));
+		e = ix_change(&c, value);
 	buf_fini(&b);
+	return e;
+}
+
+enum err
+field_set(struct db_txn *t, uint32_t no, enum field_src src,
+    const struct stamp *by, struct slice name, const struct mp_node *value)
+{
+	struct buf v = BUF_MAX(PUT_VALUE_BYTES);
+	enum err e;
+
+	mp_w_node(&v, value);
+	e = buf_err(&v);
+	if (e == ERR_OK)
+		e = field_set_raw(t, no, src, by, name, buf_slice(&v));
 	buf_fini(&v);
 	return e;
+}
+
+enum err
+field_unset(
+    struct db_txn *t, uint32_t no, enum field_src src, struct slice name)
+{
+	struct field_hash h;
+	struct key k;
+
+	field_hash(name, &h);
+	k = field_key(no, &h, src);
+	return field_drop(t, &k);
 }
 
 static enum err
@@ -314,19 +340,17 @@ field_replace(struct db_txn *t, uint32_t no, enum field_src src,
 	return e;
 }
 
-enum err
-field_get(struct db_txn *t, uint32_t no, const struct field_hash *h,
-    struct slice *value)
+static enum err
+get_from(struct db_txn *t, uint32_t no, const struct field_hash *h,
+    enum field_src first, struct slice *value)
 {
-	static const enum field_src order[] = { FIELD_OWN, FIELD_PATH,
-		FIELD_MEMBER };
 	struct field_row row;
 	struct slice v;
 	enum err e = ERR_NOTFOUND;
-	size_t i;
+	uint32_t src;
 
-	for (i = 0; i < 3 && e == ERR_NOTFOUND; i++) {
-		struct key k = field_key(no, h, order[i]);
+	for (src = first; src <= FIELD_MEMBER && e == ERR_NOTFOUND; src++) {
+		struct key k = field_key(no, h, (enum field_src)src);
 
 		e = db_get(t, DB_FIELD, key_slice(&k), &v);
 	}
@@ -338,7 +362,21 @@ field_get(struct db_txn *t, uint32_t no, const struct field_hash *h,
 	return e;
 }
 
-/* --- tags: a set that only grows by puts (add wins) --- */
+enum err
+field_get(struct db_txn *t, uint32_t no, const struct field_hash *h,
+    struct slice *value)
+{
+	return get_from(t, no, h, FIELD_EDIT, value);
+}
+
+enum err
+field_get_came(struct db_txn *t, uint32_t no, const struct field_hash *h,
+    struct slice *value)
+{
+	return get_from(t, no, h, FIELD_OWN, value);
+}
+
+/* --- tags: views of the facts that live (fact.c) --- */
 
 bool
 field_tag_split(struct slice tag, struct slice *name, struct slice *value)
@@ -373,4 +411,73 @@ field_tag_add(struct db_txn *t, uint32_t no, struct slice tag)
 	field_hash_pseudo("tag", &ix);
 	ix_code_text(name, &c);
 	return ix_put(t, &ix, &c, no, FIELD_TAG);
+}
+
+struct tags_walk {
+	field_tag_fn fn;
+	void *ctx;
+};
+
+static int
+tags_visit(void *ctx, struct slice k, struct slice v)
+{
+	struct tags_walk *w = ctx;
+	struct field_row row;
+	enum err e;
+
+	if (k.n == 0 || k.p[k.n - 1] != FIELD_TAG)
+		return 0;
+	e = field_row_read(v, &row);
+	return e == ERR_OK ? w->fn(w->ctx, row.name) : e;
+}
+
+enum err
+field_tags(struct db_txn *t, uint32_t no, field_tag_fn fn, void *ctx)
+{
+	struct tags_walk w = { fn, ctx };
+	struct key prefix = { 0 };
+
+	key_be32(&prefix, no);
+	return key_walk(t, DB_FIELD, key_slice(&prefix), tags_visit, &w);
+}
+
+struct tag_name {
+	struct slice name;
+	bool found;
+};
+
+static int
+tag_name_visit(void *ctx, struct slice tag)
+{
+	struct tag_name *n = ctx;
+	struct slice name, value;
+
+	(void)field_tag_split(tag, &name, &value);
+	n->found = slice_eq(name, n->name);
+	return n->found;
+}
+
+/* The index knows names only: another value of it may still be there. */
+enum err
+field_tag_remove(struct db_txn *t, uint32_t no, struct slice tag)
+{
+	struct tag_name left = { .found = false };
+	struct field_hash h, ix;
+	struct ix_code c;
+	struct slice value;
+	struct key k;
+	enum err e;
+
+	REQUIRE(field_tag_split(tag, &left.name, &value));
+	field_hash(tag, &h);
+	k = field_key(no, &h, FIELD_TAG);
+	e = db_del(t, DB_FIELD, key_slice(&k));
+	if (e != ERR_OK)
+		return e == ERR_NOTFOUND ? ERR_OK : e;
+	e = field_tags(t, no, tag_name_visit, &left);
+	if (e != ERR_OK || left.found)
+		return e;
+	field_hash_pseudo("tag", &ix);
+	ix_code_text(left.name, &c);
+	return ix_del(t, &ix, &c, no, FIELD_TAG);
 }

@@ -67,6 +67,28 @@ hash_field(void *ctx, struct slice k, struct slice v)
 	return buf_err(&w->b);
 }
 
+/* Without local numbers: the asset's, and lseq. */
+static int
+hash_fact(void *ctx, struct slice k, struct slice v)
+{
+	struct hash_walk *w = ctx;
+
+	if (k.n < 4 || (v.n > 2 && v.n < FACT_LSEQ_AT + 8))
+		return ERR_CORRUPT;
+	buf_reset(&w->b);
+	buf_u8(&w->b, 'e');
+	buf_put(&w->b, k.p + 4, k.n - 4);
+	if (v.n <= 2) {
+		buf_put_slice(&w->b, v);
+	} else {
+		buf_put(&w->b, v.p, FACT_LSEQ_AT);
+		buf_put(&w->b, v.p + FACT_LSEQ_AT + 8, v.n - FACT_LSEQ_AT - 8);
+	}
+	if (buf_err(&w->b) == ERR_OK)
+		hash_item(w);
+	return buf_err(&w->b);
+}
+
 static enum err
 hash_row(struct hash_walk *w, const struct asset_row *row)
 {
@@ -89,6 +111,7 @@ hash_row(struct hash_walk *w, const struct asset_row *row)
 	buf_put(&w->b, row->source.b, sizeof(row->source.b));
 	buf_u64(&w->b, row->created_ms);
 	buf_u32(&w->b, row->n_versions);
+	buf_u8(&w->b, row->retired ? 1 : 0);
 	if (buf_err(&w->b) == ERR_OK)
 		hash_item(w);
 	return buf_err(&w->b);
@@ -119,6 +142,8 @@ hash_asset(void *ctx, struct slice k, struct slice v)
 		    w->t, DB_VERSION, key_slice(&prefix), hash_version, w);
 	if (e == ERR_OK)
 		e = key_walk(w->t, DB_FIELD, key_slice(&prefix), hash_field, w);
+	if (e == ERR_OK)
+		e = key_walk(w->t, DB_FACT, key_slice(&prefix), hash_fact, w);
 	return e;
 }
 

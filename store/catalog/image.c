@@ -100,6 +100,7 @@ static enum err
 image_put(const struct image_at *x, uint32_t i, const struct content_member *m,
     const struct mp_node *fields)
 {
+	static const struct stamp nobody = { 0 };
 	struct asset_row row = { 0 };
 	char key[CAT_KEY_MAX + 1];
 	uint32_t no;
@@ -110,7 +111,8 @@ image_put(const struct image_at *x, uint32_t i, const struct content_member *m,
 	e = apply_asset(x->t, &x->at, "image", key, &no);
 	if (e == ERR_OK)
 		e = row_asset_get(x->t, no, &row);
-	if (e == ERR_OK && !row.mentioned)
+	/* An edit names an image, but not where it lies. */
+	if (e == ERR_OK && stamp_cmp(&row.parent_by, &nobody) == 0)
 		e = apply_parent(x->t, no, &row, x->series);
 	if (e != ERR_OK)
 		return e;

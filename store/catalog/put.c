@@ -191,6 +191,12 @@ scalar_bytes(const struct mp_node *v)
 	return mp_type(v) == MP_STR ? 3 + mp_str(&d, v, SIZE_MAX).n : 9;
 }
 
+bool
+put_lines_valid(struct slice s)
+{
+	return text_walk(s, true);
+}
+
 static bool
 value_fits(const struct mp_node *v)
 {
@@ -204,8 +210,14 @@ value_fits(const struct mp_node *v)
 	return n <= PUT_VALUE_BYTES;
 }
 
-static bool
-field_name_valid(struct slice name)
+bool
+put_value_valid(const struct mp_node *v)
+{
+	return value_valid(v) && value_fits(v);
+}
+
+bool
+put_name_valid(struct slice name)
 {
 	size_t i;
 
@@ -233,8 +245,7 @@ put_fields_valid(const struct mp_node *map)
 	for (i = 0; i < mp_len(map); i++) {
 		const struct mp_node *v = mp_member(map, i, &name);
 
-		if (!field_name_valid(name) || !value_valid(v) ||
-		    !value_fits(v))
+		if (!put_name_valid(name) || !put_value_valid(v))
 			return false;
 	}
 	return true;
@@ -406,6 +417,58 @@ cat_put_parse(struct slice payload, struct mp_doc *doc)
 		if (e != ERR_OK)
 			mp_doc_fini(doc);
 	}
+	mem_free(v);
+	return e;
+}
+
+/* --- again --- */
+
+static enum err
+again_encode(const struct put_view *v, const struct cat_again *by,
+    struct buf *fields, struct buf *out)
+{
+	const struct put_node *own = &v->path[v->n_path - 1];
+	struct cat_node path[PUT_PATH_MAX] = { 0 };
+	struct cat_put p = { .path = path,
+		.n_path = v->n_path,
+		.derived = v->derived,
+		.source = v->source,
+		.manifest = v->manifest,
+		.hash = v->hash,
+		.bytes = v->bytes,
+		.members = v->members,
+		.actor = by->actor,
+		.site = by->site,
+		.parents = by->parents,
+		.n_parents = by->n_parents,
+		.provenance = by->provenance };
+	uint32_t i;
+
+	mp_w_node(fields, own->fields);
+	for (i = 0; i < v->n_path; i++)
+		path[i] = (struct cat_node){ .level = v->path[i].level,
+			.key = v->path[i].key };
+	path[v->n_path - 1].fields = buf_slice(fields);
+	return buf_err(fields) == ERR_OK ? cat_put_encode(&p, out)
+					 : buf_err(fields);
+}
+
+enum err
+cat_put_again(struct slice payload, const struct cat_again *by, struct buf *out)
+{
+	struct buf fields = BUF_MAX(LIM_OP_PAYLOAD_BYTES);
+	struct put_view *v = mem_new(sizeof(*v));
+	struct mp_doc doc = { 0 };
+	enum err e =
+	    v == NULL ? ERR_NOMEM : mp_parse(payload, &put_limits, &doc);
+
+	if (e == ERR_OK) {
+		e = put_view(&doc, v);
+		if (e == ERR_OK)
+			e = again_encode(v, by, &fields, out);
+		mp_doc_fini(&doc);
+	}
+	buf_fini(&fields);
 	mem_free(v);
 	return e;
 }

@@ -68,6 +68,8 @@ eval_field(struct query_run *r, const struct query_node *n, bool *out)
 		if (n->level[0] != '\0' && strcmp(n->level, row->level) != 0)
 			continue;
 		e = field_get(r->t, r->nos[i], &n->field, &value);
+		if (e == ERR_OK && value.n == 0)
+			return ERR_OK; /* an edit took it away */
 		if (e == ERR_OK)
 			return eval_value(n, value, out);
 		if (e != ERR_NOTFOUND)
@@ -101,6 +103,44 @@ eval_id(const struct query_node *n, struct slice id)
 	return same == (n->op == QOP_EQ);
 }
 
+enum err
+query_retired(struct query_run *r, bool *out)
+{
+	const struct asset_row *row;
+	uint32_t i;
+	enum err e;
+
+	*out = false;
+	for (i = 0; !*out; i++) {
+		e = chain_row(r, i, &row);
+		if (e != ERR_OK || row == NULL)
+			return e;
+		*out = row->retired;
+	}
+	return ERR_OK;
+}
+
+enum err
+query_hidden(struct query_run *r, bool *out)
+{
+	*out = !r->q->says_context &&
+	       strcmp(r->rows[0].level, CAT_LEVEL_CONTEXT) == 0;
+	if (*out || r->q->says_retired)
+		return ERR_OK;
+	return query_retired(r, out);
+}
+
+static enum err
+eval_retired(struct query_run *r, const struct query_node *n, bool *out)
+{
+	bool want = slice_eq(n->lit.text, SLICE_LIT("true"));
+	bool is = false;
+	enum err e = query_retired(r, &is);
+
+	*out = (is == want) == (n->op == QOP_EQ);
+	return e;
+}
+
 static enum err
 eval_cmp(struct query_run *r, const struct query_node *n, bool *out)
 {
@@ -110,6 +150,7 @@ eval_cmp(struct query_run *r, const struct query_node *n, bool *out)
 
 	switch (n->of) {
 	case OF_FIELD: return eval_field(r, n, out);
+	case OF_RETIRED: return eval_retired(r, n, out);
 	case OF_ID: *out = eval_id(n, slice_of(row->id.b, 20)); break;
 	case OF_SHARE: *out = eval_id(n, slice_of(row->share.b, 32)); break;
 	case OF_COMPARTMENT: *out = eval_scalar(n, &v); break;
@@ -127,38 +168,41 @@ eval_cmp(struct query_run *r, const struct query_node *n, bool *out)
 }
 
 struct tag_scan {
+	struct db_txn *t;
 	const struct query_node *n;
 	bool found;
 };
 
 static int
-tag_visit(void *ctx, struct slice k, struct slice v)
+tag_visit(void *ctx, struct slice tag)
 {
 	struct tag_scan *s = ctx;
-	struct field_row row;
 	struct slice name, value;
-	enum err e;
 
-	if (k.n == 0 || k.p[k.n - 1] != FIELD_TAG)
-		return 0;
-	e = field_row_read(v, &row);
-	if (e != ERR_OK)
-		return e;
-	(void)field_tag_split(row.name, &name, &value);
+	(void)field_tag_split(tag, &name, &value);
 	s->found = slice_eq(name, s->n->tag) &&
 		   (!s->n->has_lit || slice_eq(value, s->n->lit.text));
 	return s->found;
 }
 
+static int
+tag_group(void *ctx, uint32_t group)
+{
+	struct tag_scan *s = ctx;
+	enum err e = field_tags(s->t, group, tag_visit, s);
+
+	return e != ERR_OK ? (int)e : s->found;
+}
+
+/* Its own, or of a group it is a member of. */
 static enum err
 eval_tag(struct query_run *r, const struct query_node *n, bool *out)
 {
-	struct tag_scan s = { .n = n };
-	struct key prefix = { 0 };
-	enum err e;
+	struct tag_scan s = { .t = r->t, .n = n };
+	enum err e = field_tags(r->t, r->nos[0], tag_visit, &s);
 
-	key_be32(&prefix, r->nos[0]);
-	e = key_walk(r->t, DB_FIELD, key_slice(&prefix), tag_visit, &s);
+	if (e == ERR_OK && !s.found)
+		e = fact_groups(r->t, &r->rows[0].id, tag_group, &s);
 	*out = s.found;
 	return e;
 }

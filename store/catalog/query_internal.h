@@ -25,7 +25,8 @@ enum query_of {
 	OF_ID,
 	OF_SHARE,
 	OF_COMPARTMENT,
-	OF_CREATED
+	OF_CREATED,
+	OF_RETIRED
 };
 
 struct query_lit {
@@ -54,6 +55,8 @@ struct cat_query {
 	struct query_node *nodes;
 	uint32_t n;
 	uint16_t root;
+	bool says_retired; /* else what is retired is not looked at */
+	bool says_context; /* as well: what is said of levels */
 };
 
 /* Does one value satisfy op (not QOP_NE) against the literal? */
@@ -70,6 +73,10 @@ struct query_run {
 	uint32_t n;
 };
 enum err query_eval(struct query_run *r, uint16_t node, bool *out) PSC_MUST_USE;
+/* Is the asset, or one above it, retired? */
+enum err query_retired(struct query_run *r, bool *out) PSC_MUST_USE;
+/* Not looked at unless the query asks: retired, or about a level. */
+enum err query_hidden(struct query_run *r, bool *out) PSC_MUST_USE;
 
 /* --- planning (query_plan.c) --- */
 enum range_kind {
@@ -78,6 +85,7 @@ enum range_kind {
 	RANGE_DATE,
 	RANGE_LEVEL,
 	RANGE_TAG,
+	RANGE_RETIRED,
 	RANGE_ID
 };
 struct query_range {

@@ -6,6 +6,7 @@
  *   unary  = "not" unary | "(" or ")" | test
  *   test   = name op value | "tag:" name [ "=" value ]
  *   name   = [ level "." ] field | level | id | share | compartment | created
+ *        | retired
  *   op     = "=" | "!=" | "<" | "<=" | ">" | ">=" | "~"
  *
  * Values are words or quoted ("..." or '...', backslash escapes).  Length,
@@ -196,6 +197,8 @@ pseudo(struct slice name)
 		return OF_COMPARTMENT;
 	if (slice_eq(name, SLICE_LIT("created")))
 		return OF_CREATED;
+	if (slice_eq(name, SLICE_LIT("retired")))
+		return OF_RETIRED;
 	return OF_FIELD;
 }
 
@@ -242,6 +245,18 @@ name_take(struct parser *p, struct query_node *n)
 	return lex(p);
 }
 
+static bool
+retired_check(struct parser *p, struct query_node *n)
+{
+	p->q->says_retired = true;
+	if (n->op != QOP_EQ && n->op != QOP_NE)
+		return fail(p, ERR_MALFORMED, "retired takes = or !=");
+	if (!slice_eq(n->lit.text, SLICE_LIT("true")) &&
+	    !slice_eq(n->lit.text, SLICE_LIT("false")))
+		return fail(p, ERR_MALFORMED, "retired is true or false");
+	return true;
+}
+
 /* Literals of the fields that every asset has. */
 static bool
 pseudo_check(struct parser *p, struct query_node *n)
@@ -252,6 +267,12 @@ pseudo_check(struct parser *p, struct query_node *n)
 		n->lit.text = SLICE_LIT("project");
 		val_of_text(n->lit.text, &n->lit.v);
 	}
+	p->q->says_context |=
+	    n->of == OF_ID ||
+	    (n->of == OF_LEVEL &&
+		slice_eq(n->lit.text, SLICE_LIT(CAT_LEVEL_CONTEXT)));
+	if (n->of == OF_RETIRED)
+		return retired_check(p, n);
 	if (n->of != OF_ID && n->of != OF_SHARE)
 		return true;
 	if (!equality)

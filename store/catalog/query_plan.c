@@ -51,6 +51,10 @@ bounds_set(
 		field_hash_pseudo("tag", &b->h);
 		ix_code_text(n->tag, &b->lo);
 		break;
+	case RANGE_RETIRED:
+		field_hash_pseudo("retired", &b->h);
+		ix_code_text(SLICE_LIT("true"), &b->lo);
+		break;
 	case RANGE_TEXT:
 		b->h = n->field;
 		ix_code_text(n->lit.text, &b->lo);
@@ -156,7 +160,7 @@ bool
 query_range_inherits(const struct query_range *r)
 {
 	return r->kind == RANGE_TEXT || r->kind == RANGE_NUM ||
-	       r->kind == RANGE_DATE;
+	       r->kind == RANGE_DATE || r->kind == RANGE_RETIRED;
 }
 
 /* --- choosing --- */
@@ -198,11 +202,25 @@ plan_field(const struct query_index *x, uint16_t node, struct query_plan *p)
 	return e;
 }
 
+/* What is not retired is most of all there is: no plan. */
+static enum err
+plan_retired(const struct query_index *x, uint16_t node, struct query_plan *p)
+{
+	const struct query_node *n = &x->q->nodes[node];
+	bool yes = slice_eq(n->lit.text, SLICE_LIT("true"));
+
+	if (yes != (n->op == QOP_EQ))
+		return ERR_OK;
+	return plan_range(x, node, RANGE_RETIRED, p);
+}
+
 static enum err
 plan_cmp(const struct query_index *x, uint16_t node, struct query_plan *p)
 {
 	const struct query_node *n = &x->q->nodes[node];
 
+	if (n->of == OF_RETIRED)
+		return plan_retired(x, node, p);
 	if (n->op == QOP_NE || n->op == QOP_HAS)
 		return ERR_OK;
 	if (n->of == OF_FIELD)

@@ -18,20 +18,29 @@ struct find {
 	void *ctx;
 	uint64_t given;
 	uint32_t last; /* highest asset number */
+	uint32_t prev; /* walking an index: an asset may stand there twice */
 	uint8_t *marked;
 	uint8_t *opened; /* what lies below it is marked */
 };
 
 /* --- testing one --- */
 
+/* all: also what queries do not look at by themselves. */
 static enum err
-row_match(
-    struct db_txn *t, const struct cat_query *q, struct query_run *r, bool *out)
+row_match(struct db_txn *t, const struct cat_query *q, struct query_run *r,
+    bool all, bool *out)
 {
+	bool hidden = false;
+	enum err e;
+
 	r->t = t;
 	r->q = q;
 	r->n = 1;
-	return query_eval(r, q->root, out);
+	e = query_eval(r, q->root, out);
+	if (e == ERR_OK && *out && !all)
+		e = query_hidden(r, &hidden);
+	*out = *out && !hidden;
+	return e;
 }
 
 static bool
@@ -68,8 +77,12 @@ find_test(void *ctx, uint32_t no)
 	struct find *f = ctx;
 	struct query_run r;
 	bool yes = false;
-	enum err e = row_asset_get(f->t, no, &r.rows[0]);
+	enum err e;
 
+	if (no == f->prev)
+		return 0;
+	f->prev = no;
+	e = row_asset_get(f->t, no, &r.rows[0]);
 	if (e == ERR_NOTFOUND)
 		return 0; /* a number that was given up */
 	if (e != ERR_OK)
@@ -77,7 +90,7 @@ find_test(void *ctx, uint32_t no)
 	if (!row_wanted(f, &r.rows[0]))
 		return 0;
 	r.nos[0] = no;
-	e = row_match(f->t, f->q, &r, &yes);
+	e = row_match(f->t, f->q, &r, f->o->retired, &yes);
 	if (e != ERR_OK)
 		return e;
 	return yes ? find_give(f, no, &r.rows[0]) : 0;
@@ -253,5 +266,5 @@ cat_match(struct store *s, struct db_txn *t, const struct cat_query *q,
 	(void)s;
 	if (e == ERR_OK)
 		e = row_asset_get(t, r.nos[0], &r.rows[0]);
-	return e == ERR_OK ? row_match(t, q, &r, out) : e;
+	return e == ERR_OK ? row_match(t, q, &r, false, out) : e;
 }

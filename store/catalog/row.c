@@ -13,6 +13,7 @@ enum asset_flag {
 	ASSET_SOURCE = 1,
 	ASSET_MENTIONED = 2,
 	ASSET_MEMBER = 4,
+	ASSET_RETIRED = 8,
 };
 enum version_flag { VERSION_COMPLETE = 1, VERSION_DERIVED = 2 };
 
@@ -102,6 +103,7 @@ row_asset_get(struct db_txn *t, uint32_t no, struct asset_row *out)
 	out->has_source = (flags & ASSET_SOURCE) != 0;
 	out->mentioned = (flags & ASSET_MENTIONED) != 0;
 	out->is_member = (flags & ASSET_MEMBER) != 0;
+	out->retired = (flags & ASSET_RETIRED) != 0;
 	return format == ROW_FORMAT ? key_decoded(&r) : ERR_CORRUPT;
 }
 
@@ -110,7 +112,8 @@ asset_write(struct buf *b, const struct asset_row *row)
 {
 	int flags = (row->has_source ? ASSET_SOURCE : 0) |
 		    (row->mentioned ? ASSET_MENTIONED : 0) |
-		    (row->is_member ? ASSET_MEMBER : 0);
+		    (row->is_member ? ASSET_MEMBER : 0) |
+		    (row->retired ? ASSET_RETIRED : 0);
 
 	buf_u8(b, ROW_FORMAT);
 	buf_u8(b, (uint8_t)flags);

@@ -37,6 +37,8 @@
 	X(VERSION, "asset number, version -> row")                             \
 	X(CHILD, "parent asset number, child asset number")                    \
 	X(FIELD, "asset number, field -> value")                               \
+	X(FACT, "asset number, place, name, live or not, stamp -> edit")       \
+	X(LINKX, "asset id linked to, asset number, name -> name")             \
 	X(IX, "field, value prefix, asset number")                             \
 	X(CREF, "compartment, chunk -> op")                                    \
 	X(WANT, "cid wanted -> class, share, since")                           \

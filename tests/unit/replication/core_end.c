@@ -278,7 +278,7 @@ run_make(struct run *r, const struct cry_identity *who, uint16_t comp,
 		.device = who->pub.sign,
 		.incarnation = incarnation };
 	for (uint32_t i = 0; i < n; i++) {
-		struct op_header h = { .kind = OP_TAG_ADD,
+		struct op_header h = { .kind = OP_EDIT,
 			.epoch = 1,
 			.seq = i + 1,
 			.lamport = i + 1,
