@@ -208,6 +208,25 @@ prefix_taken(struct db_txn *txn, const struct cry_id *cid)
 }
 
 enum err
+blob_chunk_place(struct store_txn *t, const struct cry_id *cid,
+    const struct store_loc *loc, struct store_loc *was)
+{
+	struct chunk_row row;
+	uint64_t no;
+	enum err e = blob_chunk_row(t->db, cid, &no, &row);
+
+	*was = (struct store_loc){ 0 };
+	if (e == ERR_NOTFOUND)
+		return prefix_taken(t->db, cid) ? ERR_UNSUPPORTED
+						: chunk_index(t, cid, loc);
+	if (e != ERR_OK)
+		return e;
+	*was = row.loc;
+	row.loc = *loc;
+	return blob_chunk_row_put(t->db, no, &row);
+}
+
+enum err
 blob_chunk_store(
     struct store_txn *t, const struct cry_id *cid, struct slice ciphertext)
 {

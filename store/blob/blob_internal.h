@@ -72,6 +72,10 @@ enum blob_pidx { BLOB_PIDX_WHOLE, BLOB_PIDX_PART };
 enum err blob_pidx_get(struct store *s, struct db_txn *txn,
     const struct cry_id *hp, enum blob_pidx kind,
     struct blob_entry *out) PSC_MUST_USE;
+/* Where the chunk is: a new row, or a new place for one that is there; *was is
+ * the old place, seg 0 if there was none. */
+enum err blob_chunk_place(struct store_txn *t, const struct cry_id *cid,
+    const struct store_loc *loc, struct store_loc *was) PSC_MUST_USE;
 /* As blob_chunk_put, for ciphertext that was made here: not hashed again. */
 enum err blob_chunk_store(struct store_txn *t, const struct cry_id *cid,
     struct slice ciphertext) PSC_MUST_USE;

@@ -45,8 +45,8 @@ dir_make(const char *dir, const char *sub, char *out, struct errmsg *em)
 }
 
 /* A folder's new entries are durable only once the folder is. */
-static enum err
-dir_sync(const char *dir, const char *sub)
+enum err
+store_dir_sync(const char *dir, const char *sub)
 {
 	char path[PATH_BYTES];
 	int n = snprintf(path, sizeof(path), "%s%s", dir, sub);
@@ -63,19 +63,19 @@ dir_sync(const char *dir, const char *sub)
 }
 
 static enum err
-dirs_open(struct store *s, const struct store_opts *o, char *db_dir,
-    struct errmsg *em)
+dirs_open(struct store *s, const struct store_opts *o, const char *index,
+    char *db_dir, struct errmsg *em)
 {
 	char path[PATH_BYTES];
 	enum err e;
 
 	if ((e = dir_make(o->dir, "", path, em)) != ERR_OK ||
-	    (e = dir_make(o->dir, "db", db_dir, em)) != ERR_OK ||
+	    (e = dir_make(o->dir, index, db_dir, em)) != ERR_OK ||
 	    (e = dir_make(o->dir, "segments", path, em)) != ERR_OK)
 		return e;
 	s->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (s->dir_fd < 0 || dir_sync(o->dir, "") != ERR_OK ||
-	    dir_sync(o->dir, "/..") != ERR_OK)
+	if (s->dir_fd < 0 || store_dir_sync(o->dir, "") != ERR_OK ||
+	    store_dir_sync(o->dir, "/..") != ERR_OK)
 		return errmsg_set(em, ERR_IO, "", "cannot open %s: %s", path,
 		    strerror(errno));
 	return ERR_OK;
@@ -170,6 +170,23 @@ meta_read(struct store *s, struct db_txn *t, struct errmsg *em)
 	return e;
 }
 
+/* An empty index beside a log is a lost one: to go on would write over it. */
+static enum err
+meta_missing(struct store *s, struct errmsg *em)
+{
+	uint32_t *list = NULL, n = 0;
+	enum err e;
+
+	if (s->rebuild != NULL)
+		return ERR_OK;
+	e = store_seg_list(s, &list, &n);
+	mem_free(list);
+	if (e == ERR_OK && n > 0)
+		e = errmsg_set(em, ERR_CORRUPT, "run `pesscara rebuild`",
+		    "the index of this store is missing");
+	return e;
+}
+
 static enum err
 meta_open(struct store *s, struct errmsg *em)
 {
@@ -181,6 +198,8 @@ meta_open(struct store *s, struct errmsg *em)
 	e = meta_read(s, t, em);
 	db_abort(t);
 	if (e == ERR_NOTFOUND) { /* new */
+		if ((e = meta_missing(s, em)) != ERR_OK)
+			return e;
 		if ((e = db_write(s->db, &t)) != ERR_OK)
 			return e;
 		if ((e = meta_create(s, t)) != ERR_OK) {
@@ -204,17 +223,20 @@ reserve_of(size_t segment_bytes)
 }
 
 enum err
-store_open(const struct store_opts *o, struct store **out, struct errmsg *em)
+store_init(const struct store_opts *o, const char *index, struct rebuild *r,
+    struct store **out, struct errmsg *em)
 {
 	struct store *s = mem_new(sizeof(*s));
 	char db_dir[PATH_BYTES];
 	struct db_opts dbo = { .dir = db_dir };
-	struct errmsg why = { .code = ERR_OK };
 	enum err e;
 
-	if (s == NULL)
+	if (s == NULL) {
+		store_rebuild_free(r);
 		return errmsg_set(em, ERR_NOMEM, "", "out of memory");
+	}
 	s->dir_fd = s->tail.fd = -1;
+	s->rebuild = r;
 	s->segment_bytes = o->segment_bytes != 0 ? o->segment_bytes : GIB;
 	s->queue_max = o->queue_max != 0 ? o->queue_max : 4096;
 	dbo.map_bytes = o->map_bytes != 0 ? o->map_bytes : 64 * GIB;
@@ -226,23 +248,38 @@ store_open(const struct store_opts *o, struct store **out, struct errmsg *em)
 	s->owners = o->owners;
 	pthread_cond_init(&s->wake, NULL);
 	keys_derive(s, o);
-	if ((e = dirs_open(s, o, db_dir, &why)) != ERR_OK ||
-	    (e = db_open(&dbo, &s->db, &why)) != ERR_OK ||
-	    (e = meta_open(s, &why)) != ERR_OK ||
-	    (e = store_seg_open_tail(s, &why)) != ERR_OK ||
-	    (e = store_writer_start(s)) != ERR_OK) {
-		if (why.code == ERR_OK)
-			errmsg_set(&why, e, "",
-			    "cannot open the store in %s: "
-			    "%s",
-			    o->dir, err_text(e));
-		if (em != NULL)
-			*em = why;
+	if ((e = dirs_open(s, o, index, db_dir, em)) != ERR_OK ||
+	    (e = db_open(&dbo, &s->db, em)) != ERR_OK ||
+	    (e = meta_open(s, em)) != ERR_OK) {
 		store_close(s);
 		return e;
 	}
 	*out = s;
 	return ERR_OK;
+}
+
+enum err
+store_open(const struct store_opts *o, struct store **out, struct errmsg *em)
+{
+	struct errmsg why = { .code = ERR_OK };
+	struct store *s = NULL;
+	enum err e = store_init(o, "db", NULL, &s, &why);
+
+	if (e == ERR_OK)
+		e = store_seg_open_tail(s, &why);
+	if (e == ERR_OK)
+		e = store_writer_start(s);
+	if (e == ERR_OK) {
+		*out = s;
+		return ERR_OK;
+	}
+	if (why.code == ERR_OK)
+		errmsg_set(&why, e, "", "cannot open the store in %s: %s",
+		    o->dir, err_text(e));
+	if (em != NULL)
+		*em = why;
+	store_close(s);
+	return e;
 }
 
 void
@@ -252,6 +289,7 @@ store_close(struct store *s)
 		return;
 	store_writer_stop(s);
 	store_seg_close_all(s);
+	store_rebuild_free(s->rebuild);
 	db_close(s->db);
 	if (s->dir_fd >= 0)
 		close(s->dir_fd);

@@ -72,6 +72,7 @@ enum rec_kind {
 	REC_HEAD = 3,   /* signed head of a feed */
 	REC_MEMBER = 4, /* membership record of a share */
 	REC_ROW = 5,    /* local row, sealed under the local key */
+	REC_END = 6,    /* end of a group commit; only the store writes it */
 };
 struct store_loc {
 	uint32_t seg;
@@ -132,5 +133,34 @@ typedef void (*store_bad_fn)(void *ctx, const struct store_bad *bad);
  * record headers.  checked counts records.  progress may be NULL. */
 enum err store_verify(struct store *s, bool deep, store_bad_fn fn, void *ctx,
     uint64_t *checked) PSC_MUST_USE;
+
+/* --- rebuild: a new index from the log alone --- */
+struct store_rebuild_opts {
+	store_bad_fn bad; /* damaged parts: told, skipped, never believed */
+	void (*progress)(void *ctx, uint64_t done, uint64_t bytes);
+	void *ctx; /* both may be NULL */
+};
+/* Scans every segment in log order into a new index beside the old one: SEG,
+ * CHUNK, CIDX and ROW.  *out takes jobs; what other rooms derive is theirs to
+ * add (store_rebuild_each).  Until store_rebuild_end() the old index stays
+ * what it was, so a rebuild that was cut short is simply run again.
+ * ERR_BUSY: the store is in use; ERR_AUTH: not the keystore of this store. */
+enum err store_rebuild_begin(const struct store_opts *o,
+    const struct store_rebuild_opts *ro, struct store **out,
+    struct errmsg *em) PSC_MUST_USE;
+/* Ops, heads and membership records of the log, in log order. */
+typedef enum err (*store_rebuild_fn)(
+    void *ctx, enum rec_kind kind, const struct store_loc *l);
+enum err store_rebuild_each(
+    struct store *s, store_rebuild_fn fn, void *ctx) PSC_MUST_USE;
+/* A damage that another room found. */
+void store_rebuild_bad(struct store *s, const struct store_bad *bad);
+/* Closes s and puts its index in the place of the old one, which is kept as
+ * db.old when keep_old.  s is freed either way. */
+enum err store_rebuild_end(
+    struct store *s, bool keep_old, struct errmsg *em) PSC_MUST_USE;
+/* As store_rec_get, and gives the record's id. */
+enum err store_rec_get_id(struct store *s, const struct store_loc *l,
+    enum rec_kind kind, struct cry_id *id, struct buf *body) PSC_MUST_USE;
 
 #endif

@@ -20,6 +20,9 @@
 #define STORE_SEG_MAGIC "PSCSEG01"
 /* One record: a 4 MiB piece, padded, and its tag fit well below. */
 #define STORE_BODY_MAX ((size_t)8 * MIB)
+/* The record that ends a commit: number of its records, CRC of theirs. */
+#define STORE_END_BODY 8u
+#define STORE_END_BYTES ((uint64_t)128)
 #define STORE_ROW_VALUE_MAX ((size_t)4 * MIB)
 /* Sealed row values up to here are kept in the index as well. */
 #define STORE_ROW_INLINE_MAX 1024u
@@ -63,6 +66,8 @@ struct seg_tail {
 	uint64_t live;    /* bytes of its records that the index needs */
 	struct buf stage; /* bytes of [flushed, pos) */
 	bool unsynced;
+	uint32_t recs; /* records of this commit, and the CRC of theirs */
+	uint32_t sum;
 };
 
 struct seg_slot {
@@ -113,6 +118,7 @@ struct store {
 	const struct store_owners *owners; /* NULL: nothing is collected */
 	pthread_mutex_t lease_lock;
 	struct store_lease *lease_first, *lease_last; /* in order of begin */
+	struct rebuild *rebuild; /* NULL: an ordinary open */
 
 	_Atomic(store_fault_fn) fault;
 	void *fault_ctx;
@@ -135,6 +141,16 @@ void store_set_fault(struct store *s, store_fault_fn fn, void *ctx);
 int store_fault(struct store *s, enum store_point at);
 /* The disk failed after a commit began: says so and stops the process. */
 void store_die(const char *what, int sys) __attribute__((noreturn));
+
+/* --- store.c --- */
+/* Folders, keys and index, without the open end and the writer.  Takes r,
+ * also when it fails. */
+enum err store_init(const struct store_opts *o, const char *index,
+    struct rebuild *r, struct store **out, struct errmsg *em) PSC_MUST_USE;
+enum err store_dir_sync(const char *dir, const char *sub) PSC_MUST_USE;
+
+/* --- store_rebuild.c --- */
+void store_rebuild_free(struct rebuild *r); /* NULL ok */
 
 /* --- store_seg.c: files and the open end --- */
 enum err store_seg_open_tail(struct store *s, struct errmsg *em) PSC_MUST_USE;
@@ -172,6 +188,10 @@ enum err store_seg_row_put(
 enum err store_seg_row_from(struct db_txn *txn, uint32_t seg, uint32_t *no,
     struct seg_row *out) PSC_MUST_USE;
 enum err store_seg_header_check(struct store *s, uint32_t seg) PSC_MUST_USE;
+/* Numbers of the files in segments/, ascending; freed by mem_free. */
+enum err store_seg_list(
+    struct store *s, uint32_t **list, uint32_t *n) PSC_MUST_USE;
+uint64_t store_seg_file_bytes(struct store *s, uint32_t seg); /* 0: none */
 
 /* --- store_rec.c --- */
 struct rec_header {
@@ -190,6 +210,8 @@ enum err store_rec_dead(
     struct store_txn *t, const struct store_loc *l) PSC_MUST_USE;
 /* Bytes a record of this body length takes in a segment. */
 uint64_t store_rec_bytes(uint32_t body_len);
+/* Ends the commit that is being written; nothing if it has no record. */
+void store_rec_end(struct store *s);
 /* As store_rec_get, and gives the header. */
 enum err store_rec_load(struct store *s, const struct store_loc *l,
     struct rec_header *h, struct buf *body) PSC_MUST_USE;
@@ -199,6 +221,12 @@ enum err store_rec_load(struct store *s, const struct store_loc *l,
  * open to the same bytes. */
 enum err store_row_check(
     struct store *s, struct slice rkey, struct slice v) PSC_MUST_USE;
+
+/* Take the change of a record's body into the index; *was is where the row's
+ * record lay, seg 0 if there was none.  ERR_CORRUPT: it does not parse;
+ * ERR_AUTH: another key sealed it. */
+enum err store_row_replay(struct store_txn *t, struct slice body,
+    const struct store_loc *loc, struct store_loc *was) PSC_MUST_USE;
 
 /* --- store_ref.c --- */
 struct chunk_row;

@@ -108,7 +108,7 @@ store_rec_dead(struct store_txn *t, const struct store_loc *l)
 
 static enum err
 rec_append(struct store *s, const struct rec_header *h, struct slice body,
-    struct store_loc *out)
+    size_t room, struct store_loc *out)
 {
 	struct seg_tail *t = &s->tail;
 	size_t start = t->stage.n;
@@ -116,12 +116,12 @@ rec_append(struct store *s, const struct rec_header *h, struct slice body,
 	uint32_t crc;
 	size_t i;
 
-	t->stage.max = STORE_STAGE_BYTES + STORE_BODY_MAX + 2 * STORE_BLOCK;
+	t->stage.max = STORE_STAGE_BYTES + STORE_BODY_MAX + 3 * STORE_BLOCK;
 	header_put(&t->stage, h, t->seg, t->pos);
 	buf_put_slice(&t->stage, body);
 	buf_put_zero(&t->stage, (size_t)n - STORE_REC_HEADER - body.n);
-	/* A block of room stays, so that padding a commit cannot fail. */
-	if (buf_room(&t->stage, STORE_BLOCK) == NULL) {
+	/* Room stays, so that ending a commit and padding it cannot fail. */
+	if (buf_room(&t->stage, room) == NULL) {
 		enum err e = buf_err(&t->stage);
 
 		t->stage.n = start;
@@ -132,8 +132,11 @@ rec_append(struct store *s, const struct rec_header *h, struct slice body,
 	for (i = 0; i < 4; i++)
 		t->stage.p[start + REC_CRC_AT + i] = (uint8_t)(crc >> (8 * i));
 	*out = (struct store_loc){ t->seg, t->pos, (uint32_t)body.n };
+	t->recs++;
+	t->sum = crc32c(t->sum, slice_of(t->stage.p + start + REC_CRC_AT, 4));
 	t->pos += n;
-	t->live += n;
+	if (h->kind != REC_END) /* needed by nothing but a rebuild */
+		t->live += n;
 	s->batch_bytes += n;
 	if (t->stage.n >= STORE_STAGE_BYTES)
 		store_seg_stage_flush(s, false);
@@ -157,9 +160,31 @@ store_rec_put(struct store_txn *t, enum rec_kind kind, const struct cry_id *id,
 		return ERR_LIMIT;
 	e = store_seg_room(s, t->db, store_rec_bytes(h.len));
 	if (e == ERR_OK)
-		e = rec_append(s, &h, body, out);
+		e = rec_append(s, &h, body, 2 * STORE_BLOCK, out);
 	t->e = e;
 	return e;
+}
+
+void
+store_rec_end(struct store *s)
+{
+	struct seg_tail *t = &s->tail;
+	struct rec_header h = { .kind = REC_END,
+		.len = STORE_END_BODY,
+		.commit = s->commit_no + 1 };
+	struct store_loc loc;
+	uint8_t body[STORE_END_BODY];
+	enum err e;
+	int i;
+
+	if (t->recs == 0)
+		return;
+	for (i = 0; i < 4; i++) {
+		body[i] = (uint8_t)(t->recs >> (8 * i));
+		body[4 + i] = (uint8_t)(t->sum >> (8 * i));
+	}
+	e = rec_append(s, &h, slice_of(body, sizeof(body)), STORE_BLOCK, &loc);
+	REQUIRE(e == ERR_OK); /* each record left room for this */
 }
 
 enum err
@@ -198,8 +223,8 @@ store_rec_load(struct store *s, const struct store_loc *l, struct rec_header *h,
 }
 
 enum err
-store_rec_get(struct store *s, const struct store_loc *l, enum rec_kind kind,
-    struct buf *body)
+store_rec_get_id(struct store *s, const struct store_loc *l, enum rec_kind kind,
+    struct cry_id *id, struct buf *body)
 {
 	struct rec_header h;
 	size_t start = body->n;
@@ -209,5 +234,16 @@ store_rec_get(struct store *s, const struct store_loc *l, enum rec_kind kind,
 		body->n = start;
 		e = ERR_CORRUPT;
 	}
+	if (e == ERR_OK)
+		*id = h.id;
 	return e;
+}
+
+enum err
+store_rec_get(struct store *s, const struct store_loc *l, enum rec_kind kind,
+    struct buf *body)
+{
+	struct cry_id id;
+
+	return store_rec_get_id(s, l, kind, &id, body);
 }

@@ -275,6 +275,35 @@ store_row_check(struct store *s, struct slice rkey, struct slice v)
 }
 
 enum err
+store_row_replay(struct store_txn *t, struct slice body,
+    const struct store_loc *loc, struct store_loc *was)
+{
+	struct buf plain = BUF_MAX(ROW_BODY_MAX);
+	uint8_t ad[1 + DB_KEY_MAX];
+	struct rd r = rd_init(body);
+	uint8_t what = rd_u8(&r);
+	struct slice rkey = rd_bytes(&r, rd_u8(&r));
+	struct slice sealed = rd_rest(&r);
+	enum err e;
+
+	if (rd_end(&r) != ERR_OK || (what != ROW_PUT && what != ROW_DEL) ||
+	    rkey.n < 2 || rkey.n > DB_KEY_MAX)
+		return ERR_CORRUPT;
+	row_ad(what, rkey, ad);
+	e = cry_box_local_open(
+	    &t->s->row_key, slice_of(ad, 1 + rkey.n), sealed, &plain);
+	buf_wipe(&plain);
+	if (e == ERR_OK)
+		e = row_place(t, rkey, was);
+	if (e != ERR_OK)
+		return e;
+	if (what == ROW_PUT)
+		return row_index(t, rkey, loc, sealed);
+	e = db_del(t->db, DB_ROW, rkey);
+	return e == ERR_NOTFOUND ? ERR_OK : e;
+}
+
+enum err
 store_row_get(struct store *s, struct db_txn *txn, const char *tag,
     struct slice key, struct buf *out)
 {

@@ -247,7 +247,8 @@ db_open(const struct db_opts *o, struct db **out, struct errmsg *em)
 		goto out;
 	if ((e = env_open(d, o)) != ERR_OK || (e = tables_open(d)) != ERR_OK ||
 	    (e = dir_sync(o->dir)) != ERR_OK) {
-		errmsg_set(em, e, e == ERR_CORRUPT ? "rebuild the index" : "",
+		errmsg_set(em, e,
+		    e == ERR_CORRUPT ? "run `pesscara rebuild`" : "",
 		    "cannot open the index in %s: %s", o->dir, err_text(e));
 		goto out;
 	}

@@ -146,7 +146,8 @@ test_bytes_of_a_failed_job_are_wiped_by_the_next_commit(void **state)
 	assert_int_equal(st.st_size, 16 * MIB);
 	p = malloc((size_t)st.st_size);
 	assert_int_equal(pread(fd, p, (size_t)st.st_size, 0), st.st_size);
-	for (i = (off_t)good.loc.off + 64 + 100; i < st.st_size; i++)
+	for (i = (off_t)(good.loc.off + 192 + STORE_END_BYTES); i < st.st_size;
+	     i++)
 		assert_int_equal(p[i], 0);
 	free(p);
 	close(fd);
