@@ -348,7 +348,7 @@ test_damaged_meta_pages_are_reported_at_open(void **state)
 	assert_int_equal(pwrite(fd, junk, sizeof(junk), 0), sizeof(junk));
 	close(fd);
 	assert_int_equal(db_open(&w->o, &d, &em), ERR_CORRUPT);
-	assert_string_equal(em.next, "rebuild the index");
+	assert_string_equal(em.next, "run `pesscara rebuild`");
 	assert_null(d);
 }
 
@@ -369,7 +369,7 @@ test_a_cut_index_is_reported_at_open(void **state)
 	for (i = sizeof(sizes) / sizeof(sizes[0]); i-- > 0;) {
 		assert_int_equal(truncate(path, sizes[i]), 0);
 		assert_int_equal(db_open(&w->o, &d, &em), ERR_CORRUPT);
-		assert_string_equal(em.next, "rebuild the index");
+		assert_string_equal(em.next, "run `pesscara rebuild`");
 		assert_null(d);
 	}
 }
