@@ -187,6 +187,8 @@ enum cli_exit cmd_quarantine_reject(struct cli *c);
 enum cli_exit cmd_find(struct cli *c);
 enum cli_exit cmd_show(struct cli *c);
 enum cli_exit cmd_get(struct cli *c);
+enum cli_exit cmd_checkout(struct cli *c);
+enum cli_exit cmd_diff(struct cli *c);
 enum cli_exit cmd_sync_status(struct cli *c);
 enum cli_exit cmd_sync_now(struct cli *c);
 enum cli_exit cmd_sync_wait(struct cli *c);

@@ -104,6 +104,13 @@ const struct cli_verb cli_verbs[] = {
 	    { { "o", "DIR", "where to write; default ." },
 		{ "as", "FORMAT", "original dicom nifti" } },
 	    "write the files of assets to DIR/ASSET/" },
+	{ "checkout", "QUERY|ASSET... DIR", 2, CLI_WORDS_MAX, cmd_checkout,
+	    { { "as", "FORMAT", "original dicom nifti" } },
+	    "write the files of assets into DIR, one folder an asset, with a "
+	    "manifest" },
+	{ "diff", "DIR", 1, 1, cmd_diff, { { 0 } },
+	    "what changed in a checked-out directory, by hash; differences "
+	    "are no failure" },
 	{ "sync status", "", 0, 0, cmd_sync_status, { { 0 } },
 	    "how far this node is from its peers" },
 	{ "sync wait", "", 0, 0, cmd_sync_wait,

@@ -18,6 +18,7 @@
 #include "node/ingest/ingest.h"
 #include "node/net/net.h"
 #include "node/share/share.h"
+#include "node/workdir/workdir.h"
 #include "node/workflow/workflow.h"
 
 struct api;
@@ -29,6 +30,8 @@ struct api_opts { /* all outlive the api */
 	struct net *net;
 	struct ingest *ingest;
 	struct workflows *workflows;
+	const char *helper; /* path of pesscara-imaging */
+	const char *home;
 	bool unattended; /* opened by a credential file: status says so */
 	/* Is this the owner's passphrase?  ERR_AUTH if not.  Not asked when
 	 * unattended: the credential file stands for the owner then. */

@@ -148,6 +148,10 @@ void api_jw_share(struct jw *w, const char *key, const struct share_info *i,
 enum err api_resolve(struct api_call *c, struct db_txn *t, const char *text,
     struct asset_id *out) PSC_MUST_USE;
 
+/* file.c: NULL is "original". */
+enum err api_files_as(
+    struct api_call *c, const char *as, enum workdir_as *out) PSC_MUST_USE;
+
 /* handlers, one file a noun */
 enum err api_h_status(struct api_call *c) PSC_MUST_USE;
 enum err api_h_id(struct api_call *c) PSC_MUST_USE;
@@ -182,6 +186,8 @@ enum err api_h_verify(struct api_call *c) PSC_MUST_USE;
 enum err api_h_workflows(struct api_call *c) PSC_MUST_USE;
 enum err api_h_workflow_add(struct api_call *c) PSC_MUST_USE;
 enum err api_h_workflow_check(struct api_call *c) PSC_MUST_USE;
+enum err api_h_checkout(struct api_call *c) PSC_MUST_USE;
+enum err api_h_workdir_diff(struct api_call *c) PSC_MUST_USE;
 enum err api_h_runs(struct api_call *c) PSC_MUST_USE;
 
 #endif

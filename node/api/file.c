@@ -12,107 +12,16 @@
 #include "store/base/mem.h"
 #include "store/base/num.h"
 
-#define FILES_ASSETS_MAX 10000u /* assets below one that is asked for */
-#define FILES_DEPTH_MAX 6u      /* project .. image, derived */
-
-enum files_as { FILES_ORIGINAL, FILES_DICOM, FILES_NIFTI };
-
-struct files_run {
-	struct api_call *c;
-	struct db_txn *t;
-	enum files_as as;
-	struct asset_id *ids;
-	uint32_t n, cap;
-	uint32_t depth;
-	enum err e;
-};
-
-static enum err
-files_add(struct files_run *f, const struct asset_id *id)
+enum err
+api_files_as(struct api_call *c, const char *as, enum workdir_as *out)
 {
-	if (f->n == FILES_ASSETS_MAX)
-		return errmsg_set(&f->c->em, ERR_LIMIT,
-		    "Ask for its parts one by one.",
-		    "more than %u assets lie below this one", FILES_ASSETS_MAX);
-	if (f->n == f->cap) {
-		uint32_t cap = f->cap == 0 ? 16 : f->cap * 2;
-		void *p = mem_grow(f->ids, cap, sizeof(*f->ids));
-
-		if (p == NULL)
-			return ERR_NOMEM;
-		f->ids = p;
-		f->cap = cap;
-	}
-	f->ids[f->n++] = *id;
-	return ERR_OK;
-}
-
-static bool
-files_wanted(const struct files_run *f, const struct cat_asset *a)
-{
-	bool nifti = strcmp(a->level, "nifti") == 0;
-
-	if (a->n_versions == 0 || a->head.members == 0)
-		return false;
-	if (f->as == FILES_NIFTI)
-		return nifti;
-	/* Below the asset itself: the images that came in, not what was
-	 * made from them. */
-	if (f->depth > 0 || f->as == FILES_DICOM)
-		return strcmp(a->level, "series") == 0 ||
-		       (f->depth == 0 && strcmp(a->level, "image") == 0);
-	return true;
-}
-
-static int files_child(void *ctx, const struct asset_id *id);
-
-static enum err
-files_collect(struct files_run *f, const struct asset_id *id)
-{
-	struct cat_asset *a = mem_new(sizeof(*a));
-	bool image, take;
-	enum err e;
-
-	if (a == NULL)
-		return ERR_NOMEM;
-	e = cat_asset_get(f->c->a->o.store, f->t, id, a);
-	image = strcmp(a->level, "image") == 0;
-	take = e == ERR_OK && files_wanted(f, a);
-	mem_free(a);
-	if (e != ERR_OK)
-		return e;
-	if (take)
-		return files_add(f, id);
-	if (image || f->depth == FILES_DEPTH_MAX)
-		return ERR_OK;
-	f->depth++;
-	e = cat_children_each(f->t, id, files_child, f);
-	f->depth--;
-	return f->e != ERR_OK ? f->e : e;
-}
-
-static int
-files_child(void *ctx, const struct asset_id *id)
-{
-	struct files_run *f = ctx;
-
-	if (f->e == ERR_OK)
-		f->e = files_collect(f, id);
-	return f->e == ERR_OK ? 0 : 1;
-}
-
-static enum err
-files_as(struct api_call *c, enum files_as *out)
-{
-	const char *as = api_arg(c, "as");
-
-	*out = FILES_ORIGINAL;
+	*out = WORKDIR_ORIGINAL;
 	if (as == NULL || strcmp(as, "original") == 0)
 		return ERR_OK;
 	if (strcmp(as, "dicom") == 0)
-		*out = FILES_DICOM;
+		*out = WORKDIR_DICOM;
 	else if (strcmp(as, "nifti") == 0)
-		*out = FILES_NIFTI;
+		*out = WORKDIR_NIFTI;
 	else
 		return errmsg_set(&c->em, ERR_UNSUPPORTED,
 		    "One of: original dicom nifti",
@@ -202,7 +111,7 @@ files_row(struct api_rows *rows, const struct asset_id *id,
 
 static enum err
 files_list_one(
-    struct files_run *f, struct api_rows *rows, const struct asset_id *id)
+    struct api_call *c, struct api_rows *rows, const struct asset_id *id)
 {
 	struct cat_asset *a = mem_new(sizeof(*a));
 	struct content *k = NULL;
@@ -211,7 +120,7 @@ files_list_one(
 
 	if (a == NULL)
 		return ERR_NOMEM;
-	e = files_open(f->c, id, a, &k);
+	e = files_open(c, id, a, &k);
 	if (e != ERR_OK)
 		goto out;
 	end = content_n(k);
@@ -223,7 +132,7 @@ files_list_one(
 		files_row(rows, id, k, i);
 	e = api_rows_flush(rows);
 out:
-	slot_put(f->c->a, &a->head.op_id, k);
+	slot_put(c->a, &a->head.op_id, k);
 	mem_free(a);
 	return e;
 }
@@ -231,28 +140,31 @@ out:
 enum err
 api_h_files(struct api_call *c)
 {
-	struct files_run f = { .c = c };
+	struct store *s = c->a->o.store;
+	struct workdir_ids ids = { .n = 0 };
+	struct db_txn *t = NULL;
 	struct api_rows rows;
+	enum workdir_as as;
 	struct asset_id id;
 	uint32_t i;
-	enum err e = files_as(c, &f.as);
+	enum err e = api_files_as(c, api_arg(c, "as"), &as);
 
-	if (e != ERR_OK || (e = store_read(c->a->o.store, &f.t)) != ERR_OK)
+	if (e != ERR_OK || (e = store_read(s, &t)) != ERR_OK)
 		return e;
-	e = api_resolve(c, f.t, c->param[0], &id);
+	e = api_resolve(c, t, c->param[0], &id);
 	if (e == ERR_OK)
-		e = files_collect(&f, &id);
-	db_abort(f.t);
+		e = workdir_collect(s, t, &id, as, &ids, &c->em);
+	db_abort(t);
 	api_rows_init(&rows, c, API_LIST_BYTES);
-	if (e == ERR_OK && f.n == 0)
+	if (e == ERR_OK && ids.n == 0)
 		e = errmsg_set(&c->em, ERR_NOTFOUND, "See: pesscara show ASSET",
 		    "this asset has no files of that kind");
-	for (i = 0; i < f.n && e == ERR_OK; i++)
-		e = files_list_one(&f, &rows, &f.ids[i]);
+	for (i = 0; i < ids.n && e == ERR_OK; i++)
+		e = files_list_one(c, &rows, &ids.id[i]);
 	if (e == ERR_OK)
 		e = api_rows_flush(&rows);
 	api_rows_fini(&rows);
-	mem_free(f.ids);
+	workdir_ids_fini(&ids);
 	return e;
 }
 

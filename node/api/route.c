@@ -61,6 +61,14 @@ const struct api_route api_routes[] = {
 	    "bytes, hash}." },
 	{ "GET", "/assets/{id}/files/{n}", api_h_file, API_READ, true, "",
 	    "Bytes of one file; the trailer X-Sha256 follows them." },
+	{ "POST", "/workdirs/checkout", api_h_checkout, API_LOCAL, true, "",
+	    "Write files into a directory of this machine with a manifest: "
+	    "{dir, what: asset ids or one query, as}; one line an asset, then "
+	    "{summary}." },
+	{ "POST", "/workdirs/diff", api_h_workdir_diff, API_LOCAL, true, "",
+	    "What changed in a checked-out directory, by hash: {dir}; one line "
+	    "a file, one for each asset that the node has a later version of, "
+	    "then {summary}." },
 	{ "GET", "/sync", api_h_sync, API_READ, false, "",
 	    "How far this node is from its peers." },
 	{ "POST", "/sync/now", api_h_sync_now, API_ACT, false, "",

@@ -142,6 +142,8 @@ node_web(struct node *n, const struct app_args *a, struct errmsg *em)
 		.net = n->net,
 		.ingest = n->ingest,
 		.workflows = n->workflows,
+		.helper = n->helper,
+		.home = a->home,
 		.unattended = n->unattended,
 		.person = node_person,
 		.person_ctx = n };

@@ -24,7 +24,7 @@ json_out(const json_t *j)
 
 /* Depth and nodes of what looks like JSON; a string hides its brackets. */
 static enum err
-json_scan(struct slice text)
+json_scan(struct slice text, uint32_t nodes_max)
 {
 	uint32_t depth = 0, nodes = 1;
 	bool in_text = false;
@@ -51,7 +51,7 @@ json_scan(struct slice text)
 		} else if (c == ',') {
 			nodes++;
 		}
-		if (nodes > TREE_NODES_MAX)
+		if (nodes > nodes_max)
 			return ERR_LIMIT;
 	}
 	return ERR_OK;
@@ -100,15 +100,22 @@ json_narrow(const json_t *j)
 enum err
 json_parse(struct slice text, struct json **out, struct errmsg *em)
 {
+	return json_parse_max(text, TREE_NODES_MAX, out, em);
+}
+
+enum err
+json_parse_max(struct slice text, uint32_t values_max, struct json **out,
+    struct errmsg *em)
+{
 	json_error_t je;
 	json_t *j;
 
 	if (text.p == NULL)
 		text = SLICE_LIT(""); /* jansson tells no place for NULL */
-	if (json_scan(text) != ERR_OK)
+	if (json_scan(text, values_max) != ERR_OK)
 		return errmsg_set(em, ERR_LIMIT, "Send less at once.",
 		    "JSON is deeper than %u or has more than %u values",
-		    TREE_DEPTH_MAX, TREE_NODES_MAX);
+		    TREE_DEPTH_MAX, values_max);
 	j = json_loadb((const char *)text.p, text.n,
 	    JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &je);
 	if (j == NULL)

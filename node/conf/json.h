@@ -12,6 +12,9 @@ struct json; /* a tree; json_free the root only */
 
 enum err json_parse(
     struct slice text, struct json **out, struct errmsg *em) PSC_MUST_USE;
+/* The same for files of ours that are long lists. */
+enum err json_parse_max(struct slice text, uint32_t values_max,
+    struct json **out, struct errmsg *em) PSC_MUST_USE;
 enum err yaml_parse(
     struct slice text, struct json **out, struct errmsg *em) PSC_MUST_USE;
 void json_free(struct json *j); /* NULL ok */

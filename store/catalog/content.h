@@ -16,6 +16,9 @@
  * leading dot or dash; never empty.  Content keeps only such names. */
 void content_name_clean(struct slice in, char out[CONTENT_NAME_MAX + 1]);
 
+/* Is this such a name as it stands, and whole UTF-8? */
+bool content_name_good(const char *name);
+
 struct content_writer;
 /* Pieces are prepared into batch; put it in the job that appends the op. */
 struct content_writer *content_writer_new(struct blob_batch *batch);
@@ -62,6 +65,9 @@ struct content_member {
 };
 void content_member(
     const struct content *c, uint32_t i, struct content_member *out);
+/* The member of a name, UINT32_MAX if there is none; looked for from hint
+ * on, where a table much like it had it. */
+uint32_t content_find(const struct content *c, const char *name, uint32_t hint);
 /* Member i's bytes, in parts; the whole is checked against its hash before
  * the last part is given out.  ERR_CORRUPT, ERR_NOTFOUND. */
 enum err content_stream(

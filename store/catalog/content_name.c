@@ -22,3 +22,13 @@ content_name_clean(struct slice in, char out[CONTENT_NAME_MAX + 1])
 		out[n++] = '_';
 	out[n] = '\0';
 }
+
+bool
+content_name_good(const char *name)
+{
+	char clean[CONTENT_NAME_MAX + 1];
+
+	content_name_clean(slice_str(name), clean);
+	return strcmp(clean, name) == 0 &&
+	       put_text_valid(slice_str(name), CONTENT_NAME_MAX);
+}

@@ -236,6 +236,19 @@ content_member(const struct content *c, uint32_t i, struct content_member *out)
 		.fields = m->fields };
 }
 
+uint32_t
+content_find(const struct content *c, const char *name, uint32_t hint)
+{
+	uint32_t i, at;
+
+	for (i = 0; i < c->n; i++) {
+		at = (uint32_t)(((uint64_t)hint + i) % c->n);
+		if (strcmp(c->m[at].name, name) == 0)
+			return at;
+	}
+	return UINT32_MAX;
+}
+
 /* --- giving out: the last part is held back until the hash fits --- */
 
 struct gate {

@@ -1,0 +1,192 @@
+/* cli/cmd_workdir.c: checkout, diff, checkin.
+ *
+ * The node does the work, as its owner and on the same machine; here the
+ * directory gets its whole path and the node's rows are shown. */
+#include "cli/cli_internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <libgen.h>
+
+#include "store/base/mem.h"
+
+struct workdir_run {
+	struct cli *c;
+	json_t *summary;
+};
+
+static uint64_t
+workdir_num(const json_t *map, const char *key)
+{
+	json_int_t v = json_integer_value(json_object_get(map, key));
+
+	return v > 0 ? (uint64_t)v : 0;
+}
+
+/* The whole path of a directory that need not be there yet. */
+static char *
+workdir_path(struct cli *c, const char *dir)
+{
+	char *copy = mem_strdup(dir), *last = mem_strdup(dir);
+	char *there = realpath(dir, NULL), *above;
+	struct buf b = BUF_MAX(8 * KIB);
+
+	if (there == NULL && copy != NULL && last != NULL) {
+		above = cli_absolute(c, dirname(copy));
+		if (above != NULL) {
+			buf_printf(&b, "%s/%s",
+			    strcmp(above, "/") == 0 ? "" : above,
+			    basename(last));
+			there = strdup(buf_cstr(&b));
+		}
+		free(above);
+	}
+	buf_fini(&b);
+	mem_free(copy);
+	mem_free(last);
+	return there;
+}
+
+/* Progress and summary are kept; true: the row was one of them, or --json. */
+static bool
+workdir_common(struct workdir_run *r, json_t *row, const char *text)
+{
+	const json_t *p = json_object_get(row, "progress");
+	json_t *summary = json_object_get(row, "summary");
+
+	if (p != NULL) {
+		r->c->progress.done = workdir_num(p, "files");
+		r->c->progress.bytes = workdir_num(p, "bytes");
+		cli_progress_show(r->c);
+		return true;
+	}
+	if (summary != NULL)
+		r->summary = json_incref(summary);
+	if (r->c->args.json)
+		(void)printf("%s\n", text);
+	else
+		cli_progress_clear(r->c);
+	return r->c->args.json || summary != NULL;
+}
+
+/* Sends {dir, ...more} and frees more. */
+static enum cli_exit
+workdir_send(struct workdir_run *r, const char *route, const char *dir,
+    json_t *more, cli_row_fn row)
+{
+	char *full = workdir_path(r->c, dir);
+	enum cli_exit rc;
+
+	if (full == NULL) {
+		json_decref(more);
+		return CLI_FAILED;
+	}
+	if (more != NULL &&
+	    json_object_set_new(more, "dir", json_string(full)) != 0) {
+		json_decref(more);
+		free(full);
+		return cli_fail(r->c, ERR_MALFORMED, "Rename it.",
+		    "the directory's path is not UTF-8");
+	}
+	cli_progress_start(r->c, "files", 0);
+	rc = cli_post(r->c, route, more, row, r);
+	cli_progress_end(r->c);
+	if (rc == CLI_OK && r->summary == NULL)
+		rc = cli_fail(
+		    r->c, ERR_SHORT, "Run it again.", "it did not finish");
+	free(full);
+	return rc;
+}
+
+/* --- checkout --- */
+static int
+checkout_row(void *ctx, json_t *row, const char *text)
+{
+	struct workdir_run *r = ctx;
+
+	if (workdir_common(r, row, text))
+		return 0;
+	(void)printf("%-8s %6" PRIu64 " files  ", cli_str(row, "state"),
+	    workdir_num(row, "files"));
+	cli_print_text(stdout, cli_str(row, "path"));
+	(void)fputc('\n', stdout);
+	return 0;
+}
+
+enum cli_exit
+cmd_checkout(struct cli *c)
+{
+	struct workdir_run r = { .c = c };
+	uint32_t i, n = c->args.n_words;
+	json_t *o = json_object(), *what = json_array();
+	char bytes[16];
+	enum cli_exit rc;
+
+	(void)json_object_set_new(o, "what", what);
+	for (i = 0; i + 1 < n; i++) {
+		if (json_array_append_new(what, json_string(cli_word(c, i))) !=
+		    0) {
+			json_decref(o);
+			o = NULL; /* cli_post says that it is not UTF-8 */
+			break;
+		}
+	}
+	if (o != NULL && cli_opt(c, "as") != NULL)
+		(void)json_object_set_new(
+		    o, "as", json_string(cli_opt(c, "as")));
+	rc = workdir_send(
+	    &r, "/workdirs/checkout", cli_word(c, n - 1), o, checkout_row);
+	if (rc == CLI_OK && !c->args.json) {
+		cli_bytes_text(workdir_num(r.summary, "bytes"), bytes);
+		(void)printf("%" PRIu64 " assets, %" PRIu64 " files, %s\n",
+		    workdir_num(r.summary, "assets"),
+		    workdir_num(r.summary, "files"), bytes);
+	}
+	json_decref(r.summary);
+	return rc;
+}
+
+/* --- diff --- */
+static int
+diff_row(void *ctx, json_t *row, const char *text)
+{
+	struct workdir_run *r = ctx;
+	const char *state = cli_str(row, "state");
+
+	if (workdir_common(r, row, text) || strcmp(state, "unchanged") == 0)
+		return 0;
+	(void)printf("%-9s ", state);
+	cli_print_text(stdout, cli_str(row, "path"));
+	if (*cli_str(row, "cause") != '\0') {
+		(void)printf(": ");
+		cli_print_text(stdout, cli_str(row, "cause"));
+	}
+	if (strcmp(state, "behind") == 0) {
+		(void)printf(": a version of ");
+		cli_print_text(stdout, cli_str(row, "actor"));
+		(void)printf(", %s", cli_str(row, "created"));
+	}
+	(void)fputc('\n', stdout);
+	return 0;
+}
+
+enum cli_exit
+cmd_diff(struct cli *c)
+{
+	static const char *const keys[] = { "unchanged", "changed", "added",
+		"removed", "refused", "behind" };
+	struct workdir_run r = { .c = c };
+	enum cli_exit rc = workdir_send(
+	    &r, "/workdirs/diff", cli_word(c, 0), json_object(), diff_row);
+	size_t i;
+
+	for (i = 0; rc == CLI_OK && !c->args.json &&
+		    i < sizeof(keys) / sizeof(keys[0]);
+	     i++)
+		(void)printf("%s%" PRIu64 " %s", i > 0 ? ", " : "",
+		    workdir_num(r.summary, keys[i]), keys[i]);
+	if (rc == CLI_OK && !c->args.json)
+		(void)fputc('\n', stdout);
+	json_decref(r.summary);
+	return rc;
+}

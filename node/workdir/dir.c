@@ -1,0 +1,250 @@
+/* node/workdir/dir.c: folders and files of a working directory.
+ *
+ * Everything below DIR is opened relative to its descriptor, one component at
+ * a time and never through a symbolic link, so that no name leads outside. */
+#include "node/workdir/workdir_internal.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "store/base/mem.h"
+
+#define READ_BYTES (256 * KIB)
+
+enum err
+wd_errno(int e)
+{
+	switch (e) {
+	case ENOENT: return ERR_NOTFOUND;
+	case EACCES:
+	case EPERM:
+	case EROFS: return ERR_DENIED;
+	case ENOSPC:
+	case EDQUOT: return ERR_FULL;
+	case ENOMEM: return ERR_NOMEM;
+	case EEXIST: return ERR_EXISTS;
+	case ELOOP:
+	case ENOTDIR:
+	case EISDIR:
+	case ENXIO: return ERR_UNSUPPORTED;
+	default: return ERR_IO;
+	}
+}
+
+enum err
+wd_dir_open(const char *path, bool make, int *out, struct errmsg *em)
+{
+	static const char next[] = "Check the path.";
+	int fd;
+
+	if (path[0] != '/')
+		return errmsg_set(em, ERR_MALFORMED, "Give an absolute path.",
+		    "the directory's path is not absolute");
+	if (make && mkdir(path, 0777) != 0 && errno != EEXIST)
+		return errmsg_set(em, wd_errno(errno), next,
+		    "the directory cannot be made: %s", strerrordesc_np(errno));
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return errmsg_set(em, wd_errno(errno), next,
+		    "the node cannot open the directory: %s",
+		    strerrordesc_np(errno));
+	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+		(void)close(fd);
+		return errmsg_set(em, ERR_BUSY, "Wait for it.",
+		    "another check-out or check-in works in this directory");
+	}
+	*out = fd;
+	return ERR_OK;
+}
+
+enum err
+wd_folder_open(int dir, const char *path, int *out)
+{
+	int fd =
+	    openat(dir, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0)
+		return wd_errno(errno);
+	*out = fd;
+	return ERR_OK;
+}
+
+/* Looked at first: opening a device can do things.  O_NONBLOCK: nor may a
+ * pipe that took the file's place meanwhile hold the node. */
+enum err
+wd_file_open(int folder, const char *name, int *out, struct stat *st)
+{
+	int fd;
+
+	if (fstatat(folder, name, st, AT_SYMLINK_NOFOLLOW) != 0)
+		return wd_errno(errno);
+	if (!S_ISREG(st->st_mode))
+		return ERR_UNSUPPORTED;
+	fd = openat(folder, name,
+	    O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0)
+		return wd_errno(errno);
+	if (fstat(fd, st) != 0 || !S_ISREG(st->st_mode)) {
+		(void)close(fd);
+		return ERR_UNSUPPORTED;
+	}
+	*out = fd;
+	return ERR_OK;
+}
+
+static bool
+time_same(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
+bool
+wd_stat_same(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino &&
+	       a->st_size == b->st_size &&
+	       time_same(&a->st_mtim, &b->st_mtim) &&
+	       time_same(&a->st_ctim, &b->st_ctim);
+}
+
+static enum err
+hash_all(int fd, struct cry_id *hash, uint64_t *bytes)
+{
+	uint8_t *room = mem_new(READ_BYTES);
+	struct cry_hasher h;
+	enum err e = room == NULL ? ERR_NOMEM : ERR_OK;
+
+	cry_hasher_init(&h);
+	*bytes = 0;
+	while (e == ERR_OK) {
+		ssize_t n = read(fd, room, READ_BYTES);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			e = wd_errno(errno);
+		if (n <= 0)
+			break;
+		cry_hasher_add(&h, slice_of(room, (size_t)n));
+		*bytes += (uint64_t)n;
+	}
+	cry_hasher_end(&h, hash);
+	mem_free(room);
+	return e;
+}
+
+enum err
+wd_file_hash(int folder, const char *name, struct cry_id *hash, uint64_t *bytes)
+{
+	struct stat before, after;
+	int fd = -1;
+	enum err e = wd_file_open(folder, name, &fd, &before);
+
+	if (e != ERR_OK)
+		return e;
+	e = hash_all(fd, hash, bytes);
+	if (e == ERR_OK &&
+	    (fstat(fd, &after) != 0 || !wd_stat_same(&before, &after)))
+		e = ERR_AGAIN;
+	(void)close(fd);
+	return e;
+}
+
+static enum err
+names_add(struct wd_names *l, const char *name)
+{
+	if (l->n == WD_FILES_MAX)
+		return ERR_LIMIT;
+	if (l->n == l->cap) {
+		uint32_t cap = l->cap == 0 ? 64 : l->cap * 2;
+		void *p = mem_grow(l->name, cap, sizeof(*l->name));
+
+		if (p == NULL)
+			return ERR_NOMEM;
+		l->name = p;
+		l->cap = cap;
+	}
+	l->name[l->n] = mem_strdup(name);
+	return l->name[l->n] == NULL ? ERR_NOMEM : (l->n++, ERR_OK);
+}
+
+static int
+names_cmp(const void *a, const void *b)
+{
+	const char *const *x = a;
+	const char *const *y = b;
+
+	return strcmp(*x, *y);
+}
+
+enum err
+wd_names_read(int folder, struct wd_names *out)
+{
+	struct wd_names l = { .n = 0 };
+	struct dirent *d;
+	enum err e = ERR_OK;
+	int fd = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *at = fd < 0 ? NULL : fdopendir(fd);
+
+	if (at == NULL) {
+		e = wd_errno(errno);
+		if (fd >= 0)
+			(void)close(fd);
+		return e;
+	}
+	errno = 0;
+	while (e == ERR_OK && (d = readdir(at)) != NULL) {
+		if (d->d_name[0] != '.')
+			e = names_add(&l, d->d_name);
+		errno = 0;
+	}
+	if (e == ERR_OK && errno != 0)
+		e = wd_errno(errno);
+	(void)closedir(at);
+	if (e != ERR_OK) {
+		wd_names_fini(&l);
+		return e;
+	}
+	if (l.n > 1)
+		qsort(l.name, l.n, sizeof(*l.name), names_cmp);
+	*out = l;
+	return ERR_OK;
+}
+
+/* What a check-out that was killed at its very start left counts as nothing. */
+enum err
+wd_dir_empty(int dir, bool *out)
+{
+	struct dirent *d;
+	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *at = fd < 0 ? NULL : fdopendir(fd);
+
+	if (at == NULL) {
+		enum err e = wd_errno(errno);
+
+		if (fd >= 0)
+			(void)close(fd);
+		return e;
+	}
+	*out = true;
+	while (*out && (d = readdir(at)) != NULL)
+		*out = strcmp(d->d_name, ".") == 0 ||
+		       strcmp(d->d_name, "..") == 0 ||
+		       strcmp(d->d_name, WD_MANIFEST_PART) == 0;
+	(void)closedir(at);
+	return ERR_OK;
+}
+
+void
+wd_names_fini(struct wd_names *l)
+{
+	uint32_t i;
+
+	for (i = 0; i < l->n; i++)
+		mem_free(l->name[i]);
+	mem_free(l->name);
+	*l = (struct wd_names){ 0 };
+}

@@ -1,0 +1,107 @@
+/* node/workdir/workdir.h: working directories: what was checked out into a
+ * folder, what changed there, and back into the share as new versions.
+ *
+ *   DIR/.pesscara           the manifest: which files of which versions
+ *   DIR/FOLDER/NAME         one folder an asset
+ *
+ * The node opens the paths itself, as import does; callers are its owner.
+ * Whether a file changed is decided by its hash alone.  Names that begin
+ * with a dot are nobody's: they are left alone.  Symbolic links are never
+ * followed below DIR, and a folder is one level deep.
+ *
+ * Functions block (hashing, disk) and may run on any thread but the loop and
+ * the writer; one act at a time in a directory, others get ERR_BUSY. */
+#ifndef PSC_WORKDIR_WORKDIR_H
+#define PSC_WORKDIR_WORKDIR_H
+
+#include "node/conf/conf.h"
+#include "node/imaging/imaging.h"
+#include "node/share/share.h"
+
+/* What the acts stand on; all of it outlives them. */
+struct workdir_env {
+	struct store *store;
+	struct shares *shares;
+	const char *site;
+	const char *helper; /* path of pesscara-imaging */
+	const char *home;   /* files are copied there while checked in */
+};
+
+/* --- which assets have the files --- */
+enum workdir_as { WORKDIR_ORIGINAL, WORKDIR_DICOM, WORKDIR_NIFTI };
+struct workdir_ids {
+	struct asset_id *id;
+	uint32_t n, cap;
+};
+void workdir_ids_fini(struct workdir_ids *l);
+/* The asset itself if it has files, else those below it, appended. */
+enum err workdir_collect(struct store *s, struct db_txn *t,
+    const struct asset_id *id, enum workdir_as as, struct workdir_ids *out,
+    struct errmsg *em) PSC_MUST_USE;
+
+/* --- check-out --- */
+struct workdir_checkout_opts {
+	const char *dir;         /* absolute; made if its parent is there */
+	const char *const *what; /* asset ids, or one query */
+	uint32_t n_what;
+	enum workdir_as as;
+	bool lock;
+	const char *actor;
+};
+struct workdir_out { /* one asset was written */
+	struct asset_id id;
+	const char *level;
+	const char *path;  /* its folder in DIR */
+	const char *state; /* "new", "current", "updated" */
+	struct cry_id version;
+	uint32_t files;
+	uint64_t bytes;
+	const char *lock; /* "taken", "yours", "theirs", "none" */
+	const char *locked_by;
+	uint64_t locked_ms;
+};
+struct workdir_fns {
+	int (*out)(void *ctx, const struct workdir_out *o);
+	/* So far; non-zero stops the act (ERR_CANCELLED). */
+	int (*progress)(void *ctx, uint64_t files, uint64_t bytes);
+	void *ctx;
+};
+/* Writes the files, then the manifest.  Killed in between, it can be
+ * repeated.  ERR_EXISTS: DIR holds something else, or changes that would be
+ * lost (em names the first). */
+enum err workdir_checkout(const struct workdir_env *env,
+    const struct workdir_checkout_opts *o, const struct workdir_fns *fns,
+    struct errmsg *em) PSC_MUST_USE;
+
+/* --- what changed --- */
+enum workdir_state {
+	WORKDIR_SAME,
+	WORKDIR_CHANGED,
+	WORKDIR_ADDED,
+	WORKDIR_REMOVED,
+	WORKDIR_REFUSED, /* cannot be checked in; why says it */
+};
+const char *workdir_state_text(enum workdir_state s);
+struct workdir_item {
+	enum workdir_state state;
+	const struct asset_id *asset; /* NULL: no asset's */
+	const char *folder;           /* "." : DIR itself */
+	const char *name;             /* as on disk, any bytes */
+	uint64_t bytes;
+	const struct cry_id *hash; /* NULL: was not read */
+	const char *why;           /* refused */
+};
+struct workdir_behind { /* the node has a later version */
+	struct asset_id asset;
+	const char *folder;
+	const struct cat_version *head;
+};
+struct workdir_diff_fns {
+	int (*item)(void *ctx, const struct workdir_item *it);
+	int (*behind)(void *ctx, const struct workdir_behind *b);
+	void *ctx;
+};
+enum err workdir_diff(const struct workdir_env *env, const char *dir,
+    const struct workdir_diff_fns *fns, struct errmsg *em) PSC_MUST_USE;
+
+#endif

@@ -1,0 +1,112 @@
+/* node/workdir/workdir_internal.h: the manifest and the walk. */
+#ifndef PSC_WORKDIR_INTERNAL_H
+#define PSC_WORKDIR_INTERNAL_H
+
+#include <sys/stat.h>
+
+#include "node/workdir/workdir.h"
+
+#define WD_MANIFEST ".pesscara"
+#define WD_MANIFEST_PART ".pesscara.part"
+#define WD_FORMAT 1
+#define WD_TOP "." /* the folder of files that lie in DIR itself */
+#define WD_ASSETS_MAX 10000u
+#define WD_FILES_MAX 250000u
+#define WD_MANIFEST_BYTES (96 * MIB)
+#define WD_VALUES_MAX (5u * WD_FILES_MAX)
+
+struct wd_file {
+	char *name;
+	uint64_t bytes;
+	struct cry_id hash;
+};
+/* Several assets may share a folder: what was checked in from it stays. */
+struct wd_asset {
+	struct asset_id id;
+	struct cry_id version;
+	char level[CAT_LEVEL_MAX + 1];
+	char share[LIM_NAME_BYTES + 1];
+	char compartment[LIM_NAME_BYTES + 1];
+	char path[CONTENT_NAME_MAX + 1];
+	bool derived;
+	bool lock; /* this check-out holds its lock */
+	struct wd_file *f;
+	uint32_t n, cap;
+};
+struct wd_manifest {
+	char site[LIM_NAME_BYTES + 1];
+	struct wd_asset *a;
+	uint32_t n, cap;
+};
+
+/* manifest.c */
+void wd_manifest_fini(struct wd_manifest *m);
+/* Every name is one component and clean, ids and hashes are whole, nothing
+ * occurs twice: what comes out names nothing outside DIR. */
+enum err wd_manifest_parse(
+    struct slice text, struct wd_manifest *out, struct errmsg *em) PSC_MUST_USE;
+enum err wd_manifest_encode(
+    const struct wd_manifest *m, struct buf *out) PSC_MUST_USE;
+/* ERR_NOTFOUND: DIR has none. */
+enum err wd_manifest_read(
+    int dir, struct wd_manifest *out, struct errmsg *em) PSC_MUST_USE;
+/* Whole or not at all, and durable. */
+enum err wd_manifest_write(
+    int dir, const struct wd_manifest *m, struct errmsg *em) PSC_MUST_USE;
+/* ERR_EXISTS: another node's check-out. */
+enum err wd_manifest_ours(const struct workdir_env *env,
+    const struct wd_manifest *m, struct errmsg *em) PSC_MUST_USE;
+/* NULL: no memory.  Pointers move when one is added. */
+struct wd_asset *wd_asset_add(struct wd_manifest *m);
+struct wd_asset *wd_asset_find(
+    const struct wd_manifest *m, const struct asset_id *id);
+enum err wd_file_add(struct wd_asset *a, const char *name, uint64_t bytes,
+    const struct cry_id *hash) PSC_MUST_USE;
+void wd_files_clear(struct wd_asset *a);
+void wd_asset_drop(struct wd_manifest *m, uint32_t i);
+
+/* dir.c */
+/* Opens DIR and takes it for this act (ERR_BUSY: another is at work). */
+enum err wd_dir_open(
+    const char *path, bool make, int *fd, struct errmsg *em) PSC_MUST_USE;
+/* A folder of DIR, "." included; never through a symbolic link. */
+enum err wd_folder_open(int dir, const char *path, int *fd) PSC_MUST_USE;
+/* A regular file for reading. ERR_UNSUPPORTED: it is something else. */
+enum err wd_file_open(
+    int folder, const char *name, int *fd, struct stat *st) PSC_MUST_USE;
+/* Same file, same bytes as far as the file system tells? */
+bool wd_stat_same(const struct stat *a, const struct stat *b);
+/* ERR_AGAIN: it changed while it was read. */
+enum err wd_file_hash(int folder, const char *name, struct cry_id *hash,
+    uint64_t *bytes) PSC_MUST_USE;
+/* Names in a folder, sorted, those with a leading dot left out. */
+struct wd_names {
+	char **name;
+	uint32_t n, cap;
+};
+enum err wd_names_read(int folder, struct wd_names *out) PSC_MUST_USE;
+void wd_names_fini(struct wd_names *l);
+enum err wd_dir_empty(int dir, bool *out) PSC_MUST_USE;
+enum err wd_errno(int e);
+
+/* walk.c */
+struct wd_found {
+	enum workdir_state state;
+	uint32_t asset; /* in the manifest; WD_NONE */
+	uint32_t file;  /* of it; WD_NONE */
+	const char *folder;
+	const char *name;
+	uint64_t bytes;
+	struct cry_id hash;
+	bool hashed;
+	const char *why;
+};
+#define WD_NONE UINT32_MAX
+typedef int (*wd_found_fn)(void *ctx, const struct wd_found *f);
+/* All that lies in DIR beside what the manifest says, folder by folder. */
+enum err wd_walk(int dir, const struct wd_manifest *m, wd_found_fn fn,
+    void *ctx) PSC_MUST_USE;
+/* Do two names stand for parts of one thing ("a.nii.gz", "a.json")? */
+bool wd_same_stem(const char *a, const char *b);
+
+#endif
