@@ -26,6 +26,7 @@ struct release {
 	uint32_t n, cap;
 	enum err err;
 	struct blob_batch *batch;
+	struct blob_reader *reader; /* of the vault */
 	struct content_writer *writer;
 	struct content_done content;
 	struct cry_hasher inputs; /* over the originals' hashes */
@@ -163,26 +164,52 @@ release_choose(struct release *r)
 
 /* --- content --- */
 
+/* A small piece of the vault lies in a bundle with what other images have:
+ * it leaves in a chunk of its own. */
+static enum err
+entry_apart(struct release *r, struct blob_entry *entry)
+{
+	struct buf bytes = BUF_MAX(LIM_PIECE_BYTES), man = BUF_MAX(64 * KIB);
+	struct blob_piece whole = { .len = entry->raw_len };
+	struct blob_manifest m = { 0 };
+	enum err e;
+
+	if (!blob_entry_is_part(entry))
+		return ERR_OK;
+	e = blob_reader_read(r->reader, NULL, entry, &bytes);
+	if (e == ERR_OK)
+		e = blob_batch_add(
+		    r->batch, buf_slice(&bytes), &whole, 1, &man);
+	if (e == ERR_OK)
+		e = blob_manifest_decode(buf_slice(&man), &m);
+	if (e == ERR_OK)
+		*entry = m.e[0];
+	blob_manifest_fini(&m);
+	buf_fini(&bytes);
+	buf_fini(&man);
+	return e;
+}
+
 /* Header bytes and the manifest of the rest. */
 static enum err
 split_header(struct release *r, const struct v_image *v, struct buf *header,
     struct buf *body)
 {
-	struct blob_manifest m = { 0 }, rest;
-	struct db_txn *t = NULL;
+	struct blob_manifest m = { 0 }, rest = { 0 };
 	uint64_t at = 0;
-	uint32_t i;
+	uint32_t i, k;
 	enum err e = blob_manifest_decode(v->deid, &m);
 
-	if (e == ERR_OK)
-		e = store_read(r->g->o.store, &t);
+	if (e == ERR_OK && m.depth > 0) /* no object is that large */
+		e = ERR_LIMIT;
 	for (i = 0; e == ERR_OK && i < m.n && at < v->header_len; i++) {
-		e = blob_read(r->g->o.store, t, &m.e[i], header);
+		e = blob_reader_read(r->reader, NULL, &m.e[i], header);
 		at += m.e[i].raw_len;
 	}
-	db_abort(t);
 	if (e == ERR_OK && at != v->header_len)
 		e = ERR_CORRUPT;
+	for (k = i; e == ERR_OK && k < m.n; k++)
+		e = entry_apart(r, &m.e[k]);
 	if (e == ERR_OK) {
 		rest.e = m.e + i;
 		rest.n = m.n - i;
@@ -257,8 +284,9 @@ release_content(struct release *r)
 	enum err e = ERR_OK;
 
 	r->batch = blob_batch_new(r->g->o.store);
+	r->reader = blob_reader_new(r->g->o.store);
 	r->writer = r->batch ? content_writer_new(r->batch) : NULL;
-	if (r->writer == NULL)
+	if (r->writer == NULL || r->reader == NULL)
 		return ERR_NOMEM;
 	cry_hasher_init(&r->inputs);
 	for (i = 0; e == ERR_OK && i < r->n; i++) {
@@ -464,6 +492,7 @@ release_fini(struct release *r)
 {
 	content_done_fini(&r->content);
 	content_writer_free(r->writer);
+	blob_reader_free(r->reader);
 	blob_batch_free(r->batch);
 	share_info_fini(&r->share);
 	buf_fini(&r->subject_fields);

@@ -17,6 +17,11 @@
 #define LIM_PIECE_BYTES (4 * MIB)
 /* rulings.md 4: entries of one manifest. */
 #define LIM_MANIFEST_ENTRIES 8192u
+/* rulings.md 4: manifests of manifests. */
+#define LIM_MANIFEST_DEPTH 3u
+/* One file in the store, and what it may be cut into. */
+#define LIM_FILE_BYTES ((uint64_t)1 << 40)
+#define LIM_FILE_PIECES ((uint32_t)4 * 1024 * 1024)
 /* A membership record with sealed keys for 1,000 members fits. */
 #define LIM_MEMBER_RECORD_BYTES (256 * KIB)
 /* protocol.md section 2. */

@@ -9,6 +9,7 @@
 #ifndef PSC_BLOB_BLOB_H
 #define PSC_BLOB_BLOB_H
 
+#include "store/base/limits.h"
 #include "store/blob/store.h"
 
 enum blob_codec {
@@ -51,31 +52,77 @@ struct blob_piece {
 };
 
 /* --- writing content --- */
-/* A batch of pieces prepared off the writer thread (hash, look up, compress,
- * encrypt), then put by a job.  Chunks already in the store carry no bytes. */
+/* A batch of files prepared off the writer thread (cut, hash, look up,
+ * compress, encrypt), then put by a job.  Chunks already in the store carry no
+ * bytes.  One thread at a time uses a batch; several batches at once are
+ * fine.  Content above BLOB_HELD_MAX is written by jobs of its own while a
+ * batch grows (not from the writer thread): chunks that nothing names. */
+#define BLOB_HELD_MAX (16 * MIB)
 struct blob_batch;
 struct blob_batch *blob_batch_new(struct store *s); /* NULL: no memory */
 void blob_batch_free(struct blob_batch *b);         /* NULL ok */
-/* Add one file.  The plan must tile [0, file.n) exactly (ERR_MALFORMED);
- * pieces above LIM_PIECE_BYTES are cut at rows; n_plan 0: split by content
- * (FastCDC, below 64 KiB whole).  The batch re-joins and compares before it
- * answers. An encoded manifest (blob_manifest_*) is appended to *manifest_out.
+
+/* One file, alone; its manifest is ready at once and is appended to
+ * *manifest_out.  Every piece has a chunk of its own, so the manifest may be
+ * shared.  The plan must tile [0, file.n) exactly (ERR_MALFORMED); pieces
+ * above LIM_PIECE_BYTES are cut at rows; n_plan 0: split by content (FastCDC,
+ * below 64 KiB whole).  The batch re-joins and compares before it answers.
  * When it fails, pieces already prepared stay in the batch; that does no harm.
  */
 enum err blob_batch_add(struct blob_batch *b, struct slice file,
     const struct blob_piece *plan, uint32_t n_plan,
     struct buf *manifest_out) PSC_MUST_USE;
-/* In a job: write the new chunks and index them; those that came in since
- * are skipped.  The batch has a lease (gc.h) while it lives; ERR_AGAIN: a
- * chunk it counts on is not here, prepare the files again. */
+
+/* Several files at once: quicker, and small.  All their hashes are one
+ * many-lane pass; a piece that one of them has in common with another is
+ * hashed and coded once; pieces below 64 KiB of no known sample layout
+ * (headers, small files) are gathered into bundles that compress together.
+ *
+ *   struct blob_file f[2] = { { .bytes = original, .plan = p, .n_plan = n },
+ *                             { .bytes = deid, ... } };
+ *   blob_batch_add_many(b, f, 2);        f[i].hash, f[i].no are set
+ *   ... more of it ...
+ *   blob_batch_seal(b);                  ends the bundle
+ *   blob_batch_manifest(b, f[0].no, &m);
+ *   store_write(s, job that calls blob_batch_put, ...);
+ *
+ * A bundle mixes files: whoever holds an entry can read all of it.  So files
+ * whose manifest will be shared are added apart. */
+struct blob_file {
+	struct slice bytes;            /* borrowed until the call returns */
+	const struct blob_piece *plan; /* as above */
+	uint32_t n_plan;
+	bool apart;         /* no bundles: the manifest may be shared */
+	bool has_hash;      /* hash is known and not computed again */
+	struct cry_id hash; /* BLAKE2b-256 of bytes */
+	uint32_t no;        /* out: for blob_batch_manifest */
+};
+enum err blob_batch_add_many(
+    struct blob_batch *b, struct blob_file *files, uint32_t n) PSC_MUST_USE;
+/* Ends the open bundle; more files may follow, and another seal. */
+enum err blob_batch_seal(struct blob_batch *b) PSC_MUST_USE;
+/* Appends the encoded manifest of file no; after blob_batch_seal. */
+enum err blob_batch_manifest(
+    struct blob_batch *b, uint32_t no, struct buf *out) PSC_MUST_USE;
+
+/* In a job, after blob_batch_seal if blob_batch_add_many was used: write the
+ * new chunks and index them; those that came in since are skipped.  The batch
+ * has a lease (gc.h) while it lives; ERR_AGAIN: a chunk it counts on is not
+ * here, prepare the files again. */
 enum err blob_batch_put(struct store_txn *t, struct blob_batch *b) PSC_MUST_USE;
 uint64_t blob_batch_new_bytes(const struct blob_batch *b); /* ciphertext */
+/* Memory that waits to be put: seal and put before it is much above
+ * BLOB_HELD_MAX. */
+uint64_t blob_batch_held(const struct blob_batch *b);
 
 /* --- manifests: an ordered list of entries that joins to one file --- */
+/* depth 0: entries are pieces of the file.  Above LIM_MANIFEST_ENTRIES pieces
+ * entries yield encoded manifests of depth - 1, up to LIM_MANIFEST_DEPTH. */
 struct blob_manifest {
 	struct blob_entry *e;
 	uint32_t n;
-	uint64_t raw_len;
+	uint8_t depth;
+	uint64_t raw_len; /* of the file */
 };
 enum err blob_manifest_encode(
     const struct blob_manifest *m, struct buf *out) PSC_MUST_USE;
@@ -90,6 +137,25 @@ void blob_manifest_fini(struct blob_manifest *m);
  * ERR_AUTH: the chunk is right but the entry lies. */
 enum err blob_read(struct store *s, struct db_txn *txn,
     const struct blob_entry *e, struct buf *out) PSC_MUST_USE;
+
+/* The same for many entries: keeps the last bundles it decoded, so that
+ * neighbours in a bundle cost one decoding.  One thread at a time. */
+struct blob_reader;
+struct blob_reader *blob_reader_new(struct store *s); /* NULL: no memory */
+/* Sees the chunks of b too, before they are put; b outlives it. */
+struct blob_reader *blob_reader_over(struct blob_batch *b);
+void blob_reader_free(struct blob_reader *r); /* NULL ok */
+/* txn NULL: a short one of its own. */
+enum err blob_reader_read(struct blob_reader *r, struct db_txn *txn,
+    const struct blob_entry *e, struct buf *out) PSC_MUST_USE;
+/* Calls fn with every entry of m in order, inner manifests first and then
+ * what they hold.  depth 0: a piece of the file.  Stops at an error of fn.
+ * Memory: one manifest a level. */
+typedef enum err (*blob_entry_fn)(
+    void *ctx, const struct blob_entry *e, uint8_t depth);
+enum err blob_reader_each(struct blob_reader *r, struct db_txn *txn,
+    const struct blob_manifest *m, blob_entry_fn fn, void *ctx) PSC_MUST_USE;
+
 /* The whole file of a manifest, appended to out (out->max bounds it). */
 enum err blob_join(struct store *s, const struct blob_manifest *m,
     struct buf *out) PSC_MUST_USE;

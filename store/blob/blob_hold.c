@@ -2,21 +2,36 @@
 #include "store/blob/blob_internal.h"
 #include "store/blob/gc.h"
 
+struct holding {
+	store_hold_fn hold;
+	void *ctx;
+};
+
+static enum err
+hold_entry(void *ctx, const struct blob_entry *e, uint8_t depth)
+{
+	struct holding *h = ctx;
+
+	(void)depth;
+	return h->hold(h->ctx, &e->cid);
+}
+
 enum err
 blob_manifest_hold(struct store *s, struct db_txn *t, struct slice manifest,
     store_hold_fn hold, void *ctx)
 {
+	struct holding h = { hold, ctx };
 	struct blob_manifest m = { 0 };
-	uint32_t i;
+	struct blob_reader *r;
 	enum err e;
 
-	(void)s;
-	(void)t;
 	if (manifest.n == 0)
 		return ERR_OK;
-	e = blob_manifest_decode(manifest, &m);
-	for (i = 0; e == ERR_OK && i < m.n; i++)
-		e = hold(ctx, &m.e[i].cid);
+	if ((e = blob_manifest_decode(manifest, &m)) != ERR_OK)
+		return e;
+	r = blob_reader_new(s); /* of inner manifests */
+	e = r == NULL ? ERR_NOMEM : blob_reader_each(r, t, &m, hold_entry, &h);
+	blob_reader_free(r);
 	blob_manifest_fini(&m);
 	return e;
 }

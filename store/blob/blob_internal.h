@@ -40,6 +40,32 @@ enum err codec_decode(struct codec_choice how, struct slice z, uint32_t raw_len,
 /* Length of the first piece of in (in.n > 0), never above LIM_PIECE_BYTES. */
 size_t cdc_cut(const uint64_t gear[256], struct slice in, unsigned avg_bits);
 
+/* --- blob_cut.c --- */
+struct cut {
+	struct slice p; /* borrows the file */
+	struct codec_hint hint;
+	uint32_t same; /* first cut with these bytes; itself if none */
+	struct cry_id hp;
+};
+struct cuts {
+	struct cut *c;
+	uint32_t n, cap;
+	uint32_t first; /* of the file at hand */
+};
+void cuts_fini(struct cuts *c);
+/* Appends the pieces of f.  ERR_MALFORMED: its plan does not tile. */
+enum err cuts_add_file(struct cuts *c, const uint64_t gear[256],
+    const struct blob_file *f) PSC_MUST_USE;
+/* Sets same by comparing bytes, which is quicker than hashing them.  May miss
+ * some. */
+enum err cuts_find_equal(struct cuts *c) PSC_MUST_USE;
+
+/* --- blob_batch.c --- */
+struct store *blob_batch_store(const struct blob_batch *b);
+/* A chunk that waits in b. */
+bool blob_batch_chunk(
+    const struct blob_batch *b, const struct cry_id *cid, struct slice *out);
+
 /* --- blob_chunk.c --- */
 uint32_t blob_padded(uint32_t z_len); /* Padme */
 enum err blob_entry_check(const struct blob_entry *e) PSC_MUST_USE;
@@ -94,10 +120,19 @@ enum err blob_open_part(const struct blob_entry *e, struct slice piece,
 /* --- blob_manifest.c --- */
 #define BLOB_ENTRY_BYTES 120u
 #define BLOB_MANIFEST_HEADER 16u
+/* Of a manifest inside another: one entry or more. */
+static inline bool
+blob_inner_len_valid(uint32_t n)
+{
+	return n > BLOB_MANIFEST_HEADER &&
+	       (n - BLOB_MANIFEST_HEADER) % BLOB_ENTRY_BYTES == 0 &&
+	       (n - BLOB_MANIFEST_HEADER) / BLOB_ENTRY_BYTES <=
+		   LIM_MANIFEST_ENTRIES;
+}
 void blob_entry_put(struct buf *b, const struct blob_entry *e);
 struct blob_entry blob_entry_read(struct rd *r);
-/* Header and ready entries. */
+/* The header. */
 void blob_manifest_put(
-    struct buf *out, uint32_t n, uint64_t raw_len, struct slice entries);
+    struct buf *out, uint32_t n, uint64_t raw_len, uint8_t depth);
 
 #endif

@@ -64,59 +64,70 @@ blob_entry_check(const struct blob_entry *e)
 }
 
 void
-blob_manifest_put(
-    struct buf *out, uint32_t n, uint64_t raw_len, struct slice entries)
+blob_manifest_put(struct buf *out, uint32_t n, uint64_t raw_len, uint8_t depth)
 {
 	buf_u8(out, MANIFEST_VERSION);
-	buf_u8(out, 0); /* depth: entries are pieces */
+	buf_u8(out, depth);
 	buf_u16(out, 0);
 	buf_u32(out, n);
 	buf_u64(out, raw_len);
-	buf_put_slice(out, entries);
+}
+
+/* Do the entries make a file of raw_len bytes?  Those of a deeper manifest
+ * yield manifests: each holds one entry at least, so none is for nothing. */
+static enum err
+entries_agree(const struct blob_manifest *m)
+{
+	uint64_t sum = 0;
+	uint32_t i;
+
+	for (i = 0; i < m->n; i++) {
+		uint32_t n = m->e[i].raw_len;
+
+		sum += n;
+		if (m->depth > 0 && !blob_inner_len_valid(n))
+			return ERR_MALFORMED;
+	}
+	if (m->raw_len > LIM_FILE_BYTES)
+		return ERR_LIMIT;
+	if (m->depth > 0)
+		return m->raw_len > 0 ? ERR_OK : ERR_MALFORMED;
+	return sum == m->raw_len ? ERR_OK : ERR_MALFORMED;
 }
 
 enum err
 blob_manifest_encode(const struct blob_manifest *m, struct buf *out)
 {
-	uint64_t sum = 0;
 	uint32_t i;
+	enum err e;
 
-	if (m->n > LIM_MANIFEST_ENTRIES)
+	if (m->n > LIM_MANIFEST_ENTRIES || m->depth > LIM_MANIFEST_DEPTH)
 		return ERR_LIMIT;
-	blob_manifest_put(out, m->n, m->raw_len, slice_of(NULL, 0));
+	blob_manifest_put(out, m->n, m->raw_len, m->depth);
 	for (i = 0; i < m->n; i++) {
-		enum err e = blob_entry_check(&m->e[i]);
-
-		if (e != ERR_OK)
+		if ((e = blob_entry_check(&m->e[i])) != ERR_OK)
 			return e;
-		sum += m->e[i].raw_len;
 		blob_entry_put(out, &m->e[i]);
 	}
-	if (sum != m->raw_len)
-		return ERR_MALFORMED;
-	return buf_err(out);
+	e = entries_agree(m);
+	return e == ERR_OK ? buf_err(out) : e;
 }
 
 static enum err
 entries_read(struct rd *r, struct blob_manifest *m)
 {
-	uint64_t sum = 0;
 	uint32_t i;
+	enum err e;
 
 	for (i = 0; i < m->n; i++) {
-		enum err e;
-
 		m->e[i] = blob_entry_read(r);
 		if (r->err != ERR_OK)
 			return r->err;
-		e = blob_entry_check(&m->e[i]);
-		if (e != ERR_OK)
+		if ((e = blob_entry_check(&m->e[i])) != ERR_OK)
 			return e;
-		sum += m->e[i].raw_len;
 	}
-	if (sum != m->raw_len)
-		return ERR_MALFORMED;
-	return rd_end(r);
+	e = entries_agree(m);
+	return e == ERR_OK ? rd_end(r) : e;
 }
 
 enum err
@@ -125,11 +136,14 @@ blob_manifest_decode(struct slice in, struct blob_manifest *out)
 	struct blob_manifest m = { 0 };
 	struct rd r = rd_init(in);
 	uint8_t version = rd_u8(&r);
-	uint8_t depth = rd_u8(&r);
-	uint16_t zero = rd_u16(&r);
+	uint16_t zero;
 	enum err e;
 
-	if (r.err == ERR_OK && (version != MANIFEST_VERSION || depth != 0))
+	m.depth = rd_u8(&r);
+	zero = rd_u16(&r);
+
+	if (r.err == ERR_OK &&
+	    (version != MANIFEST_VERSION || m.depth > LIM_MANIFEST_DEPTH))
 		return ERR_UNSUPPORTED;
 	if (zero != 0)
 		return ERR_MALFORMED;

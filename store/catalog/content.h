@@ -25,7 +25,8 @@ struct content_writer *content_writer_new(struct blob_batch *batch);
 void content_writer_free(struct content_writer *w); /* NULL ok */
 /* name: file name in an export ("IM0001.dcm"), clean (content_name_clean) and
  * unique (else ERR_MALFORMED, ERR_EXISTS at the end).  header may be empty;
- * body: an encoded manifest (may be empty); hash: BLAKE2b-256 of the whole
+ * body: an encoded manifest of a file that was added apart (else ERR_DENIED;
+ * may be empty); hash: BLAKE2b-256 of the whole
  * file; fields: msgpack map of image-level fields, or empty. */
 struct content_add {
 	const char *name;

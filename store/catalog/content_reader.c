@@ -145,6 +145,8 @@ table_read(struct content *c)
 		return c->doc.err;
 	if (bundle.n > 0)
 		e = blob_manifest_decode(bundle, &c->bundle);
+	if (e == ERR_OK && c->bundle.depth > 0)
+		e = ERR_MALFORMED;
 	if (e == ERR_OK)
 		e = members_read(c, mp_get(root, "members"));
 	return e == ERR_OK ? names_unique(c) : e;
@@ -176,7 +178,7 @@ table_join(struct store *s, struct db_txn *t, const struct blob_manifest *m,
 	uint32_t i;
 	enum err e = ERR_OK;
 
-	if (m->raw_len > CONTENT_TABLE_BYTES_MAX)
+	if (m->raw_len > CONTENT_TABLE_BYTES_MAX || m->depth > 0)
 		return ERR_LIMIT;
 	for (i = 0; i < m->n && e == ERR_OK; i++)
 		e = blob_read(s, t, &m->e[i], out);

@@ -4,7 +4,8 @@
  * table; at the end the bundle and the table are stored as content of their
  * own, and every chunk of bodies, bundle and table makes the packing list.
  * Failure modes: lengths that do not add up or an unclean name are
- * ERR_MALFORMED, two members of one name ERR_EXISTS.
+ * ERR_MALFORMED, two members of one name ERR_EXISTS, a body with pieces in a
+ * bundle of other files ERR_DENIED.
  *
  * Table (msgpack): {v: 1, bundle: bin, members: [[name, len, hash,
  * header bytes, body manifest, fields], ...]}; headers lie in the bundle in
@@ -20,6 +21,7 @@ struct packed {
 
 struct content_writer {
 	struct blob_batch *batch;
+	struct blob_reader *reader; /* of inner manifests */
 	struct buf bundle;
 	struct buf members;
 	struct packed *packed;
@@ -39,6 +41,11 @@ content_writer_new(struct blob_batch *batch)
 	if (w == NULL)
 		return NULL;
 	w->batch = batch;
+	w->reader = blob_reader_over(batch);
+	if (w->reader == NULL) {
+		mem_free(w);
+		return NULL;
+	}
 	w->bundle = BUF_MAX(CONTENT_BUNDLE_BYTES_MAX);
 	w->members = BUF_MAX(CONTENT_TABLE_BYTES_MAX - 64 * KIB);
 	cry_hasher_init(&w->hasher);
@@ -55,6 +62,7 @@ content_writer_free(struct content_writer *w)
 	for (i = 0; i < w->n; i++)
 		mem_free(w->names[i]);
 	mem_free(w->names);
+	blob_reader_free(w->reader);
 	mem_free(w->packed);
 	buf_fini(&w->bundle);
 	buf_fini(&w->members);
@@ -63,13 +71,18 @@ content_writer_free(struct content_writer *w)
 
 /* --- adding --- */
 
+/* Inner manifests are chunks like others and are named too. */
 static enum err
-packed_add(struct content_writer *w, const struct blob_manifest *m)
+packed_add(void *ctx, const struct blob_entry *e, uint8_t depth)
 {
-	uint32_t i;
+	struct content_writer *w = ctx;
 
-	if (w->n_packed + m->n > w->cap_packed) {
-		size_t cap = 2 * w->cap_packed + m->n + 64;
+	(void)depth;
+	/* Who gets the rest of that bundle was never asked. */
+	if (blob_entry_is_part(e))
+		return ERR_DENIED;
+	if (w->n_packed == w->cap_packed) {
+		size_t cap = 2 * w->cap_packed + 64;
 		struct packed *p = mem_grow(w->packed, cap, sizeof(*p));
 
 		if (p == NULL)
@@ -77,10 +90,8 @@ packed_add(struct content_writer *w, const struct blob_manifest *m)
 		w->packed = p;
 		w->cap_packed = cap;
 	}
-	for (i = 0; i < m->n; i++) {
-		w->packed[w->n_packed].cid = m->e[i].cid;
-		w->packed[w->n_packed++].c_len = m->e[i].c_len;
-	}
+	w->packed[w->n_packed].cid = e->cid;
+	w->packed[w->n_packed++].c_len = e->c_len;
 	return ERR_OK;
 }
 
@@ -97,7 +108,7 @@ manifest_pack(struct content_writer *w, struct slice manifest, uint64_t *raw)
 	if (e != ERR_OK)
 		return e;
 	*raw = m.raw_len;
-	e = packed_add(w, &m);
+	e = blob_reader_each(w->reader, NULL, &m, packed_add, w);
 	blob_manifest_fini(&m);
 	return e;
 }

@@ -1,93 +1,7 @@
 /* Claims: content that went in comes out bit for bit; identical content makes
  * no new chunk; a re-tagged copy of an image costs less than 1 %; a plan that
  * does not tile is refused; entries that lie are refused. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-#include "lib/store_lib.h"
-#include "lib/tmpdir.h"
-#include "store/base/limits.h"
-#include "store/blob/blob_internal.h"
-
-struct world {
-	char dir[TMPDIR_MAX];
-	struct store_opts o;
-	struct store *s;
-	struct prng p;
-};
-
-static int
-setup(void **state)
-{
-	struct world *w = calloc(1, sizeof(*w));
-	struct errmsg em;
-
-	tmpdir_make(w->dir);
-	w->p.s = 1;
-	w->o.dir = w->dir;
-	w->o.segment_bytes = 4 * MIB;
-	memset(w->o.local.b, 1, 32);
-	memset(w->o.convergence.b, 2, 32);
-	assert_int_equal(cry_init(), ERR_OK);
-	assert_int_equal(store_open(&w->o, &w->s, &em), ERR_OK);
-	*state = w;
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	struct world *w = *state;
-
-	store_close(w->s);
-	tmpdir_remove(w->dir);
-	free(w);
-	return 0;
-}
-
-static enum err
-put_job(struct store_txn *t, void *ctx)
-{
-	return blob_batch_put(t, ctx);
-}
-
-struct put {
-	const struct blob_piece *plan;
-	uint32_t n;
-};
-
-/* Stores data; the manifest is appended to man.  Ciphertext bytes added. */
-static uint64_t
-put_file(struct world *w, struct slice data, struct put how, struct buf *man)
-{
-	struct blob_batch *b = blob_batch_new(w->s);
-	uint64_t added;
-
-	assert_non_null(b);
-	assert_int_equal(blob_batch_add(b, data, how.plan, how.n, man), ERR_OK);
-	added = blob_batch_new_bytes(b);
-	assert_int_equal(store_write(w->s, put_job, b), ERR_OK);
-	blob_batch_free(b);
-	return added;
-}
-
-static void
-expect_join(struct world *w, struct slice man, struct slice data)
-{
-	struct blob_manifest m;
-	struct buf out = BUF_MAX(data.n);
-
-	assert_int_equal(blob_manifest_decode(man, &m), ERR_OK);
-	assert_int_equal(m.raw_len, data.n);
-	assert_int_equal(blob_join(w->s, &m, &out), ERR_OK);
-	assert_true(slice_eq(buf_slice(&out), data));
-	buf_fini(&out);
-	blob_manifest_fini(&m);
-}
+#include "content_world.h"
 
 static void
 round_trip(struct world *w, struct slice data, struct put how)
@@ -341,25 +255,6 @@ test_insertion_leaves_most_chunks_of_plain_files(void **state)
 	free(data);
 }
 
-/* One stored piece and its entry. */
-static struct blob_entry
-one_entry(struct world *w, uint8_t *data, size_t n)
-{
-	struct buf man = BUF_MAX(MIB);
-	struct blob_manifest m;
-	struct blob_entry e;
-
-	prng_fill(&w->p, data, n / 2);
-	memset(data + n / 2, 7, n - n / 2);
-	put_file(w, slice_of(data, n), (struct put){ 0 }, &man);
-	assert_int_equal(blob_manifest_decode(buf_slice(&man), &m), ERR_OK);
-	assert_int_equal(m.n, 1);
-	e = m.e[0];
-	blob_manifest_fini(&m);
-	buf_fini(&man);
-	return e;
-}
-
 static enum err
 read_entry(struct world *w, const struct blob_entry *e)
 {
@@ -573,152 +468,6 @@ test_chunk_that_is_not_its_cid_is_not_served(void **state)
 }
 
 static void
-test_manifest_limits_and_lies(void **state)
-{
-	struct world *w = *state;
-	static uint8_t data[20000];
-	struct blob_entry e = one_entry(w, data, sizeof(data));
-	struct blob_entry *many =
-	    calloc(LIM_MANIFEST_ENTRIES + 1, sizeof(*many));
-	struct blob_manifest m = { many, LIM_MANIFEST_ENTRIES, 0 }, back;
-	struct buf b = BUF_MAX(4 * MIB);
-	size_t i;
-
-	for (i = 0; i <= LIM_MANIFEST_ENTRIES; i++)
-		many[i] = e;
-	m.raw_len = (uint64_t)LIM_MANIFEST_ENTRIES * e.raw_len;
-	assert_int_equal(blob_manifest_encode(&m, &b), ERR_OK);
-	assert_int_equal(blob_manifest_decode(buf_slice(&b), &back), ERR_OK);
-	assert_int_equal(back.n, m.n);
-	assert_memory_equal(back.e[m.n - 1].ck.b, e.ck.b, 32);
-	blob_manifest_fini(&back);
-	b.p[8] ^= 1; /* the total no longer fits */
-	assert_int_equal(
-	    blob_manifest_decode(buf_slice(&b), &back), ERR_MALFORMED);
-	b.p[8] ^= 1;
-	assert_int_equal(
-	    blob_manifest_decode(slice_of(b.p, b.n - 1), &back), ERR_SHORT);
-	buf_u8(&b, 0);
-	assert_int_equal(
-	    blob_manifest_decode(buf_slice(&b), &back), ERR_TRAILING);
-	buf_reset(&b);
-	m.n++;
-	m.raw_len += e.raw_len;
-	assert_int_equal(blob_manifest_encode(&m, &b), ERR_LIMIT);
-	buf_fini(&b);
-	free(many);
-}
-
-/* Each field of an entry and of the header, wrong by a little. */
-static void
-test_manifest_with_one_wrong_field_is_refused(void **state)
-{
-	static const struct {
-		size_t at;
-		uint8_t set;
-		enum err want;
-	} lies[] = {
-		{ 0, 2, ERR_UNSUPPORTED }, /* version */
-		{ 1, 1, ERR_UNSUPPORTED }, /* depth */
-		{ 2, 1, ERR_MALFORMED },   /* zero */
-		{ 4, 2, ERR_SHORT },       /* count */
-		{ 5, 0x20, ERR_SHORT },    /* 8,193 .. */
-		{ 5, 0x21, ERR_LIMIT },
-		{ 16 + 99, 1, ERR_MALFORMED },  /* z_len */
-		{ 16 + 103, 1, ERR_LIMIT },     /* p_len */
-		{ 16 + 104, 1, ERR_MALFORMED }, /* c_len */
-		{ 16 + 108, 1, ERR_MALFORMED }, /* off */
-		{ 16 + 111, 0x80, ERR_MALFORMED },
-		{ 16 + 113, 0, ERR_MALFORMED }, /* raw_len: not the sum */
-		{ 16 + 115, 0x80, ERR_MALFORMED },
-		{ 16 + 116, 5, ERR_UNSUPPORTED }, /* codec */
-		{ 16 + 116, 4, ERR_MALFORMED },   /* needs a row */
-		{ 16 + 116, 0, ERR_MALFORMED },   /* but z is short */
-		{ 16 + 117, 1, ERR_MALFORMED },   /* zero */
-		{ 16 + 118, 1, ERR_MALFORMED },   /* row without codec 4 */
-	};
-	struct world *w = *state;
-	static uint8_t data[20000];
-	struct blob_entry e = one_entry(w, data, sizeof(data));
-	struct blob_manifest m = { &e, 1, e.raw_len }, back;
-	struct buf b = BUF_MAX(MIB);
-	size_t i;
-
-	assert_int_equal(blob_manifest_encode(&m, &b), ERR_OK);
-	for (i = 0; i < sizeof(lies) / sizeof(*lies); i++) {
-		uint8_t was = b.p[lies[i].at];
-
-		if (lies[i].at == 5 && lies[i].set == 0x20)
-			b.p[4] = 0; /* 8,192: within the limit */
-		b.p[lies[i].at] = lies[i].set;
-		if (blob_manifest_decode(buf_slice(&b), &back) != lies[i].want)
-			fail_msg("lie %zu", i);
-		b.p[lies[i].at] = was;
-		b.p[4] = 1;
-	}
-	m.raw_len++;
-	buf_reset(&b);
-	assert_int_equal(blob_manifest_encode(&m, &b), ERR_MALFORMED);
-	m.raw_len--;
-	e.codec = 9;
-	buf_reset(&b);
-	assert_int_equal(blob_manifest_encode(&m, &b), ERR_UNSUPPORTED);
-	buf_fini(&b);
-}
-
-static void
-test_many_pieces_in_one_batch_and_one_too_many(void **state)
-{
-	struct world *w = *state;
-	uint32_t n = LIM_MANIFEST_ENTRIES, i;
-	struct blob_piece *plan = calloc(n + 1, sizeof(*plan));
-	struct blob_batch *b = blob_batch_new(w->s);
-	size_t size = (size_t)n + 1;
-	uint8_t *data = malloc(3 * size);
-	struct buf man = BUF_MAX(2 * MIB);
-
-	prng_fill(&w->p, data, 3 * size);
-	for (i = 0; i <= n; i++)
-		plan[i] = (struct blob_piece){ 3u * i, 3, 0, 0 };
-	assert_int_equal(
-	    blob_batch_add(b, slice_of(data, 3 * size), plan, n + 1, &man),
-	    ERR_LIMIT);
-	assert_int_equal(man.n, 0);
-	assert_int_equal(
-	    blob_batch_add(b, slice_of(data, 3 * (size - 1)), plan, n, &man),
-	    ERR_OK);
-	assert_int_equal(store_write(w->s, put_job, b), ERR_OK);
-	expect_join(w, buf_slice(&man), slice_of(data, 3 * (size - 1)));
-	blob_batch_free(b);
-	buf_fini(&man);
-	free(plan);
-	free(data);
-}
-
-static void
-test_too_many_parts_after_cutting_are_refused(void **state)
-{
-	struct world *w = *state;
-	uint32_t n = LIM_MANIFEST_ENTRIES, i;
-	struct blob_piece *plan = calloc(n, sizeof(*plan));
-	struct blob_batch *b = blob_batch_new(w->s);
-	size_t big = LIM_PIECE_BYTES + 1, size = n - 1 + big;
-	uint8_t *data = calloc(1, size);
-	struct buf man = BUF_MAX(2 * MIB);
-
-	for (i = 0; i + 1 < n; i++)
-		plan[i] = (struct blob_piece){ i, 1, 0, 0 };
-	plan[n - 1] = (struct blob_piece){ n - 1, big, 0, 0 };
-	assert_int_equal(
-	    blob_batch_add(b, slice_of(data, size), plan, n, &man), ERR_LIMIT);
-	assert_int_equal(man.n, 0);
-	blob_batch_free(b);
-	buf_fini(&man);
-	free(plan);
-	free(data);
-}
-
-static void
 test_received_chunk_sizes_are_bounded(void **state)
 {
 	struct world *w = *state;
@@ -820,10 +569,6 @@ main(void)
 		T(test_part_is_learnt_apart_from_whole_pieces),
 		T(test_received_chunk_is_checked_and_dedups_once_learnt),
 		T(test_chunk_that_is_not_its_cid_is_not_served),
-		T(test_manifest_limits_and_lies),
-		T(test_manifest_with_one_wrong_field_is_refused),
-		T(test_many_pieces_in_one_batch_and_one_too_many),
-		T(test_too_many_parts_after_cutting_are_refused),
 		T(test_received_chunk_sizes_are_bounded),
 		T(test_preparing_answers_when_memory_runs_out),
 		T(test_stream_gives_the_same_bytes_in_order),

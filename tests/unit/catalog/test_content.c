@@ -58,6 +58,42 @@ batch_job(struct store_txn *t, void *ctx)
 	return blob_batch_put(t, ctx);
 }
 
+/* A bundle of the vault holds what other files have. */
+static void
+test_content_refuses_a_body_that_lies_in_a_bundle(void **state)
+{
+	struct cl c;
+	struct blob_batch *b;
+	struct content_writer *w;
+	struct blob_file f[2] = { { .bytes = SLICE_LIT("released") },
+		{ .bytes = SLICE_LIT("never released") } };
+	struct buf body = BUF_MAX(1 << 20);
+	struct content_add m = { .name = "x", .len = 8 };
+
+	(void)state;
+	cl_init(&c);
+	b = blob_batch_new(c.s);
+	w = content_writer_new(b);
+	assert_int_equal(blob_batch_add_many(b, f, 2), ERR_OK);
+	assert_int_equal(blob_batch_seal(b), ERR_OK);
+	assert_int_equal(blob_batch_manifest(b, f[0].no, &body), ERR_OK);
+	m.body = buf_slice(&body);
+	assert_int_equal(content_writer_add(w, &m), ERR_DENIED);
+	content_writer_free(w);
+	w = content_writer_new(b);
+	f[0].apart = true;
+	buf_reset(&body);
+	assert_int_equal(blob_batch_add_many(b, f, 1), ERR_OK);
+	assert_int_equal(blob_batch_seal(b), ERR_OK);
+	assert_int_equal(blob_batch_manifest(b, f[0].no, &body), ERR_OK);
+	m.body = buf_slice(&body);
+	assert_int_equal(content_writer_add(w, &m), ERR_OK);
+	content_writer_free(w);
+	blob_batch_free(b);
+	buf_fini(&body);
+	cl_fini(&c);
+}
+
 static enum err
 part_count(void *ctx, struct slice part)
 {
@@ -110,6 +146,8 @@ main(void)
 		cmocka_unit_test(test_content_refuses_unclean_and_double_names),
 		cmocka_unit_test(
 		    test_content_refuses_lengths_that_do_not_add_up),
+		cmocka_unit_test(
+		    test_content_refuses_a_body_that_lies_in_a_bundle),
 		cmocka_unit_test(
 		    test_lying_hash_is_corrupt_before_the_last_part),
 	};

@@ -1,0 +1,267 @@
+/* store/blob/blob_reader.c: many entries in a row, and whole files.
+ *
+ * Happy path: a whole piece is read and given on; for a part the piece it
+ * lies in is kept, because its neighbours are asked for next.  Manifests of
+ * manifests are read as they are come to, one a level at a time.
+ * Failure modes: as blob_read; a tree whose lengths do not agree, or that is
+ * deeper than it says, is ERR_AUTH.  An inner manifest holds one entry at
+ * least, so no tree takes more steps than its file has bytes. */
+#include "store/blob/blob_internal.h"
+
+#define KEPT 2u /* bundles: headers of originals, headers of copies */
+
+struct kept {
+	struct blob_entry e; /* of any part of it; p_len 0: empty */
+	struct buf piece;
+};
+
+struct blob_reader {
+	struct store *s;
+	const struct blob_batch *b;
+	struct kept kept[KEPT];
+	uint32_t last; /* the one used last */
+	struct buf c;
+};
+
+struct blob_reader *
+blob_reader_new(struct store *s)
+{
+	struct blob_reader *r = mem_new(sizeof(*r));
+	uint32_t i;
+
+	if (r == NULL)
+		return NULL;
+	r->s = s;
+	r->c = BUF_MAX(BLOB_C_MAX);
+	for (i = 0; i < KEPT; i++)
+		r->kept[i].piece = BUF_MAX(LIM_PIECE_BYTES);
+	return r;
+}
+
+struct blob_reader *
+blob_reader_over(struct blob_batch *b)
+{
+	struct blob_reader *r = blob_reader_new(blob_batch_store(b));
+
+	if (r != NULL)
+		r->b = b;
+	return r;
+}
+
+void
+blob_reader_free(struct blob_reader *r)
+{
+	uint32_t i;
+
+	if (r == NULL)
+		return;
+	for (i = 0; i < KEPT; i++) {
+		buf_wipe(&r->kept[i].piece);
+		cry_wipe(&r->kept[i].e, sizeof(r->kept[i].e));
+	}
+	buf_fini(&r->c);
+	mem_free(r);
+}
+
+/* The ciphertext of e; borrowed until the next read. */
+static enum err
+chunk_load(struct blob_reader *r, struct db_txn *txn,
+    const struct blob_entry *e, struct slice *c)
+{
+	struct db_txn *own = NULL;
+	enum err err = ERR_OK;
+
+	if (r->b != NULL && blob_batch_chunk(r->b, &e->cid, c))
+		return ERR_OK;
+	if (txn == NULL)
+		err = store_read(r->s, &own);
+	buf_reset(&r->c);
+	if (err == ERR_OK)
+		err = blob_chunk_get(
+		    r->s, txn == NULL ? own : txn, &e->cid, &r->c);
+	db_abort(own);
+	*c = buf_slice(&r->c);
+	return err;
+}
+
+static bool
+same_piece(const struct blob_entry *a, const struct blob_entry *b)
+{
+	return a->p_len == b->p_len && a->z_len == b->z_len &&
+	       a->codec == b->codec && a->row == b->row &&
+	       memcmp(a->cid.b, b->cid.b, sizeof(a->cid.b)) == 0 &&
+	       memcmp(a->ck.b, b->ck.b, sizeof(a->ck.b)) == 0;
+}
+
+/* The piece that e is a part of. */
+static enum err
+piece_load(struct blob_reader *r, struct db_txn *txn,
+    const struct blob_entry *e, struct slice *out)
+{
+	struct kept *k = &r->kept[r->last];
+	struct slice c;
+	uint32_t i;
+	enum err err;
+
+	for (i = 0; i < KEPT; i++) {
+		if (!same_piece(&r->kept[i].e, e))
+			continue;
+		r->last = i;
+		*out = buf_slice(&r->kept[i].piece);
+		return ERR_OK;
+	}
+	r->last = (r->last + 1) % KEPT;
+	k = &r->kept[r->last];
+	k->e.p_len = 0;
+	buf_reset(&k->piece);
+	if ((err = chunk_load(r, txn, e, &c)) != ERR_OK ||
+	    (err = blob_open_piece(e, c, &k->piece)) != ERR_OK)
+		return err;
+	k->e = *e;
+	*out = buf_slice(&k->piece);
+	return ERR_OK;
+}
+
+enum err
+blob_reader_read(struct blob_reader *r, struct db_txn *txn,
+    const struct blob_entry *e, struct buf *out)
+{
+	struct slice s;
+	enum err err;
+
+	if (blob_entry_check(e) != ERR_OK)
+		return ERR_AUTH;
+	if (!blob_entry_is_part(e)) {
+		err = chunk_load(r, txn, e, &s);
+		return err == ERR_OK ? blob_open(e, s, out) : err;
+	}
+	err = piece_load(r, txn, e, &s);
+	return err == ERR_OK ? blob_open_part(e, s, out) : err;
+}
+
+/* --- manifests of manifests --- */
+
+struct walk {
+	struct blob_reader *r;
+	struct db_txn *txn;
+	blob_entry_fn fn;
+	void *ctx;
+};
+
+static enum err
+inner_load(struct walk *w, const struct blob_entry *e, uint8_t depth,
+    struct blob_manifest *out)
+{
+	struct buf raw = BUF_MAX(LIM_PIECE_BYTES);
+	enum err err = blob_reader_read(w->r, w->txn, e, &raw);
+
+	if (err == ERR_OK)
+		err = blob_manifest_decode(buf_slice(&raw), out);
+	buf_wipe(&raw);
+	if (err == ERR_OK && (out->depth != depth || out->n == 0)) {
+		blob_manifest_fini(out);
+		return ERR_AUTH;
+	}
+	return err == ERR_OK || err == ERR_NOMEM || err == ERR_NOTFOUND ||
+		       err == ERR_CORRUPT
+		   ? err
+		   : ERR_AUTH;
+}
+
+static enum err
+walk_level(struct walk *w, const struct blob_manifest *m)
+{
+	uint64_t left = m->raw_len;
+	uint32_t i;
+	enum err err;
+
+	for (i = 0; i < m->n; i++) {
+		struct blob_manifest inner = { .raw_len = m->e[i].raw_len };
+
+		err = w->fn(w->ctx, &m->e[i], m->depth);
+		if (err == ERR_OK && m->depth > 0)
+			err = inner_load(
+			    w, &m->e[i], (uint8_t)(m->depth - 1), &inner);
+		if (err == ERR_OK && inner.raw_len > left)
+			err = ERR_AUTH;
+		left -= err == ERR_OK ? inner.raw_len : 0;
+		if (err == ERR_OK && m->depth > 0)
+			err = walk_level(w, &inner);
+		blob_manifest_fini(&inner);
+		if (err != ERR_OK)
+			return err;
+	}
+	return left == 0 ? ERR_OK : ERR_AUTH;
+}
+
+enum err
+blob_reader_each(struct blob_reader *r, struct db_txn *txn,
+    const struct blob_manifest *m, blob_entry_fn fn, void *ctx)
+{
+	struct walk w = { .r = r, .txn = txn, .fn = fn, .ctx = ctx };
+
+	REQUIRE(m->depth <= LIM_MANIFEST_DEPTH);
+	return walk_level(&w, m);
+}
+
+/* --- whole files --- */
+
+struct joining {
+	struct blob_reader *r;
+	struct buf part;
+	blob_part_fn fn;
+	void *ctx;
+};
+
+static enum err
+join_entry(void *ctx, const struct blob_entry *e, uint8_t depth)
+{
+	struct joining *j = ctx;
+	enum err err;
+
+	if (depth > 0)
+		return ERR_OK;
+	buf_reset(&j->part);
+	/* One transaction a piece: none is held while fn works or waits. */
+	err = blob_reader_read(j->r, NULL, e, &j->part);
+	return err == ERR_OK ? j->fn(j->ctx, buf_slice(&j->part)) : err;
+}
+
+enum err
+blob_stream(
+    struct store *s, const struct blob_manifest *m, blob_part_fn fn, void *ctx)
+{
+	struct joining j = { .r = blob_reader_new(s), .fn = fn, .ctx = ctx };
+	enum err e;
+
+	if (j.r == NULL)
+		return ERR_NOMEM;
+	j.part = BUF_MAX(LIM_PIECE_BYTES);
+	e = blob_reader_each(j.r, NULL, m, join_entry, &j);
+	buf_wipe(&j.part);
+	blob_reader_free(j.r);
+	return e;
+}
+
+static enum err
+join_part(void *ctx, struct slice part)
+{
+	struct buf *out = ctx;
+
+	buf_put_slice(out, part);
+	return buf_err(out);
+}
+
+enum err
+blob_join(struct store *s, const struct blob_manifest *m, struct buf *out)
+{
+	size_t start = out->n;
+	enum err e;
+
+	if (m->raw_len > out->max - out->n)
+		return ERR_LIMIT;
+	e = blob_stream(s, m, join_part, out);
+	if (e != ERR_OK)
+		out->n = start;
+	return e;
+}
