@@ -123,7 +123,7 @@ imaging_take_object(struct imaging *im, struct img_object *out)
 	if (e != ERR_OK)
 		return e;
 	e = imaging_map(im, at++, m->object.original.n, &im->original);
-	if (e == ERR_OK && m->object.deid.n > 0)
+	if (e == ERR_OK && m->object.deid.n > 0 && !m->same)
 		e = imaging_map(im, at++, m->object.deid.n, &im->deid);
 	detail = m->detail;
 	if (e == ERR_OK && m->detail_n > 0 && detail.n == 0) {
@@ -138,8 +138,56 @@ imaging_take_object(struct imaging *im, struct img_object *out)
 		return e;
 	*out = m->object;
 	out->original = im->original;
-	out->deid = im->deid;
+	out->deid = m->same ? im->original : im->deid;
+	m->object = *out;
 	return ERR_OK;
+}
+
+struct img_held {
+	struct msg_object m;
+	struct slice original, deid;
+	struct buf fields;
+};
+
+enum err
+imaging_hold(struct imaging *im, struct img_held **out)
+{
+	struct img_held *h = mem_new(sizeof(*h));
+
+	if (h == NULL)
+		return ERR_NOMEM;
+	h->fields = BUF_MAX(MSG_FIELDS_MAX);
+	buf_put_slice(&h->fields, im->object.object.fields);
+	if (buf_err(&h->fields) != ERR_OK) {
+		mem_free(h);
+		return ERR_NOMEM;
+	}
+	h->m = im->object;
+	h->original = im->original;
+	h->deid = im->deid;
+	h->m.object.fields = buf_slice(&h->fields);
+	im->object = (struct msg_object){ 0 };
+	im->original = im->deid = (struct slice){ 0 };
+	*out = h;
+	return ERR_OK;
+}
+
+const struct img_object *
+img_held_object(const struct img_held *h)
+{
+	return &h->m.object;
+}
+
+void
+img_held_free(struct img_held *h)
+{
+	if (h == NULL)
+		return;
+	msg_object_fini(&h->m);
+	sealed_unmap(&h->original);
+	sealed_unmap(&h->deid);
+	buf_fini(&h->fields);
+	mem_free(h);
 }
 
 static enum err

@@ -84,9 +84,11 @@ struct img_identity {
 };
 
 /* One object.  Slices point into mapped memfds, valid until the next
- * imaging_next() or imaging_close().  Plans always tile their file, parsed or
- * not.  An OBJECT without an IDENTITY before it is possible even when parsed
- * (identifiers that cannot be listed); after an IDENTITY comes its OBJECT. */
+ * imaging_next() or imaging_close(), or the end of its img_held.  deid has
+ * the address of original when both are the same bytes.  Plans always tile
+ * their file, parsed or not.  An OBJECT without an IDENTITY before it is
+ * possible even when parsed (identifiers that cannot be listed); after an
+ * IDENTITY comes its OBJECT. */
 struct img_object {
 	bool parsed;           /* false: original only, see findings */
 	bool releasable;       /* deid present and no blocking finding */
@@ -182,8 +184,15 @@ enum err imaging_answer_identity(
     struct imaging *im, const struct img_context *ctx) PSC_MUST_USE;
 enum err imaging_answer_stored(
     struct imaging *im, uint16_t status) PSC_MUST_USE;
+/* Keeps the object of the last imaging_next() beyond the next one: several
+ * can be stored together.  ERR_NOMEM: it stays as it was. */
+struct img_held;
+enum err imaging_hold(struct imaging *im, struct img_held **out) PSC_MUST_USE;
+const struct img_object *img_held_object(const struct img_held *h);
+void img_held_free(struct img_held *h); /* NULL ok */
 /* IMPORT: hand over one file (open for reading, any seekable fd); the helper
- * answers with IDENTITY and OBJECT frames, then DONE.  The caller keeps fd. */
+ * answers with IDENTITY and OBJECT frames, then DONE.  The caller keeps fd.
+ * The next file may be sent once the object was answered, before DONE. */
 enum err imaging_send_file(
     struct imaging *im, int fd, uint64_t bytes) PSC_MUST_USE;
 /* CONVERT: files[i] are whole Part 10 files of one series; RESULT follows. */

@@ -8,7 +8,7 @@
  * kind            direction       descriptors
  * IMG_ASSOC       helper -> node  -
  * IMG_IDENTITY    helper -> node  -
- * IMG_OBJECT      helper -> node  original, [deid], [detail]
+ * IMG_OBJECT      helper -> node  original, [deid unless the same], [detail]
  * IMG_RESULT      helper -> node  one a file
  * IMG_DONE        helper -> node  -
  * MSG_CONFIG      node -> helper  [accepted socket]
@@ -65,6 +65,7 @@ struct msg_object {
 	struct img_object object;
 	struct img_piece *plans;      /* owned; both plans, original first */
 	struct img_finding *findings; /* owned */
+	bool same; /* deid is the original: one descriptor, one plan */
 	uint64_t detail_n;
 	uint32_t fields_n;
 	struct slice detail;
@@ -92,7 +93,8 @@ void msg_context_fini(struct msg_context *c);
 
 /* detail: both plans and the fields, one after the other. */
 void msg_put_detail(struct buf *b, const struct img_object *o);
-/* The frame itself; detail is put in it if small enough (*by_memfd false). */
+/* The frame itself; detail is put in it if small enough (*by_memfd false).
+ * A deid at the address of original is the same bytes: n_deid_plan is 0. */
 void msg_put_object(struct buf *b, const struct img_object *o,
     struct slice detail, bool *by_memfd);
 enum err msg_get_object(struct mp_doc *d, struct msg_object *out) PSC_MUST_USE;

@@ -54,12 +54,13 @@ msg_put_object(struct buf *b, const struct img_object *o, struct slice detail,
 	uint32_t i;
 
 	*by_memfd = detail.n > MSG_DETAIL_INLINE;
-	mp_w_map(b, *by_memfd ? 19 : 20);
+	mp_w_map(b, *by_memfd ? 20 : 21);
 	mp_kv_u64(b, "k", IMG_OBJECT);
 	mp_kv_bool(b, "parsed", o->parsed);
 	mp_kv_bool(b, "rel", o->releasable);
 	mp_kv_u64(b, "orig", o->original.n);
 	mp_kv_u64(b, "deid", o->deid.n);
+	mp_kv_bool(b, "same", o->deid.p != NULL && o->deid.p == o->original.p);
 	mp_kv_u64(b, "detail", detail.n);
 	mp_kv_u64(b, "plan", o->n_original_plan);
 	mp_kv_u64(b, "dplan", o->n_deid_plan);
@@ -158,6 +159,9 @@ msg_get_sizes(struct mp_doc *d, struct msg_object *out)
 	    (uint32_t)mp_u64(d, mp_get(root, "dplan"), IMG_PIECES_MAX);
 	out->fields_n =
 	    (uint32_t)mp_u64(d, mp_get(root, "fields"), MSG_FIELDS_MAX);
+	out->same = mp_bool(d, mp_get(root, "same"));
+	if (out->same && (o->deid.n != o->original.n || o->n_deid_plan != 0))
+		return ERR_MALFORMED;
 	if (mp_has(root, "d"))
 		out->detail = mp_bin(d, mp_get(root, "d"), IMG_FRAME_BYTES);
 	if (d->err != ERR_OK)
@@ -271,6 +275,10 @@ msg_get_detail(struct slice detail, struct msg_object *m)
 	if (e == ERR_OK && o->n_deid_plan > 0)
 		e = msg_get_plan(&r, m->plans + o->n_original_plan,
 		    o->n_deid_plan, o->deid.n);
+	if (m->same) {
+		o->deid_plan = o->original_plan;
+		o->n_deid_plan = o->n_original_plan;
+	}
 	o->fields = rd_bytes(&r, m->fields_n);
 	if (e == ERR_OK)
 		e = rd_end(&r);

@@ -1,34 +1,49 @@
-/* node/ingest/admit.c: one received object into the vault.
+/* node/ingest/admit.c: received objects into the vault.
  *
- * The original and the de-identified file are split, hashed, compressed and
- * sealed on the association's thread; one job then writes the chunks, the
- * vault row and the quarantine item, and returns when that is durable.  Their
- * pixel pieces are the same bytes, so they are stored once.  The same bytes
- * again change nothing, unless the item that holds them was rejected; other
- * bytes under a known SOP Instance UID are kept beside the first and marked
- * (domain.md 15).  Both are decided inside the job: two senders may bring one
- * image at the same moment. */
+ * Originals and de-identified files are split, hashed, compressed and sealed
+ * on the caller's thread; one job then writes the chunks, the vault rows and
+ * the quarantine items of all of them, and returns when that is durable.
+ * The pixel pieces of the two forms are the same bytes, so they are stored
+ * once.  The same bytes again change nothing, unless the item that holds them
+ * was rejected; other bytes under a known SOP Instance UID are kept beside
+ * the first and marked (domain.md 15).  Both are decided inside the job: two
+ * senders may bring one image at the same moment.
+ * When a job of several fails, each is tried alone. */
 #include "node/ingest/ingest_internal.h"
 #include "store/base/clock.h"
 #include "store/base/enc.h"
 #include "store/base/mem.h"
 
-struct admit {
-	struct ingest *g;
-	const struct sink *k;
+struct image {
 	const struct img_object *o;
 	const char *subject;
-	struct blob_batch *batch;
 	struct buf original;
 	struct buf deid;
-	struct buf row;
 	struct v_image v;
 	struct key16 sop;
 	struct key16 seen;
 	struct key16 series;
 	struct key16 family;
+	bool ready; /* prepared: the job is to take it */
 	bool conflict;
-	struct admitted *out;
+	uint32_t work; /* its item, in the job */
+	struct admit_one *one;
+};
+
+/* An item that the job at hand changes. */
+struct work {
+	struct q_item q;
+	uint64_t first; /* index of its first new image */
+};
+
+struct admit {
+	struct ingest *g;
+	const struct sink *k;
+	struct image *im;
+	uint32_t n;
+	struct blob_batch *batch;
+	struct work *work; /* as many as images */
+	uint32_t n_work;
 };
 
 static bool
@@ -114,38 +129,48 @@ plan_header_len(const struct img_object *o)
 	return n;
 }
 
-/* Content work, off the writer thread. */
-static enum err
-admit_prepare(struct admit *a)
+/* no_deid: the helper gave the original for both. */
+static bool
+object_same(const struct img_object *o)
 {
-	const struct img_object *o = a->o;
-	enum err e;
-
-	a->batch = blob_batch_new(a->g->o.store);
-	if (a->batch == NULL)
-		return ERR_NOMEM;
-	e = plan_add(
-	    a, o->original, o->original_plan, o->n_original_plan, &a->original);
-	if (e == ERR_OK && o->deid.n > 0)
-		e = plan_add(
-		    a, o->deid, o->deid_plan, o->n_deid_plan, &a->deid);
-	if (e != ERR_OK)
-		return e;
-	if (o->deid.n > 0)
-		cry_hash(o->deid, &a->v.deid_hash);
-	a->v.original = buf_slice(&a->original);
-	a->v.deid = buf_slice(&a->deid);
-	a->v.deid_len = o->deid.n;
-	a->v.header_len = plan_header_len(o);
-	a->v.sop_uid = slice_str(o->deid_sop_uid);
-	a->v.series_uid = slice_str(o->deid_series_uid);
-	a->v.study_uid = slice_str(o->deid_study_uid);
-	a->v.fields = o->fields;
-	return vi_encode(&a->v, &a->row);
+	return o->deid.n > 0 && o->deid.p == o->original.p;
 }
 
+/* Content work, off the writer thread. */
+static enum err
+image_prepare(struct admit *a, struct image *im)
+{
+	const struct img_object *o = im->o;
+	struct buf *deid = object_same(o) ? &im->original : &im->deid;
+	enum err e;
+
+	e = plan_add(a, o->original, o->original_plan, o->n_original_plan,
+	    &im->original);
+	if (e == ERR_OK && o->deid.n > 0 && deid == &im->deid) {
+		e = plan_add(a, o->deid, o->deid_plan, o->n_deid_plan, deid);
+		cry_hash(o->deid, &im->v.deid_hash);
+	}
+	if (e != ERR_OK)
+		return e;
+	if (object_same(o))
+		im->v.deid_hash = im->v.original_hash;
+	im->v.original = buf_slice(&im->original);
+	im->v.deid = buf_slice(deid);
+	im->v.deid_len = o->deid.n;
+	im->v.header_len = plan_header_len(o);
+	im->v.sop_uid = slice_str(o->deid_sop_uid);
+	im->v.series_uid = slice_str(o->deid_series_uid);
+	im->v.study_uid = slice_str(o->deid_study_uid);
+	im->v.fields = o->fields;
+	im->ready = true;
+	return ERR_OK;
+}
+
+/* --- in the job --- */
+
 static void
-q_begin(struct admit *a, uint64_t no, struct q_item *q)
+q_begin(const struct admit *a, const struct image *im, uint64_t no,
+    struct q_item *q)
 {
 	const struct sink *k = a->k;
 
@@ -155,18 +180,19 @@ q_begin(struct admit *a, uint64_t no, struct q_item *q)
 	q->received_ms = clock_wall_ms();
 	q->share = k->share;
 	q->compartment = k->compartment;
-	q->series = a->series;
-	q->family = a->family;
+	q->series = im->series;
+	q->family = im->family;
 	memcpy(q->share_name, k->share_name, sizeof(q->share_name));
 	memcpy(q->compartment_name, k->compartment_name,
 	    sizeof(q->compartment_name));
 	memcpy(q->calling_ae, k->calling_ae, sizeof(q->calling_ae));
-	memcpy(q->modality, a->o->modality, sizeof(q->modality));
-	(void)snprintf(q->subject, sizeof(q->subject), "%s", a->subject);
+	memcpy(q->modality, im->o->modality, sizeof(q->modality));
+	(void)snprintf(q->subject, sizeof(q->subject), "%s", im->subject);
 }
 
 static enum err
-q_open_row(struct store_txn *t, struct admit *a, struct q_item *q)
+q_open_row(struct store_txn *t, const struct admit *a, const struct image *im,
+    struct q_item *q)
 {
 	uint8_t key[24], no[8];
 	uint64_t n;
@@ -175,12 +201,12 @@ q_open_row(struct store_txn *t, struct admit *a, struct q_item *q)
 	e = seq_next(t, "qseq", SLICE_LIT("n"), &n);
 	if (e != ERR_OK)
 		return e;
-	q_begin(a, n, q);
+	q_begin(a, im, n, q);
 	q_key(n, no);
-	memcpy(key, a->family.b, 16);
+	memcpy(key, im->family.b, 16);
 	memcpy(key + 16, no, 8);
 	e = store_row_put(
-	    t, "qopen", slice_of(a->series.b, 16), slice_of(no, 8));
+	    t, "qopen", slice_of(im->series.b, 16), slice_of(no, 8));
 	if (e == ERR_OK)
 		e = store_row_put(t, "qser", slice_of(key, 24), SLICE_LIT("1"));
 	return e;
@@ -203,28 +229,43 @@ row_item(struct store *s, struct db_txn *t, const char *tag,
 
 /* The item held for this series, or a new one (rulings.md 11). */
 static enum err
-q_of_series(struct store_txn *t, struct admit *a, struct q_item *q)
+work_of_series(struct store_txn *t, struct admit *a, struct image *im)
 {
 	struct store *s = store_txn_store(t);
+	struct work *w;
 	uint64_t no;
-	enum err e = row_item(s, store_txn_db(t), "qopen", &a->series, &no);
+	enum err e;
 
+	for (im->work = 0; im->work < a->n_work; im->work++) {
+		if (memcmp(a->work[im->work].q.series.b, im->series.b, 16) == 0)
+			return ERR_OK;
+	}
+	w = &a->work[im->work];
+	e = row_item(s, store_txn_db(t), "qopen", &im->series, &no);
 	if (e == ERR_OK)
-		return q_get(s, store_txn_db(t), no, q);
-	return e == ERR_NOTFOUND ? q_open_row(t, a, q) : e;
+		e = q_get(s, store_txn_db(t), no, &w->q);
+	else if (e == ERR_NOTFOUND)
+		e = q_open_row(t, a, im, &w->q);
+	w->first = w->q.instances;
+	if (e == ERR_OK)
+		a->n_work++;
+	return e;
 }
 
 /* ERR_EXISTS: these very bytes are held or were released for this target. */
 static enum err
-admit_seen(struct admit *a, struct store *s, struct db_txn *t)
+image_seen(struct image *im, struct store *s, struct db_txn *t)
 {
 	struct q_item q;
-	enum err e = row_item(s, t, "seen", &a->seen, &a->out->item);
+	enum err e = row_item(s, t, "seen", &im->seen, &im->one->out.item);
 
-	if (e == ERR_OK)
-		e = q_get(s, t, a->out->item, &q);
-	else if (e == ERR_NOTFOUND)
+	if (e == ERR_NOTFOUND)
 		return ERR_OK;
+	if (e == ERR_OK)
+		e = q_get(s, t, im->one->out.item, &q);
+	/* An item that this very job opens has no row of its own yet. */
+	if (e == ERR_NOTFOUND)
+		return ERR_EXISTS;
 	if (e != ERR_OK || strcmp(q.state, "rejected") == 0)
 		return e;
 	return ERR_EXISTS;
@@ -232,19 +273,20 @@ admit_seen(struct admit *a, struct store *s, struct db_txn *t)
 
 /* Is another image kept under this SOP Instance UID? */
 static enum err
-admit_conflict(struct admit *a, struct store *s, struct db_txn *t)
+image_conflict(struct image *im, struct store *s, struct db_txn *t)
 {
 	struct buf b = BUF_MAX(32);
-	enum err e = store_row_get(s, t, "sop", slice_of(a->sop.b, 16), &b);
+	enum err e = store_row_get(s, t, "sop", slice_of(im->sop.b, 16), &b);
 
-	a->conflict = e == ERR_OK &&
-		      (b.n != 32 || memcmp(b.p, a->v.original_hash.b, 32) != 0);
+	im->conflict =
+	    e == ERR_OK &&
+	    (b.n != 32 || memcmp(b.p, im->v.original_hash.b, 32) != 0);
 	buf_fini(&b);
 	return e == ERR_NOTFOUND ? ERR_OK : e;
 }
 
 static void
-q_count_in(struct admit *a, struct q_item *q)
+q_count_in(const struct image *im, struct q_item *q)
 {
 	static const struct img_finding conflict = { "same-uid-other-bytes",
 		"an image with this SOP Instance UID but other bytes is held" };
@@ -252,130 +294,308 @@ q_count_in(struct admit *a, struct q_item *q)
 		"this series has images of more than one patient" };
 	uint32_t i;
 
-	if (a->o->parsed && strcmp(q->subject, a->subject) != 0)
+	if (im->o->parsed && strcmp(q->subject, im->subject) != 0)
 		q_add_finding(q, &mixed);
 	q->instances++;
-	q->bytes += a->o->original.n;
-	for (i = 0; i < a->o->n_findings; i++)
-		q_add_finding(q, &a->o->findings[i]);
-	if (!a->o->releasable)
+	q->bytes += im->o->original.n;
+	for (i = 0; i < im->o->n_findings; i++)
+		q_add_finding(q, &im->o->findings[i]);
+	if (!im->o->releasable)
 		q->review = true;
-	if (a->o->deid.n == 0)
+	if (im->o->deid.n == 0)
 		q->blocked = true;
-	if (a->conflict)
+	if (im->conflict)
 		q_add_finding(q, &conflict);
 }
 
 static enum err
-admit_rows(struct store_txn *t, struct admit *a, const struct q_item *q)
+image_rows(struct store_txn *t, const struct image *im, uint64_t item)
 {
-	uint8_t key[12];
+	uint8_t no[8];
 	enum err e;
 
-	q_key(q->no, key);
-	key[8] = (uint8_t)(q->instances >> 24);
-	key[9] = (uint8_t)(q->instances >> 16);
-	key[10] = (uint8_t)(q->instances >> 8);
-	key[11] = (uint8_t)q->instances;
-	e = store_row_put(t, "vi", slice_of(key, 12), buf_slice(&a->row));
-	if (e == ERR_OK)
-		e = store_row_put(t, "sop", slice_of(a->sop.b, 16),
-		    slice_of(a->v.original_hash.b, 32));
+	q_key(item, no);
+	e = store_row_put(t, "sop", slice_of(im->sop.b, 16),
+	    slice_of(im->v.original_hash.b, 32));
 	if (e == ERR_OK)
 		e = store_row_put(
-		    t, "seen", slice_of(a->seen.b, 16), slice_of(key, 8));
+		    t, "seen", slice_of(im->seen.b, 16), slice_of(no, 8));
 	return e;
+}
+
+/* ERR_EXISTS: nothing is to be kept of it. */
+static enum err
+image_take(struct store_txn *t, struct admit *a, struct image *im)
+{
+	struct store *s = store_txn_store(t);
+	enum err e;
+
+	if ((e = image_seen(im, s, store_txn_db(t))) != ERR_OK)
+		return e;
+	if ((e = image_conflict(im, s, store_txn_db(t))) != ERR_OK)
+		return e;
+	if ((e = work_of_series(t, a, im)) != ERR_OK)
+		return e;
+	q_count_in(im, &a->work[im->work].q);
+	im->one->out.item = a->work[im->work].q.no;
+	return image_rows(t, im, im->one->out.item);
+}
+
+/* The images [from, to) of the list, in one row. */
+static enum err
+page_put(struct store_txn *t, const struct work *w, uint64_t index,
+    const struct v_image *const *list, uint32_t n)
+{
+	struct buf row = BUF_MAX(V_PAGE_BYTES);
+	uint8_t key[12];
+	enum err e = v_page_encode(list, n, &row);
+
+	q_key(w->q.no, key);
+	key[8] = (uint8_t)(index >> 24);
+	key[9] = (uint8_t)(index >> 16);
+	key[10] = (uint8_t)(index >> 8);
+	key[11] = (uint8_t)index;
+	if (e == ERR_OK)
+		e = store_row_put(t, "vi", slice_of(key, 12), buf_slice(&row));
+	buf_wipe(&row);
+	return e;
+}
+
+static size_t
+image_row_bytes(const struct v_image *v)
+{
+	return v->original.n + v->deid.n + v->fields.n + 1024;
+}
+
+/* The new images of one item into pages, then the item itself. */
+static enum err
+work_put(struct store_txn *t, struct admit *a, uint32_t no)
+{
+	const struct v_image *list[ADMIT_MANY];
+	struct work *w = &a->work[no];
+	uint64_t index = w->first;
+	uint32_t i, n = 0;
+	size_t bytes = 0;
+	enum err e = ERR_OK;
+
+	for (i = 0; e == ERR_OK && i < a->n; i++) {
+		const struct image *im = &a->im[i];
+
+		if (!im->ready || im->one->e != ERR_OK || im->work != no)
+			continue;
+		if (n > 0 && bytes + image_row_bytes(&im->v) > 2 * MIB) {
+			e = page_put(t, w, index, list, n);
+			index += n;
+			n = 0;
+			bytes = 0;
+		}
+		list[n++] = &im->v;
+		bytes += image_row_bytes(&im->v);
+	}
+	if (e == ERR_OK)
+		e = page_put(t, w, index, list, n);
+	return e == ERR_OK ? q_put(t, &w->q) : e;
 }
 
 static enum err
 admit_job(struct store_txn *t, void *ctx)
 {
 	struct admit *a = ctx;
-	struct store *s = store_txn_store(t);
-	struct q_item q;
-	enum err e;
+	uint32_t i;
+	enum err e = ERR_OK;
 
-	if ((e = admit_seen(a, s, store_txn_db(t))) != ERR_OK)
-		return e;
-	if ((e = admit_conflict(a, s, store_txn_db(t))) != ERR_OK)
-		return e;
-	if ((e = blob_batch_put(t, a->batch)) != ERR_OK)
-		return e;
-	if ((e = q_of_series(t, a, &q)) != ERR_OK)
-		return e;
-	if ((e = admit_rows(t, a, &q)) != ERR_OK)
-		return e;
-	q_count_in(a, &q);
-	e = q_put(t, &q);
-	if (e == ERR_OK) {
-		a->out->item = q.no;
-		a->out->state =
-		    q.blocked || q.review ? ADMIT_QUARANTINED : ADMIT_STORED;
+	a->n_work = 0;
+	for (i = 0; i < a->n; i++) {
+		struct image *im = &a->im[i];
+
+		if (!im->ready)
+			continue;
+		im->one->e = e = image_take(t, a, im);
+		if (e != ERR_OK && e != ERR_EXISTS)
+			return e;
 	}
+	if (a->n_work == 0)
+		return ERR_EXISTS; /* all are here already: no commit */
+	e = blob_batch_put(t, a->batch);
+	for (i = 0; e == ERR_OK && i < a->n_work; i++)
+		e = work_put(t, a, i);
 	return e;
 }
 
-/* Before the work: most images that are sent again end here. */
-static enum err
-admit_known(struct admit *a)
-{
-	struct store *s = a->g->o.store;
-	struct db_txn *t;
-	enum err e = store_read(s, &t);
-
-	if (e != ERR_OK)
-		return e;
-	e = admit_seen(a, s, t);
-	db_abort(t);
-	return e;
-}
+/* --- around it --- */
 
 static void
-admit_keys(struct admit *a)
+image_keys(const struct admit *a, struct image *im)
 {
 	uint8_t comp[2] = { (uint8_t)(a->k->compartment >> 8),
 		(uint8_t)a->k->compartment };
 	/* What is kept as it is never counts as the de-identified form. */
 	struct slice parts[5] = { slice_of(a->k->share.b, 32),
 		slice_of(comp, 2), slice_str(a->k->no_deid ? "identified" : ""),
-		slice_str(a->o->series_uid), slice_str(a->k->calling_ae) };
+		slice_str(im->o->series_uid), slice_str(a->k->calling_ae) };
 
-	key16_of(a->g, "psc.qser.1", parts, 5, &a->series);
-	key16_of(a->g, "psc.qfam.1", parts, 4, &a->family);
+	key16_of(a->g, "psc.qser.1", parts, 5, &im->series);
+	key16_of(a->g, "psc.qfam.1", parts, 4, &im->family);
 	/* What cannot be parsed has no UID: its bytes stand for it. */
-	parts[3] = a->o->parsed && a->o->sop_uid[0] != '\0'
-		       ? slice_str(a->o->sop_uid)
-		       : slice_of(a->v.original_hash.b, 32);
-	key16_of(a->g, "psc.sop.1", parts, 4, &a->sop);
-	parts[4] = slice_of(a->v.original_hash.b, 32);
-	key16_of(a->g, "psc.seen.1", parts, 5, &a->seen);
+	parts[3] = im->o->parsed && im->o->sop_uid[0] != '\0'
+		       ? slice_str(im->o->sop_uid)
+		       : slice_of(im->v.original_hash.b, 32);
+	key16_of(a->g, "psc.sop.1", parts, 4, &im->sop);
+	parts[4] = slice_of(im->v.original_hash.b, 32);
+	key16_of(a->g, "psc.seen.1", parts, 5, &im->seen);
+}
+
+/* Hash them; most images that are sent again end here. */
+static enum err
+admit_known(struct admit *a)
+{
+	struct slice in[ADMIT_MANY];
+	struct cry_id hash[ADMIT_MANY];
+	struct store *s = a->g->o.store;
+	struct db_txn *t;
+	uint32_t i;
+	enum err e;
+
+	for (i = 0; i < a->n; i++)
+		in[i] = a->im[i].o->original;
+	cry_hash_many(in, a->n, hash);
+	if ((e = store_read(s, &t)) != ERR_OK)
+		return e;
+	for (i = 0; i < a->n; i++) {
+		struct image *im = &a->im[i];
+
+		im->v.original_hash = hash[i];
+		image_keys(a, im);
+		im->one->e = image_seen(im, s, t);
+	}
+	db_abort(t);
+	return ERR_OK;
+}
+
+/* What every image gets when nothing can be done. */
+static void
+admit_fail(struct admit *a, enum err e)
+{
+	uint32_t i;
+
+	for (i = 0; i < a->n; i++) {
+		if (a->im[i].ready || a->im[i].one->e == ERR_OK)
+			a->im[i].one->e = e;
+		a->im[i].ready = false;
+	}
+}
+
+/* false: a job of several failed for a reason that one of them may be. */
+static bool
+admit_write(struct admit *a)
+{
+	uint32_t i, n = 0;
+	enum err e = ERR_OK;
+
+	for (i = 0; i < a->n; i++) {
+		struct image *im = &a->im[i];
+
+		if (im->one->e == ERR_OK)
+			im->one->e = image_prepare(a, im);
+		n += im->ready;
+	}
+	if (n > 0)
+		e = store_write(a->g->o.store, admit_job, a);
+	if (e == ERR_OK || e == ERR_EXISTS)
+		return true;
+	if (n > 1 && e != ERR_FULL && e != ERR_BUSY && e != ERR_CANCELLED)
+		return false;
+	admit_fail(a, e);
+	return true;
+}
+
+/* One answer an image, in the caller's words. */
+static void
+admit_answer(struct admit *a)
+{
+	const struct q_item *q;
+	uint32_t i;
+
+	for (i = 0; i < a->n; i++) {
+		struct image *im = &a->im[i];
+
+		if (im->one->e == ERR_EXISTS) {
+			im->one->out.state = ADMIT_DUPLICATE;
+			im->one->e = ERR_OK;
+		} else if (im->one->e == ERR_OK) {
+			q = &a->work[im->work].q;
+			im->one->out.state = q->blocked || q->review
+						 ? ADMIT_QUARANTINED
+						 : ADMIT_STORED;
+		}
+	}
+}
+
+static void
+admit_fini(struct admit *a)
+{
+	uint32_t i;
+
+	for (i = 0; a->im != NULL && i < a->n; i++) {
+		buf_fini(&a->im[i].original);
+		buf_fini(&a->im[i].deid);
+	}
+	blob_batch_free(a->batch);
+	mem_free(a->im);
+	mem_free(a->work);
+}
+
+static enum err
+admit_init(struct admit *a, struct admit_one *list)
+{
+	uint32_t i;
+
+	a->im = mem_array(a->n, sizeof(*a->im));
+	a->work = mem_array(a->n, sizeof(*a->work));
+	a->batch = blob_batch_new(a->g->o.store);
+	if (a->im == NULL || a->work == NULL || a->batch == NULL)
+		return ERR_NOMEM;
+	for (i = 0; i < a->n; i++) {
+		a->im[i].o = list[i].o;
+		a->im[i].subject = list[i].subject;
+		a->im[i].one = &list[i];
+		a->im[i].original = BUF_MAX(2 * MIB);
+		a->im[i].deid = BUF_MAX(2 * MIB);
+	}
+	return ERR_OK;
+}
+
+void
+admit_many(
+    struct ingest *g, const struct sink *k, struct admit_one *list, uint32_t n)
+{
+	struct admit a = { .g = g, .k = k, .n = n };
+	bool done = true;
+	uint32_t i;
+	enum err e;
+
+	REQUIRE(n > 0 && n <= ADMIT_MANY);
+	e = admit_init(&a, list);
+	if (e == ERR_OK)
+		e = admit_known(&a);
+	if (e == ERR_OK)
+		done = admit_write(&a);
+	for (i = 0; e != ERR_OK && i < n; i++)
+		list[i].e = e;
+	if (e == ERR_OK && done)
+		admit_answer(&a);
+	admit_fini(&a);
+	for (i = 0; !done && i < n; i++)
+		admit_many(g, k, &list[i], 1);
 }
 
 enum err
 admit_object(struct ingest *g, const struct sink *k, const struct img_object *o,
     const char *subject, struct admitted *out)
 {
-	struct admit a = { .g = g, .k = k, .o = o, .subject = subject };
-	enum err e;
+	struct admit_one one = { .o = o, .subject = subject };
 
-	a.out = out;
-	a.original = BUF_MAX(2 * MIB);
-	a.deid = BUF_MAX(2 * MIB);
-	a.row = BUF_MAX(8 * MIB);
-	cry_hash(o->original, &a.v.original_hash);
-	admit_keys(&a);
-	e = admit_known(&a);
-	if (e == ERR_OK)
-		e = admit_prepare(&a);
-	if (e == ERR_OK)
-		e = store_write(g->o.store, admit_job, &a);
-	if (e == ERR_EXISTS) {
-		out->state = ADMIT_DUPLICATE;
-		e = ERR_OK;
-	}
-	blob_batch_free(a.batch);
-	buf_fini(&a.original);
-	buf_fini(&a.deid);
-	buf_fini(&a.row);
-	return e;
+	admit_many(g, k, &one, 1);
+	*out = one.out;
+	return one.e;
 }

@@ -5,7 +5,7 @@
  *   "qseq"  ""                        -> last item number
  *   "qopen" hash16(target, series, AE) -> be64 item held for that series
  *   "qser"  hash16(target, series) + be64 item -> ""  (all items, any AE)
- *   "vi"    be64 item + be32 index    -> struct v_image
+ *   "vi"    be64 item + be32 index    -> struct v_page, from image index on
  *   "sop"   hash16(target, SOP UID)   -> BLAKE2b of the last original's bytes
  *   "seen"  hash16(target, SOP UID, original) -> be64 item it went into
  *   "pkey"  share id                  -> 32-byte pseudonym key
@@ -80,6 +80,17 @@ struct v_image {
 	struct slice fields; /* msgpack, see struct img_object */
 };
 
+/* The images of one item that were committed together, in one compressed
+ * row: what they have in common costs its bytes once. */
+#define V_PAGE_IMAGES 64u
+#define V_PAGE_BYTES (8 * MIB) /* uncompressed */
+struct v_page {
+	struct buf raw;
+	struct mp_doc doc;
+	struct v_image *v; /* slices borrow raw */
+	uint32_t n;
+};
+
 struct assoc; /* one served association, assoc.c */
 
 struct ingest {
@@ -101,10 +112,11 @@ enum err q_put(struct store_txn *t, const struct q_item *q) PSC_MUST_USE;
 enum err q_get(struct store *s, struct db_txn *t, uint64_t no,
     struct q_item *out) PSC_MUST_USE;
 enum err q_decode(struct slice value, struct q_item *out) PSC_MUST_USE;
-enum err vi_encode(const struct v_image *v, struct buf *out) PSC_MUST_USE;
-/* doc keeps the borrowed slices alive; free it with mp_doc_fini. */
-enum err vi_decode(
-    struct slice value, struct v_image *out, struct mp_doc *doc) PSC_MUST_USE;
+/* images[i] are written in order, all into one row value. */
+enum err v_page_encode(const struct v_image *const *images, uint32_t n,
+    struct buf *out) PSC_MUST_USE;
+enum err v_page_decode(struct slice value, struct v_page *out) PSC_MUST_USE;
+void v_page_fini(struct v_page *p);
 /* "q000012" <-> 12. */
 void q_text(uint64_t no, char out[40]);
 enum err q_parse(const char *text, uint64_t *no) PSC_MUST_USE;
@@ -132,12 +144,24 @@ void id_normalise(const char *in, char *out, size_t cap);
 enum err id_project_key(struct ingest *g, const struct share_id *share,
     struct cry_key *out) PSC_MUST_USE;
 
-/* admit.c: one object into the vault, durable when it returns. */
+/* admit.c: objects into the vault, durable when it returns. */
 enum admit_state { ADMIT_STORED, ADMIT_DUPLICATE, ADMIT_QUARANTINED };
 struct admitted {
 	enum admit_state state;
 	uint64_t item;
 };
+/* At most so many at once; their bytes are in memory (memfds) meanwhile. */
+#define ADMIT_MANY V_PAGE_IMAGES
+#define ADMIT_MANY_BYTES ((uint64_t)8 * MIB)
+struct admit_one {
+	const struct img_object *o; /* in */
+	const char *subject;        /* in: its pseudonym */
+	enum err e;                 /* out */
+	struct admitted out;        /* if e is ERR_OK */
+};
+/* One commit for all; what cannot be stored costs only itself. */
+void admit_many(
+    struct ingest *g, const struct sink *k, struct admit_one *list, uint32_t n);
 enum err admit_object(struct ingest *g, const struct sink *k,
     const struct img_object *o, const char *subject,
     struct admitted *out) PSC_MUST_USE;

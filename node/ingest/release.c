@@ -14,6 +14,7 @@
 struct chosen {
 	char sop[IMG_UID_MAX + 1];
 	uint8_t key[12]; /* of the "vi" row */
+	uint32_t at;     /* its place in the page */
 	bool superseded;
 };
 
@@ -42,41 +43,45 @@ struct release {
 
 /* --- which images --- */
 
-static int
-choose_row(void *ctx, struct slice key, struct slice value)
+static enum err
+choose_image(
+    struct release *r, struct slice key, uint32_t at, const struct v_image *v)
 {
-	struct release *r = ctx;
-	struct mp_doc d = { 0 };
-	struct v_image v;
 	struct chosen *c;
 
-	r->err = key.n == 12 ? vi_decode(value, &v, &d) : ERR_CORRUPT;
-	if (r->err != ERR_OK)
-		return 1;
-	if (v.deid.n == 0 || v.sop_uid.n == 0) {
-		mp_doc_fini(&d);
-		return 0;
-	}
+	if (v->deid.n == 0 || v->sop_uid.n == 0)
+		return ERR_OK;
 	if (r->n == r->cap) {
 		uint32_t cap = r->cap == 0 ? 256 : r->cap * 2;
 
 		c = cap > 2 * LIM_SERIES_MEMBERS
 			? NULL
 			: mem_grow(r->list, cap, sizeof(*c));
-		if (c == NULL) {
-			mp_doc_fini(&d);
-			r->err = ERR_LIMIT;
-			return 1;
-		}
+		if (c == NULL)
+			return ERR_LIMIT;
 		r->list = c;
 		r->cap = cap;
 	}
 	c = &r->list[r->n++];
 	memset(c, 0, sizeof(*c));
-	memcpy(c->sop, v.sop_uid.p, v.sop_uid.n);
+	memcpy(c->sop, v->sop_uid.p, v->sop_uid.n);
 	memcpy(c->key, key.p, 12);
-	mp_doc_fini(&d);
-	return 0;
+	c->at = at;
+	return ERR_OK;
+}
+
+static int
+choose_row(void *ctx, struct slice key, struct slice value)
+{
+	struct release *r = ctx;
+	struct v_page page = { 0 };
+	uint32_t i;
+
+	r->err = key.n == 12 ? v_page_decode(value, &page) : ERR_CORRUPT;
+	for (i = 0; r->err == ERR_OK && i < page.n; i++)
+		r->err = choose_image(r, key, i, &page.v[i]);
+	v_page_fini(&page);
+	return r->err != ERR_OK;
 }
 
 static int
@@ -113,20 +118,21 @@ choose_item(void *ctx, struct slice key, struct slice value)
 }
 
 static int
+chosen_by_arrival(const void *a, const void *b)
+{
+	const struct chosen *x = a, *y = b;
+	int c = memcmp(x->key, y->key, sizeof(x->key));
+
+	return c != 0 ? c : (x->at > y->at) - (x->at < y->at);
+}
+
+static int
 chosen_by_uid(const void *a, const void *b)
 {
 	const struct chosen *x = a, *y = b;
 	int c = strcmp(x->sop, y->sop);
 
-	return c != 0 ? c : memcmp(x->key, y->key, sizeof(x->key));
-}
-
-static int
-chosen_by_arrival(const void *a, const void *b)
-{
-	const struct chosen *x = a, *y = b;
-
-	return memcmp(x->key, y->key, sizeof(x->key));
+	return c != 0 ? c : chosen_by_arrival(a, b);
 }
 
 static enum err
@@ -273,13 +279,35 @@ out:
 	return e;
 }
 
+/* The page that holds r->list[i], unless it is open already. */
+static enum err
+release_page(struct release *r, uint32_t i, struct v_page *page)
+{
+	struct store *s = r->g->o.store;
+	struct buf row = BUF_MAX(V_PAGE_BYTES);
+	const struct chosen *c = &r->list[i];
+	struct db_txn *t;
+	enum err e;
+
+	if (i > 0 && memcmp(c->key, c[-1].key, sizeof(c->key)) == 0)
+		return c->at < page->n ? ERR_OK : ERR_CORRUPT;
+	v_page_fini(page);
+	if ((e = store_read(s, &t)) != ERR_OK)
+		return e;
+	e = store_row_get(s, t, "vi", slice_of(c->key, 12), &row);
+	db_abort(t);
+	if (e == ERR_OK)
+		e = v_page_decode(buf_slice(&row), page);
+	if (e == ERR_OK && c->at >= page->n)
+		e = ERR_CORRUPT;
+	buf_fini(&row);
+	return e;
+}
+
 static enum err
 release_content(struct release *r)
 {
-	struct buf row = BUF_MAX(8 * MIB);
-	struct mp_doc d = { 0 };
-	struct v_image v;
-	struct db_txn *t;
+	struct v_page page = { 0 };
 	uint32_t i;
 	enum err e = ERR_OK;
 
@@ -290,20 +318,11 @@ release_content(struct release *r)
 		return ERR_NOMEM;
 	cry_hasher_init(&r->inputs);
 	for (i = 0; e == ERR_OK && i < r->n; i++) {
-		buf_reset(&row);
-		if ((e = store_read(r->g->o.store, &t)) != ERR_OK)
-			break;
-		e = store_row_get(
-		    r->g->o.store, t, "vi", slice_of(r->list[i].key, 12), &row);
-		db_abort(t);
+		e = release_page(r, i, &page);
 		if (e == ERR_OK)
-			e = vi_decode(buf_slice(&row), &v, &d);
-		if (e != ERR_OK)
-			break;
-		e = add_member(r, &v, i == 0);
-		mp_doc_fini(&d);
+			e = add_member(r, &page.v[r->list[i].at], i == 0);
 	}
-	buf_fini(&row);
+	v_page_fini(&page);
 	if (e == ERR_OK)
 		e = content_writer_end(r->writer, &r->content);
 	return e;

@@ -191,7 +191,7 @@ q_get(struct store *s, struct db_txn *t, uint64_t no, struct q_item *out)
 	return e;
 }
 
-enum err
+static void
 vi_encode(const struct v_image *v, struct buf *out)
 {
 	mp_w_map(out, 10);
@@ -205,20 +205,13 @@ vi_encode(const struct v_image *v, struct buf *out)
 	mp_kv_str(out, "series", v->series_uid);
 	mp_kv_str(out, "study", v->study_uid);
 	mp_kv_bin(out, "fields", v->fields);
-	return buf_err(out);
 }
 
-enum err
-vi_decode(struct slice value, struct v_image *out, struct mp_doc *d)
+static void
+vi_decode(struct mp_doc *d, const struct mp_node *r, struct v_image *out)
 {
-	const struct mp_node *r;
-	enum err e = mp_parse(value, &row_limits, d);
-
-	if (e != ERR_OK)
-		return ERR_CORRUPT;
-	r = d->root;
-	out->original = mp_bin(d, mp_get(r, "original"), value.n);
-	out->deid = mp_bin(d, mp_get(r, "deid"), value.n);
+	out->original = mp_bin(d, mp_get(r, "original"), V_PAGE_BYTES);
+	out->deid = mp_bin(d, mp_get(r, "deid"), V_PAGE_BYTES);
 	out->deid_len = mp_u64(d, mp_get(r, "len"), LIM_OBJECT_BYTES);
 	out->header_len = mp_u64(d, mp_get(r, "header"), LIM_OBJECT_BYTES);
 	mp_fixed(d, mp_get(r, "ohash"), out->original_hash.b, 32);
@@ -226,10 +219,59 @@ vi_decode(struct slice value, struct v_image *out, struct mp_doc *d)
 	out->sop_uid = mp_str(d, mp_get(r, "sop"), IMG_UID_MAX);
 	out->series_uid = mp_str(d, mp_get(r, "series"), IMG_UID_MAX);
 	out->study_uid = mp_str(d, mp_get(r, "study"), IMG_UID_MAX);
-	out->fields = mp_bin(d, mp_get(r, "fields"), value.n);
-	if (d->err == ERR_OK)
+	out->fields = mp_bin(d, mp_get(r, "fields"), V_PAGE_BYTES);
+}
+
+enum err
+v_page_encode(const struct v_image *const *images, uint32_t n, struct buf *out)
+{
+	struct buf raw = BUF_MAX(V_PAGE_BYTES);
+	uint32_t i;
+	enum err e;
+
+	mp_w_array(&raw, n);
+	for (i = 0; i < n; i++)
+		vi_encode(images[i], &raw);
+	e = buf_err(&raw);
+	if (e == ERR_OK)
+		e = blob_pack(buf_slice(&raw), out);
+	buf_wipe(&raw);
+	return e;
+}
+
+void
+v_page_fini(struct v_page *p)
+{
+	mp_doc_fini(&p->doc);
+	mem_free(p->v);
+	buf_wipe(&p->raw);
+	*p = (struct v_page){ 0 };
+}
+
+enum err
+v_page_decode(struct slice value, struct v_page *out)
+{
+	uint32_t i;
+
+	*out = (struct v_page){ .raw = BUF_MAX(V_PAGE_BYTES) };
+	if (blob_unpack(value, &out->raw) != ERR_OK ||
+	    mp_parse(buf_slice(&out->raw), &row_limits, &out->doc) != ERR_OK)
+		goto bad;
+	out->n = mp_len(out->doc.root);
+	if (mp_type(out->doc.root) != MP_ARRAY || out->n == 0 ||
+	    out->n > V_PAGE_IMAGES)
+		goto bad;
+	out->v = mem_array(out->n, sizeof(*out->v));
+	if (out->v == NULL) {
+		v_page_fini(out);
+		return ERR_NOMEM;
+	}
+	for (i = 0; i < out->n; i++)
+		vi_decode(&out->doc, mp_at(out->doc.root, i), &out->v[i]);
+	if (out->doc.err == ERR_OK)
 		return ERR_OK;
-	mp_doc_fini(d);
+bad:
+	v_page_fini(out);
 	return ERR_CORRUPT;
 }
 

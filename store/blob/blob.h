@@ -180,4 +180,11 @@ enum err blob_chunk_put(struct store_txn *t, const struct cry_id *cid,
 enum err blob_entry_learn(
     struct store_txn *t, const struct blob_entry *e) PSC_MUST_USE;
 
+/* --- a value of many alike parts, compressed (blob_pack.c) --- */
+/* Appends to out. */
+enum err blob_pack(struct slice in, struct buf *out) PSC_MUST_USE;
+/* The bytes again, appended to out, whose max bounds them: ERR_LIMIT,
+ * ERR_NOMEM; ERR_MALFORMED: not made by blob_pack. */
+enum err blob_unpack(struct slice in, struct buf *out) PSC_MUST_USE;
+
 #endif

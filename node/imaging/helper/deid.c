@@ -298,13 +298,9 @@ out:
 static enum err
 apply_nothing(const struct dcm_file *f, struct deid_result *out)
 {
-	enum err e;
-
-	buf_init(&out->file, LIM_OBJECT_BYTES);
-	buf_put_slice(&out->file, f->in);
+	out->same = true;
 	read_names(f, out);
-	e = fields_write(f, &out->fields);
-	return e != ERR_OK ? e : out->file.err;
+	return fields_write(f, &out->fields);
 }
 
 enum err
@@ -333,6 +329,7 @@ deid_apply(const struct dcm_file *f, const struct img_identity *id,
 	if (e != ERR_OK) { /* findings stay readable, nothing else does */
 		buf_fini(&r.file);
 		buf_fini(&r.fields);
+		r.same = false;
 		r.releasable = false;
 	}
 	*out = r;

@@ -26,6 +26,7 @@ enum err dcm_plan(const struct dcm_file *f, struct img_piece *out, uint32_t max,
 
 struct deid_result {
 	struct buf file; /* whole de-identified Part 10 file */
+	bool same;       /* it would be the input: file is empty (no_deid) */
 	struct img_finding findings[IMG_FINDINGS_MAX];
 	uint32_t n_findings;
 	bool releasable;

@@ -123,7 +123,7 @@ object_send(struct link *l, struct object_work *w, int original_fd)
 	bool by_memfd;
 	enum err e;
 
-	if (w->o.deid.n > 0)
+	if (w->deid_fd >= 0)
 		fds[n++] = w->deid_fd;
 	msg_put_detail(&detail, &w->o);
 	if ((e = buf_err(&detail)) != ERR_OK)
@@ -233,7 +233,7 @@ object_take_deid(struct object_work *w)
 	object_text(o->deid_study_uid, sizeof(o->deid_study_uid), d->study_uid);
 	for (i = 0; i < d->n_findings; i++)
 		object_finding(w, d->findings[i].kind, d->findings[i].detail);
-	o->releasable = d->releasable && d->file.n > 0;
+	o->releasable = d->releasable && (d->same || d->file.n > 0);
 	o->fields = buf_slice(&d->fields);
 	if (d->fields.n > MSG_FIELDS_MAX) {
 		o->fields = (struct slice){ 0 };
@@ -251,6 +251,8 @@ object_seal_deid(struct object_work *w)
 	struct dcm_file *f = NULL;
 	enum err e;
 
+	if (w->deid.same)
+		w->o.deid = w->o.original;
 	if (file.n == 0)
 		return ERR_OK;
 	e = dcm_open(file, &f, NULL);
@@ -273,7 +275,7 @@ object_seal_deid(struct object_work *w)
 static bool
 object_named(const struct deid_result *d)
 {
-	return d->file.n == 0 ||
+	return (d->file.n == 0 && !d->same) ||
 	       (msg_uid_ok(d->sop_uid) && msg_uid_ok(d->series_uid) &&
 		   msg_uid_ok(d->study_uid));
 }
@@ -298,6 +300,9 @@ object_deid(struct object_work *w, const struct dcm_file *f)
 	w->o.releasable = false;
 	w->o.deid = (struct slice){ 0 };
 	w->o.n_deid_plan = 0;
+	if (w->deid_fd >= 0)
+		(void)close(w->deid_fd);
+	w->deid_fd = -1;
 	object_finding(
 	    w, "deid-failed", em.cause[0] != '\0' ? em.cause : err_text(e));
 }

@@ -65,7 +65,8 @@ run_with(struct run *t, struct img_context *c)
 	if (e == ERR_OK)
 		e = deid_apply(t->in, &t->id, c, &t->r, &t->em);
 	if (e == ERR_OK)
-		e = dcm_open(buf_slice(&t->r.file), &t->out, &t->em);
+		e = dcm_open(buf_slice(t->r.same ? &t->d.b : &t->r.file),
+		    &t->out, &t->em);
 	return e;
 }
 

@@ -290,6 +290,31 @@ object_trip(const struct img_object *o, bool want_memfd)
 }
 
 static void
+same_trip(const struct img_object *o, enum err want)
+{
+	struct buf b = BUF_MAX(IMG_FRAME_BYTES), detail = BUF_MAX(MIB);
+	struct msg_object m = { 0 };
+	struct mp_doc d;
+	bool by_memfd;
+
+	msg_put_detail(&detail, o);
+	msg_put_object(&b, o, buf_slice(&detail), &by_memfd);
+	reopen(&b, &d, IMG_OBJECT);
+	assert_int_equal(msg_get_object(&d, &m), want);
+	if (want == ERR_OK) {
+		assert_true(m.same);
+		assert_int_equal(
+		    msg_get_detail(buf_slice(&detail), &m), ERR_OK);
+		assert_int_equal(m.object.n_deid_plan, o->n_original_plan);
+		same_piece(&m.object.deid_plan[2], &o->original_plan[2]);
+	}
+	msg_object_fini(&m);
+	mp_doc_fini(&d);
+	buf_fini(&b);
+	buf_fini(&detail);
+}
+
+static void
 test_object_small_and_largest(void **state)
 {
 	struct img_finding *f = mem_array(IMG_FINDINGS_MAX, sizeof(*f));
@@ -304,6 +329,29 @@ test_object_small_and_largest(void **state)
 	object_trip(&o, true);
 	mem_free(f);
 	mem_free(plan);
+}
+
+/* Identified data kept as they are: one memfd and one plan say it all. */
+static void
+test_object_whose_forms_are_the_same_has_one_plan(void **state)
+{
+	struct img_finding *f = mem_array(IMG_FINDINGS_MAX, sizeof(*f));
+	struct img_piece plan[3];
+	struct img_object o;
+	static const uint8_t bytes[3];
+
+	(void)state;
+	assert_non_null(f);
+	fill_object(&o, plan, 3, f);
+	o.original.p = o.deid.p = bytes;
+	o.n_deid_plan = 0;
+	same_trip(&o, ERR_OK);
+	o.deid.n = 2; /* cannot be the same then */
+	same_trip(&o, ERR_MALFORMED);
+	o.deid.n = 3;
+	o.n_deid_plan = 3; /* nor have a plan of its own */
+	same_trip(&o, ERR_MALFORMED);
+	mem_free(f);
 }
 
 static void
@@ -362,6 +410,8 @@ main(void)
 		cmocka_unit_test(test_identity_survives_any_failing_allocation),
 		cmocka_unit_test(test_context),
 		cmocka_unit_test(test_object_small_and_largest),
+		cmocka_unit_test(
+		    test_object_whose_forms_are_the_same_has_one_plan),
 		cmocka_unit_test(test_result),
 		cmocka_unit_test(test_uids),
 	};

@@ -129,6 +129,112 @@ test_identified_and_deidentified_are_never_taken_for_each_other(void **state)
 	    item(w, b.item).family.b, sizeof(struct key16));
 }
 
+/* An object of a group: its bytes are its name. */
+static void
+object(struct img_object *o, const char *series, const char *sop)
+{
+	*o = (struct img_object){ .parsed = true, .releasable = true };
+	o->original = slice_str(sop);
+	o->deid = SLICE_LIT("de-identified");
+	(void)snprintf(o->series_uid, sizeof(o->series_uid), "%s", series);
+	(void)snprintf(o->sop_uid, sizeof(o->sop_uid), "%s", sop);
+	(void)snprintf(o->deid_sop_uid, sizeof(o->deid_sop_uid), "2.25.1");
+}
+
+static uint32_t
+images_of(struct world *w, uint64_t no, uint32_t *pages)
+{
+	struct buf row = BUF_MAX(V_PAGE_BYTES);
+	struct db_txn *t = NULL;
+	uint32_t n = 0;
+	uint8_t key[12] = { 0 };
+	struct v_page p;
+
+	assert_int_equal(store_read(w->g.o.store, &t), ERR_OK);
+	q_key(no, key);
+	for (*pages = 0;; (*pages)++) {
+		key[11] = (uint8_t)n;
+		buf_reset(&row);
+		if (store_row_get(w->g.o.store, t, "vi", slice_of(key, 12),
+			&row) != ERR_OK)
+			break;
+		assert_int_equal(v_page_decode(buf_slice(&row), &p), ERR_OK);
+		n += p.n;
+		v_page_fini(&p);
+	}
+	db_abort(t);
+	buf_fini(&row);
+	return n;
+}
+
+/* One commit, one page an item; the same image twice counts once. */
+static void
+test_a_group_is_one_commit_and_decides_between_its_own(void **state)
+{
+	struct world *w = *state;
+	struct img_object o[5];
+	struct admit_one list[5];
+	struct store_stats before, after;
+	uint32_t i, pages;
+
+	object(&o[0], "1.2.3", "1.2.3.1");
+	object(&o[1], "1.2.3", "1.2.3.2");
+	object(&o[2], "1.2.4", "1.2.4.1");
+	object(&o[3], "1.2.3", "1.2.3.1"); /* the first again */
+	object(&o[4], "1.2.3", "1.2.3.2"); /* the name of another */
+	o[4].original = SLICE_LIT("other bytes");
+	for (i = 0; i < 5; i++)
+		list[i] = (struct admit_one){ .o = &o[i], .subject = "S-1" };
+	assert_int_equal(store_stats(w->g.o.store, &before), ERR_OK);
+	admit_many(&w->g, &w->sink, list, 5);
+	assert_int_equal(store_stats(w->g.o.store, &after), ERR_OK);
+	assert_int_equal(after.commits, before.commits + 1);
+	for (i = 0; i < 5; i++)
+		assert_int_equal(list[i].e, ERR_OK);
+	assert_int_equal(list[3].out.state, ADMIT_DUPLICATE);
+	assert_int_equal(list[3].out.item, list[0].out.item);
+	assert_int_equal(list[2].out.state, ADMIT_STORED);
+	assert_int_not_equal(list[2].out.item, list[0].out.item);
+	assert_int_equal(list[4].out.state, ADMIT_QUARANTINED);
+	assert_string_equal(
+	    item(w, list[0].out.item).findings[0].kind, "same-uid-other-bytes");
+	assert_int_equal(item(w, list[0].out.item).instances, 3);
+	assert_int_equal(images_of(w, list[0].out.item, &pages), 3);
+	assert_int_equal(pages, 1);
+	/* all of it again: no commit at all */
+	for (i = 0; i < 5; i++)
+		list[i] = (struct admit_one){ .o = &o[i], .subject = "S-1" };
+	admit_many(&w->g, &w->sink, list, 5);
+	for (i = 0; i < 5; i++)
+		assert_int_equal(list[i].out.state, ADMIT_DUPLICATE);
+	assert_int_equal(store_stats(w->g.o.store, &before), ERR_OK);
+	assert_int_equal(after.commits, before.commits);
+}
+
+static void
+test_one_bad_object_of_a_group_costs_only_itself(void **state)
+{
+	static const struct img_piece lie = { .off = 3, .len = 9000 };
+	struct world *w = *state;
+	struct img_object o[3];
+	struct admit_one list[3];
+	uint32_t i, pages;
+
+	object(&o[0], "1.2.3", "1.2.3.1");
+	object(&o[1], "1.2.3", "1.2.3.2");
+	object(&o[2], "1.2.3", "1.2.3.3");
+	o[1].original_plan = &lie; /* does not tile the file */
+	o[1].n_original_plan = 1;
+	for (i = 0; i < 3; i++)
+		list[i] = (struct admit_one){ .o = &o[i], .subject = "S-1" };
+	admit_many(&w->g, &w->sink, list, 3);
+	assert_int_equal(list[0].e, ERR_OK);
+	assert_int_equal(list[1].e, ERR_MALFORMED);
+	assert_int_equal(list[2].e, ERR_OK);
+	assert_int_equal(item(w, list[0].out.item).instances, 2);
+	assert_int_equal(images_of(w, list[0].out.item, &pages), 2);
+}
+
 struct sender {
 	struct world *w;
 	pthread_barrier_t *start;
@@ -176,6 +282,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_a_series_with_two_patients_is_not_releasable),
 		T(test_identified_and_deidentified_are_never_taken_for_each_other),
+		T(test_a_group_is_one_commit_and_decides_between_its_own),
+		T(test_one_bad_object_of_a_group_costs_only_itself),
 		T(test_one_image_from_eight_senders_counts_once),
 	};
 
