@@ -279,15 +279,15 @@ enum err
 ingest_vault_chunks(struct store *s, struct db_txn *t, struct slice value,
     store_hold_fn hold, void *ctx)
 {
-	struct mp_doc d = { 0 };
-	struct v_image v;
-	enum err e = vi_decode(value, &v, &d);
+	struct v_page p;
+	uint32_t i;
+	enum err e = v_page_decode(value, &p);
 
-	if (e != ERR_OK)
-		return e;
-	e = blob_manifest_hold(s, t, v.original, hold, ctx);
-	if (e == ERR_OK)
-		e = blob_manifest_hold(s, t, v.deid, hold, ctx);
-	mp_doc_fini(&d);
+	for (i = 0; e == ERR_OK && i < p.n; i++) {
+		e = blob_manifest_hold(s, t, p.v[i].original, hold, ctx);
+		if (e == ERR_OK)
+			e = blob_manifest_hold(s, t, p.v[i].deid, hold, ctx);
+	}
+	v_page_fini(&p);
 	return e;
 }
