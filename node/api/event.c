@@ -52,7 +52,7 @@ events_batch(struct events_run *r)
 	if (e != ERR_OK)
 		return e;
 	r->n = 0;
-	e = cat_events_each(t, r->after, event_row, r);
+	e = cat_events_each(r->c->a->o.store, t, r->after, event_row, r);
 	db_abort(t);
 	return e == ERR_OK || r->n == API_BATCH ? api_rows_flush(&r->rows) : e;
 }

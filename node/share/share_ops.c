@@ -124,8 +124,10 @@ event_say(struct store_txn *t, const struct cat_origin *o, const char *type,
 	struct cat_event ev = { .wall_ms = clock_wall_ms(),
 		.share = o->share,
 		.compartment = o->compartment,
-		.lseq = o->lseq };
+		.op = o->op_id };
 
+	if (cat_told_has(o->told, type, &o->op_id))
+		return ERR_OK;
 	(void)snprintf(ev.type, sizeof(ev.type), "%s", type);
 	(void)snprintf(ev.detail, sizeof(ev.detail), "%s", why);
 	return cat_event_append(t, &ev);

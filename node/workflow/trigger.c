@@ -42,10 +42,10 @@ trigger_collect(struct trigger *g)
 
 	if (e != ERR_OK)
 		return e;
-	e = cat_cursor_get(t, "workflow", &after);
+	e = cat_cursor_get(g->w->o.store, t, "workflow", &after);
 	g->last = after;
 	if (e == ERR_OK)
-		e = cat_events_each(t, after, trigger_event, g);
+		e = cat_events_each(g->w->o.store, t, after, trigger_event, g);
 	db_abort(t);
 	if (e == ERR_OK && g->last == after)
 		e = ERR_NOTFOUND; /* nothing new */

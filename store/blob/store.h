@@ -108,6 +108,12 @@ enum err store_row_get(struct store *s, struct db_txn *txn, const char *tag,
 typedef int (*store_row_fn)(void *ctx, struct slice key, struct slice value);
 enum err store_row_each(struct store *s, struct db_txn *txn, const char *tag,
     struct slice prefix, store_row_fn fn, void *ctx) PSC_MUST_USE;
+/* The same for the rows of tag whose key is not below from. */
+enum err store_row_from(struct store *s, struct db_txn *txn, const char *tag,
+    struct slice from, store_row_fn fn, void *ctx) PSC_MUST_USE;
+/* The highest key of tag, appended to out.  ERR_NOTFOUND: no row. */
+enum err store_row_last(
+    struct db_txn *txn, const char *tag, struct buf *out) PSC_MUST_USE;
 
 /* --- figures and checks --- */
 struct store_stats {

@@ -319,20 +319,19 @@ store_row_get(struct store *s, struct db_txn *txn, const char *tag,
 	return e;
 }
 
-enum err
-store_row_each(struct store *s, struct db_txn *txn, const char *tag,
-    struct slice prefix, store_row_fn fn, void *ctx)
+/* Rows under prefix, from a key inside it on (empty: all). */
+static enum err
+row_walk(struct store *s, struct db_txn *txn, size_t tag_n, struct slice prefix,
+    struct slice from, store_row_fn fn, void *ctx)
 {
 	struct buf value = BUF_MAX(ROW_BODY_MAX);
-	struct buf rkey = BUF_EMPTY;
 	struct db_cur *c = NULL;
 	struct slice k, v;
-	size_t tag_n = 1 + strlen(tag);
-	enum err e = row_key(tag, prefix, &rkey);
+	enum err e = db_cur_open(txn, DB_ROW, prefix, &c);
 
 	if (e == ERR_OK)
-		e = db_cur_open(txn, DB_ROW, buf_slice(&rkey), &c);
-	while (e == ERR_OK && (e = db_cur_next(c, &k, &v)) == ERR_OK) {
+		e = db_cur_seek(c, from.n > 0 ? from : prefix, &k, &v);
+	while (e == ERR_OK) {
 		uint8_t key[DB_KEY_MAX]; /* fn may change the table */
 
 		memcpy(key, k.p, k.n);
@@ -344,12 +343,65 @@ store_row_each(struct store *s, struct db_txn *txn, const char *tag,
 			    buf_slice(&value));
 		if (e != ERR_OK)
 			goto out; /* also when fn says NOTFOUND */
+		e = db_cur_next(c, &k, &v);
 	}
 	if (e == ERR_NOTFOUND)
 		e = ERR_OK;
 out:
 	db_cur_close(c);
 	buf_wipe(&value);
-	buf_fini(&rkey);
 	return (int)e > 0 ? ERR_OK : e; /* fn asked to stop: no error */
+}
+
+enum err
+store_row_each(struct store *s, struct db_txn *txn, const char *tag,
+    struct slice prefix, store_row_fn fn, void *ctx)
+{
+	struct buf rkey = BUF_EMPTY;
+	enum err e = row_key(tag, prefix, &rkey);
+
+	if (e == ERR_OK)
+		e = row_walk(s, txn, 1 + strlen(tag), buf_slice(&rkey),
+		    slice_of(NULL, 0), fn, ctx);
+	buf_fini(&rkey);
+	return e;
+}
+
+enum err
+store_row_from(struct store *s, struct db_txn *txn, const char *tag,
+    struct slice from, store_row_fn fn, void *ctx)
+{
+	struct buf rkey = BUF_EMPTY, at = BUF_EMPTY;
+	enum err e = row_key(tag, slice_of(NULL, 0), &rkey);
+
+	if (e == ERR_OK)
+		e = row_key(tag, from, &at);
+	if (e == ERR_OK)
+		e = row_walk(s, txn, 1 + strlen(tag), buf_slice(&rkey),
+		    buf_slice(&at), fn, ctx);
+	buf_fini(&rkey);
+	buf_fini(&at);
+	return e;
+}
+
+enum err
+store_row_last(struct db_txn *txn, const char *tag, struct buf *out)
+{
+	size_t tag_n = 1 + strlen(tag);
+	struct buf rkey = BUF_EMPTY;
+	struct db_cur *c = NULL;
+	struct slice k, v;
+	enum err e = row_key(tag, slice_of(NULL, 0), &rkey);
+
+	if (e == ERR_OK)
+		e = db_cur_open(txn, DB_ROW, buf_slice(&rkey), &c);
+	if (e == ERR_OK)
+		e = db_cur_last(c, &k, &v);
+	if (e == ERR_OK) {
+		buf_put(out, k.p + tag_n, k.n - tag_n);
+		e = buf_err(out);
+	}
+	db_cur_close(c);
+	buf_fini(&rkey);
+	return e;
 }

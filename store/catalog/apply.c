@@ -290,8 +290,10 @@ apply_event(struct store_txn *t, const struct cat_origin *o,
 		.asset = *asset,
 		.share = o->share,
 		.compartment = o->compartment,
-		.lseq = o->lseq };
+		.op = o->op_id };
 
+	if (cat_told_has(o->told, type, &o->op_id))
+		return ERR_OK;
 	(void)snprintf(ev.type, sizeof(ev.type), "%s", type);
 	if (detail.n > 0 && detail.n < sizeof(ev.detail))
 		memcpy(ev.detail, detail.p, detail.n);

@@ -69,6 +69,7 @@ enum err cat_put_again(struct slice payload, const struct cat_again *by,
  * own, and without a word on the assets above it? */
 bool cat_put_beside(const struct mp_doc *put);
 
+struct cat_told; /* below */
 /* Where an op to apply comes from. */
 struct cat_origin {
 	struct cry_id share;
@@ -78,6 +79,7 @@ struct cat_origin {
 	uint64_t lamport;
 	uint64_t wall_ms;
 	struct cry_id op_id;
+	const struct cat_told *told; /* in a rebuild: no event twice */
 };
 /* Apply a decrypted OP_ASSET_PUT payload: rows for the path, the version,
  * fields and indexes; appends event "asset.put".  ERR_MALFORMED leaves
@@ -193,18 +195,26 @@ struct cat_event {
 	struct asset_id asset;
 	struct cry_id share; /* zero: none */
 	uint16_t compartment;
-	uint64_t lseq;
+	struct cry_id op; /* it tells of; zero: none */
 	char detail[200]; /* no patient data */
 };
 enum err cat_event_append(struct store_txn *t,
     const struct cat_event *e) PSC_MUST_USE; /* no is assigned */
 typedef int (*cat_event_fn)(void *ctx, const struct cat_event *e);
-enum err cat_events_each(
-    struct db_txn *t, uint64_t after, cat_event_fn fn, void *ctx) PSC_MUST_USE;
-enum err cat_cursor_get(struct db_txn *t, const char *consumer,
+enum err cat_events_each(struct store *s, struct db_txn *t, uint64_t after,
+    cat_event_fn fn, void *ctx) PSC_MUST_USE;
+enum err cat_cursor_get(struct store *s, struct db_txn *t, const char *consumer,
     uint64_t *event) PSC_MUST_USE; /* 0 when new */
 enum err cat_cursor_put(
     struct store_txn *t, const char *consumer, uint64_t event) PSC_MUST_USE;
+/* Which ops have had which event: to apply them again without a word.  Held
+ * in memory, 16 bytes an event. */
+struct cat_told;
+enum err cat_told_load(
+    struct store *s, struct db_txn *t, struct cat_told **out) PSC_MUST_USE;
+bool cat_told_has(
+    const struct cat_told *x, const char *type, const struct cry_id *op);
+void cat_told_free(struct cat_told *x); /* NULL ok */
 /* Hash-chained; rows also go into the segment (sealed). */
 enum err cat_audit_append(struct store_txn *t, const char *actor,
     const char *act, const char *object, const char *reason) PSC_MUST_USE;

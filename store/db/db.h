@@ -42,8 +42,6 @@
 	X(IX, "field, value prefix, asset number")                             \
 	X(CREF, "compartment, chunk -> op")                                    \
 	X(WANT, "cid wanted -> class, share, since")                           \
-	X(EVENT, "event number -> row")                                        \
-	X(CURSOR, "consumer -> event number")                                  \
 	X(AUDIT, "audit number -> hash-chained row")
 
 enum db_table {

@@ -202,7 +202,6 @@ struct site_count {
 	uint64_t n;
 	const char *type;
 	char detail[200];
-	uint64_t lseq;
 };
 
 static UNUSED_FN int
@@ -235,7 +234,6 @@ site_count_event(void *ctx, const struct cat_event *e)
 	if (strcmp(e->type, c->type) != 0)
 		return 0;
 	c->n++;
-	c->lseq = e->lseq;
 	memcpy(c->detail, e->detail, sizeof(c->detail));
 	return 0;
 }
@@ -247,7 +245,7 @@ site_events(struct site *s, const char *type)
 	struct db_txn *txn = NULL;
 
 	assert_ok(store_read(s->st, &txn));
-	assert_ok(cat_events_each(txn, 0, site_count_event, &c));
+	assert_ok(cat_events_each(s->st, txn, 0, site_count_event, &c));
 	db_abort(txn);
 	return c;
 }

@@ -701,13 +701,13 @@ test_events_follow_puts_and_cursors_keep(void **state)
 	series_content(x);
 	series_put(x, 5);
 	t = cl_read(&c);
-	assert_int_equal(cat_events_each(t, 0, see_event, &s), ERR_OK);
+	assert_int_equal(cat_events_each(c.s, t, 0, see_event, &s), ERR_OK);
 	assert_string_equal(s.text, "asset.put content.complete ");
 	assert_int_equal(s.last, 2);
 	s.text[0] = '\0';
-	assert_int_equal(cat_events_each(t, 1, see_event, &s), ERR_OK);
+	assert_int_equal(cat_events_each(c.s, t, 1, see_event, &s), ERR_OK);
 	assert_string_equal(s.text, "content.complete ");
-	assert_int_equal(cat_cursor_get(t, "workflow", &at), ERR_OK);
+	assert_int_equal(cat_cursor_get(c.s, t, "workflow", &at), ERR_OK);
 	assert_int_equal(at, 0);
 	db_abort(t);
 	at = 2;
@@ -718,7 +718,7 @@ test_events_follow_puts_and_cursors_keep(void **state)
 	cl_open(&c); /* still there after a restart */
 	t = cl_read(&c);
 	at = 0;
-	assert_int_equal(cat_cursor_get(t, "workflow", &at), ERR_OK);
+	assert_int_equal(cat_cursor_get(c.s, t, "workflow", &at), ERR_OK);
 	assert_int_equal(at, 2);
 	db_abort(t);
 	cl_fini(&c);

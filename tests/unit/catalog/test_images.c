@@ -283,7 +283,8 @@ test_bad_table_is_an_event_and_no_images(void **state)
 	t = cl_read(&c);
 	assert_int_equal(cat_asset_get(c.s, t, &v.put.asset, &got), ERR_OK);
 	assert_true(got.head.complete);
-	assert_int_equal(cat_events_each(t, 0, note_event, events), ERR_OK);
+	assert_int_equal(
+	    cat_events_each(c.s, t, 0, note_event, events), ERR_OK);
 	assert_string_equal(events, "asset.put content.bad ");
 	db_abort(t);
 	buf_fini(&manifest);
