@@ -14,6 +14,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#define DB_PATH_BYTES 4096u
+
 static const char *const table_names[DB_TABLE_COUNT] = {
 #define X(name, what) #name,
 	DB_TABLES(X)
@@ -50,7 +52,7 @@ db_err(int rc)
 static enum err
 lock_take(struct db *d, const char *dir, struct errmsg *em)
 {
-	char path[4096];
+	char path[DB_PATH_BYTES];
 	int n = snprintf(path, sizeof(path), "%s/LOCK", dir);
 
 	if (n < 0 || (size_t)n >= sizeof(path))
@@ -182,41 +184,18 @@ env_whole(struct db *d)
 	return ERR_OK;
 }
 
-/* The two meta pages are read before env_whole() can be asked. */
 static enum err
-env_begins(const char *dir)
+env_new(const struct db_opts *o, MDB_env **out)
 {
-	struct stat st;
-	int fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	int rc;
+	int rc = mdb_env_create(out);
 
-	if (fd < 0)
-		return ERR_OK; /* the opening says why */
-	rc = fstatat(fd, "data.mdb", &st, 0);
-	close(fd);
-	if (rc != 0 || st.st_size == 0)
-		return ERR_OK; /* a new one */
-	return st.st_size < 2 * sysconf(_SC_PAGESIZE) ? ERR_CORRUPT : ERR_OK;
-}
-
-static enum err
-env_open(struct db *d, const struct db_opts *o)
-{
-	enum err e = env_begins(o->dir);
-	int rc;
-
-	if (e != ERR_OK)
-		return e;
-
-	if ((rc = mdb_env_create(&d->env)) != 0)
-		return db_err(rc);
-	if ((rc = mdb_env_set_maxdbs(d->env, DB_TABLE_COUNT)) != 0 ||
-	    (rc = mdb_env_set_maxreaders(d->env, 1024)) != 0 ||
-	    (rc = mdb_env_set_mapsize(d->env, o->map_bytes)) != 0)
-		return db_err(rc);
-	/* No NOSYNC, no WRITEMAP: a commit that returned is on disk. */
-	rc = mdb_env_open(d->env, o->dir, MDB_NOTLS | MDB_NORDAHEAD, 0600);
-	return rc != 0 ? db_err(rc) : env_whole(d);
+	if (rc == 0)
+		rc = mdb_env_set_maxdbs(*out, DB_TABLE_COUNT);
+	if (rc == 0)
+		rc = mdb_env_set_maxreaders(*out, 1024);
+	if (rc == 0)
+		rc = mdb_env_set_mapsize(*out, o->map_bytes);
+	return db_err(rc);
 }
 
 static enum err
@@ -230,6 +209,63 @@ dir_sync(const char *dir)
 	rc = fsync(fd);
 	close(fd);
 	return rc == 0 ? ERR_OK : ERR_IO;
+}
+
+/* LMDB writes the first pages of a new file without a sync, and cannot open
+ * half of them: they are made under another name, which counts for nothing
+ * until it is renamed. */
+static enum err
+env_make(const struct db_opts *o, const char *path)
+{
+	char part[DB_PATH_BYTES + 8];
+	MDB_env *env = NULL;
+	enum err e;
+
+	snprintf(part, sizeof(part), "%s.new", path);
+	if (unlink(part) != 0 && errno != ENOENT)
+		return db_err(errno);
+	e = env_new(o, &env);
+	if (e == ERR_OK)
+		e = db_err(
+		    mdb_env_open(env, part, MDB_NOSUBDIR | MDB_NOLOCK, 0600));
+	if (e == ERR_OK)
+		e = db_err(mdb_env_sync(env, 1));
+	if (env != NULL)
+		mdb_env_close(env);
+	if (e == ERR_OK && rename(part, path) != 0)
+		e = db_err(errno);
+	return e == ERR_OK ? dir_sync(o->dir) : e;
+}
+
+/* The index exists and has its two first pages, which LMDB reads before
+ * env_whole() can be asked. */
+static enum err
+env_begin(const struct db_opts *o)
+{
+	char path[DB_PATH_BYTES];
+	int n = snprintf(path, sizeof(path), "%s/data.mdb", o->dir);
+	struct stat st;
+
+	if (n < 0 || (size_t)n >= sizeof(path))
+		return ERR_LIMIT;
+	if (stat(path, &st) != 0)
+		return errno == ENOENT ? env_make(o, path) : db_err(errno);
+	return st.st_size < 2 * sysconf(_SC_PAGESIZE) ? ERR_CORRUPT : ERR_OK;
+}
+
+static enum err
+env_open(struct db *d, const struct db_opts *o)
+{
+	enum err e = env_begin(o);
+	int rc;
+
+	if (e == ERR_OK)
+		e = env_new(o, &d->env);
+	if (e != ERR_OK)
+		return e;
+	/* No NOSYNC, no WRITEMAP: a commit that returned is on disk. */
+	rc = mdb_env_open(d->env, o->dir, MDB_NOTLS | MDB_NORDAHEAD, 0600);
+	return rc != 0 ? db_err(rc) : env_whole(d);
 }
 
 enum err
