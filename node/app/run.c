@@ -63,6 +63,7 @@ static const struct store_owners node_owners = {
 	.rows = node_rows,
 	.n_rows = sizeof(node_rows) / sizeof(node_rows[0]),
 	.refs_each = oplog_refs_each,
+	.rec_move = oplog_rec_move,
 };
 
 static enum err

@@ -47,6 +47,11 @@ struct store_owners {
 	 * above this room count. */
 	enum err (*refs_each)(struct db_txn *t,
 	    enum err (*fn)(void *ctx, const uint8_t cid16[16]), void *ctx);
+	/* Ops, heads, membership records: ERR_OK if the index needs the record
+	 * at from, ERR_NOTFOUND if not; to, unless NULL: it lies there now. */
+	enum err (*rec_move)(struct db_txn *t, enum rec_kind kind,
+	    const struct cry_id *id, const struct store_loc *from,
+	    const struct store_loc *to);
 };
 
 /* --- leases: for whoever looked something up and will rely on it --- */
@@ -58,6 +63,36 @@ struct store_lease {
 };
 void store_lease_begin(struct store *s, struct store_lease *l);
 void store_lease_end(struct store *s, struct store_lease *l);
+
+/* --- giving space back --- */
+/* The writer never works longer for it than one such job takes; a record
+ * that is larger goes alone. */
+#define STORE_GC_JOB_BYTES ((size_t)2 * 1024 * 1024)
+#define STORE_GC_JOB_RECORDS 128u
+struct store_gc_opts {
+	uint64_t grace_ms; /* how long a chunk waits without a reference */
+	bool dry_run;      /* count what would go, change nothing */
+	bool no_pause;     /* tests: no rest between jobs */
+	/* asked between jobs; true: stop here (ERR_CANCELLED).  May be NULL */
+	bool (*stop)(void *ctx);
+	void *ctx;
+};
+struct store_gc_report {
+	uint64_t chunks;                        /* collected */
+	uint64_t bytes;                         /* of their records */
+	uint64_t waiting_chunks, waiting_bytes; /* in the queue afterwards */
+	uint32_t segments;                      /* emptied and removed */
+	uint64_t freed_bytes;  /* of their files, up to their end */
+	uint64_t copied_bytes; /* live records copied forward */
+	uint32_t damaged;      /* segments left as they are: run verify */
+	/* the jobs it gave the writer */
+	uint64_t jobs, job_bytes_max, job_records_max, job_us_max;
+};
+/* One whole pass on the caller's thread: collects what is due, then copies
+ * the live records of segments that are under half live forward and removes
+ * those.  Rests between jobs.  Another pass runs: waits for it. */
+enum err store_gc(struct store *s, const struct store_gc_opts *o,
+    struct store_gc_report *out) PSC_MUST_USE;
 
 /* --- recount --- */
 /* Counts every reference anew, in one read transaction, and compares: each

@@ -245,6 +245,7 @@ store_init(const struct store_opts *o, const char *index, struct rebuild *r,
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_mutex_init(&s->hook_lock, NULL);
 	pthread_mutex_init(&s->lease_lock, NULL);
+	pthread_mutex_init(&s->gc_lock, NULL);
 	s->owners = o->owners;
 	pthread_cond_init(&s->wake, NULL);
 	keys_derive(s, o);
@@ -267,6 +268,8 @@ store_open(const struct store_opts *o, struct store **out, struct errmsg *em)
 
 	if (e == ERR_OK)
 		e = store_seg_open_tail(s, &why);
+	if (e == ERR_OK)
+		e = store_seg_bury_open(s);
 	if (e == ERR_OK)
 		e = store_writer_start(s);
 	if (e == ERR_OK) {
@@ -297,6 +300,7 @@ store_close(struct store *s)
 	pthread_mutex_destroy(&s->lock);
 	pthread_mutex_destroy(&s->hook_lock);
 	pthread_mutex_destroy(&s->lease_lock);
+	pthread_mutex_destroy(&s->gc_lock);
 	pthread_mutex_destroy(&s->fd_lock);
 	cry_wipe(s, sizeof(*s));
 	mem_free(s);
@@ -330,6 +334,8 @@ segments_sum(struct db_txn *t, struct store_stats *st)
 	enum err e;
 
 	while ((e = store_seg_row_from(t, seg + 1, &seg, &row)) == ERR_OK) {
+		if (row.state == SEG_DEAD)
+			continue;
 		st->segment_bytes += row.used;
 		st->live_bytes += row.live;
 		st->dead_bytes += row.used - row.live - STORE_BLOCK;

@@ -101,8 +101,9 @@ struct store {
 	uint64_t commit_no;
 	_Atomic uint64_t commits;
 
-	pthread_mutex_t fd_lock;
+	pthread_mutex_t fd_lock; /* also guards held */
 	struct seg_slot fds[STORE_FD_SLOTS];
+	struct seg_hold *held;
 
 	pthread_mutex_t lock; /* the queue */
 	pthread_cond_t wake;
@@ -119,6 +120,8 @@ struct store {
 	pthread_mutex_t lease_lock;
 	struct store_lease *lease_first, *lease_last; /* in order of begin */
 	struct rebuild *rebuild; /* NULL: an ordinary open */
+	pthread_mutex_t gc_lock; /* one pass at a time */
+	uint64_t gc_stale;       /* chunks collected since PIDX was swept */
 
 	_Atomic(store_fault_fn) fault;
 	void *fault_ctx;
@@ -178,6 +181,9 @@ struct seg_row {
 	uint64_t cap;
 	uint64_t used; /* end of the last indexed record */
 	uint64_t live; /* bytes of records that the index still needs */
+	/* sealed: records below have been copied forward or are dead; 0: not
+	 * begun */
+	uint64_t moved;
 };
 enum err store_seg_row_get(
     struct db_txn *txn, uint32_t seg, struct seg_row *out) PSC_MUST_USE;
@@ -192,6 +198,20 @@ enum err store_seg_header_check(struct store *s, uint32_t seg) PSC_MUST_USE;
 enum err store_seg_list(
     struct store *s, uint32_t **list, uint32_t *n) PSC_MUST_USE;
 uint64_t store_seg_file_bytes(struct store *s, uint32_t seg); /* 0: none */
+/* Whoever reads a segment without a read transaction that names it holds it:
+ * taken while such a transaction is open, the file stays until the release. */
+struct seg_hold {
+	uint32_t seg;
+	struct seg_hold *prev, *next;
+};
+void store_seg_hold(struct store *s, uint32_t seg, struct seg_hold *h);
+void store_seg_release(struct store *s, struct seg_hold *h);
+/* Removes the files of dead segments that no reader holds, then their rows;
+ * waits at most wait_ms for readers.  Adds what went to *n and *bytes. */
+enum err store_seg_bury(struct store *s, uint32_t wait_ms, uint32_t *n,
+    uint64_t *bytes) PSC_MUST_USE;
+/* The same at open: nobody reads yet, and there is no writer. */
+enum err store_seg_bury_open(struct store *s) PSC_MUST_USE;
 
 /* --- store_rec.c --- */
 struct rec_header {
@@ -249,6 +269,14 @@ enum err store_row_release(struct store_txn *t, const struct store_row_owner *o,
     struct slice value) PSC_MUST_USE;
 /* The commit at which the oldest lease began; UINT64_MAX: there is none. */
 uint64_t store_lease_oldest(struct store *s);
+
+/* --- store_row.c, for compaction --- */
+/* Does the index need this record of a row, in a segment that is to go? */
+enum err store_row_rec_live(struct store *s, struct db_txn *t,
+    struct slice body, const struct store_loc *at, bool *live) PSC_MUST_USE;
+/* In a job: the record lies at to now. */
+enum err store_row_rec_move(struct store_txn *t, struct slice body,
+    const struct store_loc *to) PSC_MUST_USE;
 
 /* --- store_writer.c --- */
 enum err store_writer_start(struct store *s) PSC_MUST_USE;

@@ -405,3 +405,100 @@ store_row_last(struct db_txn *txn, const char *tag, struct buf *out)
 	buf_fini(&rkey);
 	return e;
 }
+
+/* --- compaction --- */
+
+/* Is there another segment up to this number that may hold an earlier put? */
+static enum err
+segs_before(struct db_txn *t, uint32_t upto, uint32_t without, bool *there)
+{
+	struct seg_row row;
+	uint32_t seg = 0;
+	enum err e;
+
+	do {
+		e = store_seg_row_from(t, seg + 1, &seg, &row);
+	} while (e == ERR_OK && seg == without);
+	*there = e == ERR_OK && seg <= upto;
+	return e == ERR_NOTFOUND ? ERR_OK : e;
+}
+
+/* A deletion is needed while the row is not there again and an earlier record
+ * of it may still be on disk. */
+static enum err
+del_live(struct store *s, struct db_txn *t, struct slice rkey,
+    struct slice sealed, const struct store_loc *at, bool *live)
+{
+	struct buf upto = BUF_MAX(4);
+	uint8_t ad[1 + DB_KEY_MAX];
+	struct slice v;
+	struct rd r;
+	enum err e = db_get(t, DB_ROW, rkey, &v);
+
+	*live = false;
+	if (e != ERR_NOTFOUND)
+		return e;
+	row_ad(ROW_DEL, rkey, ad);
+	e = cry_box_local_open(
+	    &s->row_key, slice_of(ad, 1 + rkey.n), sealed, &upto);
+	r = rd_init(buf_slice(&upto));
+	if (e == ERR_OK)
+		e = segs_before(t, rd_u32(&r), at->seg, live);
+	if (e == ERR_OK && rd_end(&r) != ERR_OK)
+		e = ERR_CORRUPT;
+	buf_fini(&upto);
+	return e;
+}
+
+/* u8 what, u8 n, n bytes row key, sealed value */
+static enum err
+body_read(
+    struct slice body, uint8_t *what, struct slice *rkey, struct slice *sealed)
+{
+	struct rd r = rd_init(body);
+
+	*what = rd_u8(&r);
+	*rkey = rd_bytes(&r, rd_u8(&r));
+	*sealed = rd_rest(&r);
+	if (rd_end(&r) != ERR_OK || rkey->n > DB_KEY_MAX ||
+	    (*what != ROW_PUT && *what != ROW_DEL))
+		return ERR_CORRUPT;
+	return ERR_OK;
+}
+
+enum err
+store_row_rec_live(struct store *s, struct db_txn *t, struct slice body,
+    const struct store_loc *at, bool *live)
+{
+	struct slice rkey, sealed, v;
+	struct store_loc loc;
+	struct rd r;
+	uint8_t what;
+	enum err e = body_read(body, &what, &rkey, &sealed);
+
+	*live = false;
+	if (e != ERR_OK)
+		return e;
+	if (what == ROW_DEL)
+		return del_live(s, t, rkey, sealed, at, live);
+	e = db_get(t, DB_ROW, rkey, &v);
+	if (e != ERR_OK)
+		return e == ERR_NOTFOUND ? ERR_OK : e;
+	r = rd_init(v);
+	loc = store_loc_read(&r);
+	*live = loc.seg == at->seg && loc.off == at->off;
+	return r.err == ERR_OK ? ERR_OK : ERR_CORRUPT;
+}
+
+enum err
+store_row_rec_move(
+    struct store_txn *t, struct slice body, const struct store_loc *to)
+{
+	struct slice rkey, sealed;
+	uint8_t what;
+	enum err e = body_read(body, &what, &rkey, &sealed);
+
+	if (e != ERR_OK || what == ROW_DEL)
+		return e;
+	return row_index(t, rkey, to, sealed);
+}

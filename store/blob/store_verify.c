@@ -211,6 +211,7 @@ segments_check(struct verify *v)
 	uint32_t seg = 0, last = 0;
 
 	for (;; last = seg) {
+		struct seg_hold hold;
 		struct seg_row row;
 		struct db_txn *t;
 		enum err e = store_read(v->s, &t);
@@ -218,15 +219,17 @@ segments_check(struct verify *v)
 		if (e != ERR_OK)
 			return e;
 		e = store_seg_row_from(t, seg + 1, &seg, &row);
+		store_seg_hold(v->s, seg, &hold);
 		db_abort(t);
+		if (e == ERR_OK && row.state != SEG_DEAD)
+			e = segment_check(v, seg, &row);
+		else if (e == ERR_CORRUPT)
+			bad_segment(v, seg, 0, "its row in the index");
+		store_seg_release(v->s, &hold);
 		if (e == ERR_NOTFOUND)
 			return ERR_OK;
-		if (e == ERR_CORRUPT)
-			bad_segment(v, seg, 0, "its row in the index");
 		if (e == ERR_CORRUPT && seg == last)
 			return ERR_OK; /* the tree itself is damaged */
-		else if (e == ERR_OK && row.state != SEG_DEAD)
-			e = segment_check(v, seg, &row);
 		if (e != ERR_OK && e != ERR_CORRUPT)
 			return e;
 	}

@@ -95,6 +95,10 @@ enum err oplog_cref_check(struct db_txn *t, uint32_t share,
  * reference. */
 enum err oplog_refs_each(struct db_txn *t,
     enum err (*fn)(void *ctx, const uint8_t cid16[16]), void *ctx) PSC_MUST_USE;
+/* Likewise: places of ops, heads and membership records. */
+enum err oplog_rec_move(struct db_txn *t, enum rec_kind kind,
+    const struct cry_id *id, const struct store_loc *from,
+    const struct store_loc *to) PSC_MUST_USE;
 /* A received chunk: stores it (blob_chunk_put), drops its want, and calls
  * complete for each op whose last missing chunk it was. */
 typedef void (*oplog_complete_fn)(void *ctx, uint64_t lseq);

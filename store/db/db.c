@@ -277,6 +277,7 @@ db_open(const struct db_opts *o, struct db **out, struct errmsg *em)
 	if (d == NULL)
 		return errmsg_set(em, ERR_NOMEM, "", "out of memory");
 	d->lock_fd = -1;
+	pthread_mutex_init(&d->reads_lock, NULL);
 	d->map_bytes = o->map_bytes;
 	d->reserve_bytes = o->reserve_bytes;
 	if ((e = lock_take(d, o->dir, em)) != ERR_OK)
@@ -304,7 +305,63 @@ db_close(struct db *d)
 		mdb_env_close(d->env);
 	if (d->lock_fd >= 0)
 		close(d->lock_fd); /* releases the lock */
+	pthread_mutex_destroy(&d->reads_lock);
 	mem_free(d);
+}
+
+/* Counted before it begins: one that is not counted at a mark sees what was
+ * committed before the mark. */
+static void
+read_enter(struct db *d, struct db_txn *t)
+{
+	pthread_mutex_lock(&d->reads_lock);
+	t->no = ++d->reads_begun;
+	t->prev = d->read_last;
+	if (d->read_last != NULL)
+		d->read_last->next = t;
+	else
+		d->read_first = t;
+	d->read_last = t;
+	pthread_mutex_unlock(&d->reads_lock);
+}
+
+static void
+read_leave(struct db *d, struct db_txn *t)
+{
+	if (t->no == 0)
+		return; /* a write */
+	pthread_mutex_lock(&d->reads_lock);
+	if (t->prev != NULL)
+		t->prev->next = t->next;
+	else
+		d->read_first = t->next;
+	if (t->next != NULL)
+		t->next->prev = t->prev;
+	else
+		d->read_last = t->prev;
+	pthread_mutex_unlock(&d->reads_lock);
+}
+
+uint64_t
+db_reads_mark(struct db *d)
+{
+	uint64_t mark;
+
+	pthread_mutex_lock(&d->reads_lock);
+	mark = d->reads_begun;
+	pthread_mutex_unlock(&d->reads_lock);
+	return mark;
+}
+
+bool
+db_reads_over(struct db *d, uint64_t mark)
+{
+	bool over;
+
+	pthread_mutex_lock(&d->reads_lock);
+	over = d->read_first == NULL || d->read_first->no > mark;
+	pthread_mutex_unlock(&d->reads_lock);
+	return over;
 }
 
 enum err
@@ -316,8 +373,10 @@ db_read(struct db *d, struct db_txn **out)
 	if (t == NULL)
 		return ERR_NOMEM;
 	t->d = d;
+	read_enter(d, t);
 	rc = mdb_txn_begin(d->env, NULL, MDB_RDONLY, &t->t);
 	if (rc != 0) {
+		read_leave(d, t);
 		mem_free(t);
 		return db_err(rc);
 	}
@@ -371,6 +430,7 @@ db_commit(struct db_txn *t)
 {
 	int rc = mdb_txn_commit(t->t);
 
+	read_leave(t->d, t);
 	mem_free(t);
 	return db_err(rc);
 }
@@ -381,5 +441,6 @@ db_abort(struct db_txn *t)
 	if (t == NULL)
 		return;
 	mdb_txn_abort(t->t);
+	read_leave(t->d, t);
 	mem_free(t);
 }

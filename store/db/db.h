@@ -77,6 +77,11 @@ enum err db_child(struct db_txn *parent, struct db_txn **out) PSC_MUST_USE;
 enum err db_commit(struct db_txn *t) PSC_MUST_USE;
 void db_abort(struct db_txn *t); /* NULL ok; ends reads too */
 
+/* A moment, and whether every read that began before it has ended: what the
+ * index no longer names is needed by nobody then.  Any thread. */
+uint64_t db_reads_mark(struct db *d);
+bool db_reads_over(struct db *d, uint64_t mark);
+
 /* *val borrows the map until t ends or writes.  ERR_NOTFOUND, ERR_CORRUPT. */
 enum err db_get(struct db_txn *t, enum db_table tab, struct slice key,
     struct slice *val) PSC_MUST_USE;

@@ -3,6 +3,7 @@
 #define PSC_DB_DB_INTERNAL_H
 
 #include <lmdb.h>
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "store/base/enc.h"
@@ -26,6 +27,9 @@ struct db {
 	uint64_t map_bytes;
 	uint64_t reserve_bytes;
 	uint64_t allocated; /* bytes of the file that surely have blocks */
+	pthread_mutex_t reads_lock;
+	uint64_t reads_begun;
+	struct db_txn *read_first, *read_last; /* in order of their begin */
 	/* of the open write transaction (writer thread only) */
 	uint64_t base; /* bytes in use when it began */
 	uint64_t cost; /* estimate of what it adds */
@@ -35,6 +39,9 @@ struct db_txn {
 	struct db *d;
 	MDB_txn *t;
 	bool write;
+	/* a read: its number, from 1, and its neighbours */
+	uint64_t no;
+	struct db_txn *prev, *next;
 };
 
 struct db_cur {
