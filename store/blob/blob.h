@@ -64,9 +64,10 @@ void blob_batch_free(struct blob_batch *b);         /* NULL ok */
 
 /* One file, alone; its manifest is ready at once and is appended to
  * *manifest_out.  Every piece has a chunk of its own, so the manifest may be
- * shared.  The plan must tile [0, file.n) exactly (ERR_MALFORMED); pieces
- * above LIM_PIECE_BYTES are cut at rows; n_plan 0: split by content (FastCDC,
- * below 64 KiB whole).  The batch re-joins and compares before it answers.
+ * shared.  The plan must tile [0, file.n) exactly (ERR_MALFORMED); its pieces
+ * above LIM_PIECE_BYTES are cut at rows, those above 1 MiB of no known layout
+ * (bits 0) by content; n_plan 0: split by content (FastCDC, below 64 KiB
+ * whole).  The batch re-joins and compares before it answers.
  * When it fails, pieces already prepared stay in the batch; that does no harm.
  */
 enum err blob_batch_add(struct blob_batch *b, struct slice file,

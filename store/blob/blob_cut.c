@@ -1,10 +1,10 @@
 /* store/blob/blob_cut.c: where files are cut into pieces.
  *
  * Happy path: the plan is checked to tile the file, then each of its pieces
- * is one cut, or several where it is too large; without a plan the content
- * decides.  Nothing is read but by FastCDC, nothing is copied.
- * Failure modes: a plan that does not tile (ERR_MALFORMED), more bytes or
- * pieces than a file may have (ERR_LIMIT). */
+ * is one cut, or several where it is too large: at rows of samples, else, and
+ * without a plan, where the content decides.  Nothing is read but by FastCDC,
+ * nothing is copied. Failure modes: a plan that does not tile (ERR_MALFORMED),
+ * more bytes or pieces than a file may have (ERR_LIMIT). */
 #include "store/blob/blob_internal.h"
 
 #define WHOLE_BELOW (64 * KIB)
@@ -36,6 +36,25 @@ cut_add(struct cuts *c, struct slice p, struct codec_hint hint)
 	return ERR_OK;
 }
 
+static enum err
+cut_by_content(struct cuts *c, const uint64_t gear[256], struct slice in)
+{
+	struct codec_hint none = { 0, 0 };
+	size_t at = 0;
+
+	while (at < in.n) {
+		struct slice rest = slice_of(in.p + at, in.n - at);
+		size_t n =
+		    in.n < WHOLE_BELOW ? rest.n : cdc_cut(gear, rest, AVG_BITS);
+		enum err e = cut_add(c, slice_of(rest.p, n), none);
+
+		if (e != ERR_OK)
+			return e;
+		at += n;
+	}
+	return ERR_OK;
+}
+
 /* Parts of an oversized piece end at rows, if they are known. */
 static size_t
 cut_step(const struct blob_piece *p)
@@ -50,39 +69,24 @@ cut_step(const struct blob_piece *p)
 }
 
 static enum err
-cut_planned(struct cuts *c, struct slice file, const struct blob_piece *p)
+cut_planned(struct cuts *c, const uint64_t gear[256], struct slice file,
+    const struct blob_piece *p)
 {
 	struct codec_hint hint = { p->bits, p->w };
-	uint64_t at = p->off, left = p->len;
+	const uint8_t *at = file.p + p->off;
+	uint64_t left = p->len;
 	size_t step;
 	enum err e;
 
+	if (p->bits == 0 && p->len > CUT_BYTES)
+		return cut_by_content(c, gear, slice_of(at, (size_t)p->len));
 	for (step = cut_step(p); left > 0; left -= step) {
 		if (step > left)
 			step = (size_t)left;
-		e = cut_add(c, slice_of(file.p + at, step), hint);
+		e = cut_add(c, slice_of(at, step), hint);
 		if (e != ERR_OK)
 			return e;
 		at += step;
-	}
-	return ERR_OK;
-}
-
-static enum err
-cut_by_content(struct cuts *c, const uint64_t gear[256], struct slice file)
-{
-	struct codec_hint none = { 0, 0 };
-	size_t at = 0;
-
-	while (at < file.n) {
-		struct slice rest = slice_of(file.p + at, file.n - at);
-		size_t n = file.n < WHOLE_BELOW ? rest.n
-						: cdc_cut(gear, rest, AVG_BITS);
-		enum err e = cut_add(c, slice_of(rest.p, n), none);
-
-		if (e != ERR_OK)
-			return e;
-		at += n;
 	}
 	return ERR_OK;
 }
@@ -117,7 +121,7 @@ cuts_add_file(
 		return cut_by_content(c, gear, f->bytes);
 	e = plan_check(f->bytes, f->plan, f->n_plan);
 	for (i = 0; i < f->n_plan && e == ERR_OK; i++)
-		e = cut_planned(c, f->bytes, &f->plan[i]);
+		e = cut_planned(c, gear, f->bytes, &f->plan[i]);
 	return e;
 }
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "node/imaging/helper/walk.h"
+#include "node/imaging/plan.h"
 #include "node/imaging/sealed.h"
 #include "store/base/mem.h"
 
@@ -79,30 +80,27 @@ object_unparsed(struct object_work *w, struct slice file, enum err e,
 	object_finding(w, kind, em->cause[0] != '\0' ? em->cause : err_text(e));
 }
 
-/* A plan that knows nothing but the length. */
+/* The plan of what is no DICOM object: volumes are cut at slices too. */
 static uint32_t
-object_plain_plan(struct img_piece *out, uint64_t bytes)
+object_plain_plan(struct img_piece *out, struct slice file)
 {
-	uint64_t at, left;
-	uint32_t n = 0;
+	struct plan p = { .out = out, .max = 1 };
+	uint32_t n;
 
-	for (at = 0; at < bytes && n < IMG_PIECES_MAX; at += LIM_PIECE_BYTES) {
-		left = bytes - at;
-		out[n++] = (struct img_piece){ .off = at,
-			.len = left < LIM_PIECE_BYTES ? left : LIM_PIECE_BYTES,
-			.kind = IMG_P_OTHER };
-	}
-	return n;
+	if (plan_nifti(file, out, IMG_PIECES_MAX, &n) == ERR_OK)
+		return n;
+	plan_bytes(&p, file.n, IMG_P_OTHER);
+	return p.n;
 }
 
 static uint32_t
-object_plan(const struct dcm_file *f, struct img_piece *out, uint64_t bytes)
+object_plan(const struct dcm_file *f, struct img_piece *out, struct slice file)
 {
 	uint32_t n;
 
 	if (dcm_plan(f, out, IMG_PIECES_MAX, &n) == ERR_OK)
 		return n;
-	return object_plain_plan(out, bytes);
+	return object_plain_plan(out, file);
 }
 
 /* Memory of ours that an object lacks: the sender is told to retry. */
@@ -259,7 +257,7 @@ object_seal_deid(struct object_work *w)
 	if (e != ERR_OK)
 		return e;
 	w->o.deid_plan = w->deid_plan;
-	w->o.n_deid_plan = object_plan(f, w->deid_plan, file.n);
+	w->o.n_deid_plan = object_plan(f, w->deid_plan, file);
 	dcm_close(f);
 	if ((w->deid_fd = sealed_new()) < 0)
 		return ERR_NOMEM;
@@ -328,7 +326,7 @@ object_build(struct link *l, struct object_work *w, const struct object_in *in,
 	/* Whatever happens, the original can be stored. */
 	w->o.original_plan = w->original_plan;
 	w->o.n_original_plan =
-	    object_plain_plan(w->original_plan, w->o.original.n);
+	    object_plain_plan(w->original_plan, w->o.original);
 	if (object_out_of_room(e))
 		goto out;
 	if (e != ERR_OK) {
@@ -345,8 +343,7 @@ object_build(struct link *l, struct object_work *w, const struct object_in *in,
 		goto out;
 	}
 	w->o.parsed = true;
-	w->o.n_original_plan =
-	    object_plan(f, w->original_plan, w->o.original.n);
+	w->o.n_original_plan = object_plan(f, w->original_plan, w->o.original);
 	e = object_ask(l, w, f, &asked);
 	if (e == ERR_OK && asked)
 		object_deid(w, f);
