@@ -4,8 +4,8 @@
  *   piece P -> Z = codec(P) -> ck = BLAKE2b(key = convergence, codec | Z)
  *   -> C = ChaCha20-Poly1305(ck, nonce 0, pad Z) -> cid = BLAKE2b-256(C)
  *
- * protocol.md section 7; rulings.md 4, 23.  Codecs: none, zstd, shuffle and
- * predictor + zstd (store.md). */
+ * protocol.md section 7; rulings.md 4, 23.  Codecs: none, zstd, shuffle +
+ * zstd, wave (docs/store-format.md). */
 #ifndef PSC_BLOB_BLOB_H
 #define PSC_BLOB_BLOB_H
 
@@ -17,7 +17,7 @@ enum blob_codec {
 	BLOB_ZSTD = 1,
 	BLOB_SHUFFLE2_ZSTD = 2, /* bytes of 16-bit samples apart, then zstd */
 	BLOB_SHUFFLE4_ZSTD = 3,
-	BLOB_PRED16_ZSTD = 4, /* mean(left, up), zig-zag, shuffle, zstd */
+	BLOB_WAVE = 5, /* rows of samples: wave.h */
 };
 
 /* Manifest entry: fixed 120-byte layout in docs/store-format.md.  It yields
@@ -34,7 +34,7 @@ struct blob_entry {
 	uint32_t off;
 	uint32_t raw_len;
 	uint8_t codec;
-	uint16_t row; /* samples a row for BLOB_PRED16_ZSTD */
+	uint16_t row; /* 0 */
 };
 
 static inline bool

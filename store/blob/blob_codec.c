@@ -1,24 +1,34 @@
 /* store/blob/blob_codec.c: making pieces smaller, exactly reversibly.
  *
- *   predictor: r[i] = x[i] - mean(left, up), zig-zag        (16-bit samples)
+ *   wave:      rows of samples, see wave.h
  *   shuffle:   all first bytes, all second bytes, ..., odd tail as it is
  *   zstd:      one frame with its content size
  *
- * Encoding tries the codecs that the hint allows on a sample and keeps the
- * best only if it saves 5 %.  Decoding never believes a frame: size, window
- * and number of frames are checked before anything is allocated for it. */
+ * Rows of samples go to the wave codec; where it does unusually well (label
+ * maps, flat drawings) or badly, and for everything else, the codecs that the
+ * hint allows are tried on a sample.  The best is kept if it saves 5 %.
+ * Decoding never believes a frame: size, window and number of frames are
+ * checked before anything is allocated for it. */
 #include "store/blob/blob_internal.h"
+#include "store/blob/wave.h"
 
 #include <zstd.h>
 
 #define ZSTD_LEVEL_PIXELS 1
 #define ZSTD_LEVEL_SMALL 3 /* headers: few bytes, much text */
 #define MIN_RAW 64u
+#define WAVE_Z_MAX (2 * LIM_PIECE_BYTES + 64 * KIB)
+/* Ratios of the wave codec between which nothing else is tried: photographs
+ * of something, where byte codecs lose by far. */
+#define WAVE_SURE_MIN_10 13u /* tenths */
+#define WAVE_SURE_MAX_10 60u
 
 struct codec {
 	int level;
 	ZSTD_CCtx *zc;
-	struct buf tmp; /* filtered samples */
+	struct wave *wave;
+	struct buf tmp;    /* filtered samples */
+	struct buf wave_z; /* may pass the length of the piece */
 };
 
 struct codec *
@@ -29,9 +39,11 @@ codec_new(void)
 	if (c == NULL)
 		return NULL;
 	c->tmp = BUF_MAX(LIM_PIECE_BYTES);
+	c->wave_z = BUF_MAX(WAVE_Z_MAX);
 	c->zc = ZSTD_createCCtx();
-	if (c->zc == NULL) {
-		mem_free(c);
+	c->wave = wave_new();
+	if (c->zc == NULL || c->wave == NULL) {
+		codec_free(c);
 		return NULL;
 	}
 	return c;
@@ -43,143 +55,13 @@ codec_free(struct codec *c)
 	if (c == NULL)
 		return;
 	ZSTD_freeCCtx(c->zc);
+	wave_free(c->wave);
 	buf_wipe(&c->tmp);
+	buf_wipe(&c->wave_z);
 	mem_free(c);
 }
 
 /* --- filters --- */
-
-static inline uint16_t
-sample_get(const uint8_t *p, size_t i)
-{
-	return (uint16_t)(p[2 * i] | p[2 * i + 1] << 8);
-}
-
-/* The mean along the shorter way round, so that it is the plain mean for
- * signed and for unsigned samples alike. */
-static inline uint16_t
-mean16(uint16_t a, uint16_t b)
-{
-	int16_t d = (int16_t)(uint16_t)(b - a);
-
-	return (uint16_t)(a + (d >> 1));
-}
-
-static inline uint16_t
-zigzag(uint16_t d)
-{
-	uint16_t sign = (uint16_t)(0 - (d >> 15));
-
-	return (uint16_t)((uint16_t)(d << 1) ^ sign);
-}
-
-static inline uint16_t
-unzigzag(uint16_t z)
-{
-	return (uint16_t)((z >> 1) ^ (uint16_t)(0 - (z & 1)));
-}
-
-static inline uint16_t
-residual_get(const uint8_t *lo, const uint8_t *hi, size_t i)
-{
-	return unzigzag((uint16_t)(lo[i] | hi[i] << 8));
-}
-
-static inline void
-residual_put(uint8_t *lo, uint8_t *hi, size_t i, uint16_t d)
-{
-	uint16_t z = zigzag(d);
-
-	lo[i] = (uint8_t)z;
-	hi[i] = (uint8_t)(z >> 8);
-}
-
-static inline void
-sample_put(uint8_t *p, size_t i, uint16_t v)
-{
-	p[2 * i] = (uint8_t)v;
-	p[2 * i + 1] = (uint8_t)(v >> 8);
-}
-
-/* lo and hi get the two halves of each residual: predictor and shuffle in
- * one pass.  up is NULL in the first row; n > 0. */
-static void
-pred_row(
-    const uint8_t *x, const uint8_t *up, size_t n, uint8_t *lo, uint8_t *hi)
-{
-	uint16_t first = up == NULL ? 0 : sample_get(up, 0);
-	size_t i;
-
-	residual_put(lo, hi, 0, (uint16_t)(sample_get(x, 0) - first));
-	if (up == NULL) {
-		for (i = 1; i < n; i++)
-			residual_put(lo, hi, i,
-			    (uint16_t)(sample_get(x, i) -
-				       sample_get(x, i - 1)));
-		return;
-	}
-	for (i = 1; i < n; i++)
-		residual_put(lo, hi, i,
-		    (uint16_t)(sample_get(x, i) - mean16(sample_get(x, i - 1),
-						      sample_get(up, i))));
-}
-
-static void
-unpred_row(uint8_t *x, const uint8_t *up, size_t n, const uint8_t *lo,
-    const uint8_t *hi)
-{
-	uint16_t left = up == NULL ? 0 : sample_get(up, 0);
-	size_t i;
-
-	left = (uint16_t)(left + residual_get(lo, hi, 0));
-	sample_put(x, 0, left);
-	if (up == NULL) {
-		for (i = 1; i < n; i++) {
-			left = (uint16_t)(left + residual_get(lo, hi, i));
-			sample_put(x, i, left);
-		}
-		return;
-	}
-	for (i = 1; i < n; i++) {
-		left = (uint16_t)(mean16(left, sample_get(up, i)) +
-				  residual_get(lo, hi, i));
-		sample_put(x, i, left);
-	}
-}
-
-static void
-pred_filter(struct slice in, size_t row, uint8_t *out)
-{
-	size_t m = in.n / 2, i;
-	const uint8_t *up = NULL;
-
-	for (i = 0; i < m; i += row) {
-		const uint8_t *x = in.p + 2 * i;
-		size_t n = m - i < row ? m - i : row;
-
-		pred_row(x, up, n, out + i, out + m + i);
-		up = x;
-	}
-	if (in.n % 2 != 0)
-		out[in.n - 1] = in.p[in.n - 1];
-}
-
-static void
-pred_undo(struct slice in, size_t row, uint8_t *out)
-{
-	size_t m = in.n / 2, i;
-	const uint8_t *up = NULL;
-
-	for (i = 0; i < m; i += row) {
-		uint8_t *x = out + 2 * i;
-		size_t n = m - i < row ? m - i : row;
-
-		unpred_row(x, up, n, in.p + i, in.p + m + i);
-		up = x;
-	}
-	if (in.n % 2 != 0)
-		out[in.n - 1] = in.p[in.n - 1];
-}
 
 static void
 shuffle(struct slice in, size_t k, uint8_t *out)
@@ -213,9 +95,9 @@ filter(struct codec_choice how, struct slice in, uint8_t *out)
 	switch (how.id) {
 	case BLOB_SHUFFLE2_ZSTD: shuffle(in, 2, out); break;
 	case BLOB_SHUFFLE4_ZSTD: shuffle(in, 4, out); break;
-	case BLOB_PRED16_ZSTD: pred_filter(in, how.row, out); break;
 	case BLOB_RAW:
 	case BLOB_ZSTD:
+	case BLOB_WAVE:
 	default: memcpy(out, in.p, in.n); break;
 	}
 }
@@ -226,9 +108,9 @@ unfilter(struct codec_choice how, struct slice in, uint8_t *out)
 	switch (how.id) {
 	case BLOB_SHUFFLE2_ZSTD: unshuffle(in, 2, out); break;
 	case BLOB_SHUFFLE4_ZSTD: unshuffle(in, 4, out); break;
-	case BLOB_PRED16_ZSTD: pred_undo(in, how.row, out); break;
 	case BLOB_RAW:
 	case BLOB_ZSTD:
+	case BLOB_WAVE:
 	default: memcpy(out, in.p, in.n); break;
 	}
 }
@@ -275,13 +157,61 @@ sample_of(struct slice raw, struct codec_hint hint)
 	return slice_of(raw.p + off, CODEC_SAMPLE_BYTES);
 }
 
+/* 5 % smaller, or it is not worth decoding. */
+static bool
+worth(size_t z, size_t raw)
+{
+	return z <= raw - raw / 20 && z < raw;
+}
+
+/* Z of one shape in c->wave_z; ERR_UNSUPPORTED: not rows it codes. */
+static enum err
+wave_as(
+    struct codec *c, enum wave_samples samples, uint16_t w, struct slice raw)
+{
+	struct wave_shape sh = { samples, w, false };
+
+	buf_reset(&c->wave_z);
+	return wave_encode(c->wave, &sh, raw, &c->wave_z);
+}
+
+/* Z of rows of samples, appended to out if that makes it smaller. */
+static enum err
+encode_wave(
+    struct codec *c, struct slice raw, struct codec_hint hint, struct buf *out)
+{
+	enum wave_samples samples = hint.bits == 16 ? WAVE_16 : WAVE_8;
+	uint16_t w = hint.w;
+	enum err e;
+
+	if (w == 0 || (hint.bits != 8 && hint.bits != 16))
+		return ERR_UNSUPPORTED;
+	if (samples == WAVE_8 && w % 3 == 0) { /* three bytes a pixel? */
+		struct slice sample = sample_of(raw, hint);
+		size_t plain;
+
+		if ((e = wave_as(c, WAVE_8, w, sample)) != ERR_OK)
+			return e;
+		plain = c->wave_z.n;
+		if (wave_as(c, WAVE_RGB, w / 3, sample) == ERR_OK &&
+		    c->wave_z.n < plain) {
+			samples = WAVE_RGB;
+			w /= 3;
+		}
+	}
+	if ((e = wave_as(c, samples, w, raw)) != ERR_OK)
+		return e;
+	if (!worth(c->wave_z.n, raw.n))
+		return ERR_UNSUPPORTED;
+	buf_put_slice(out, buf_slice(&c->wave_z));
+	return buf_err(out);
+}
+
 static size_t
-candidates(struct codec_hint hint, struct codec_choice out[3])
+candidates(struct codec_hint hint, struct codec_choice out[2])
 {
 	size_t n = 0;
 
-	if (hint.bits == 16 && hint.w > 0)
-		out[n++] = (struct codec_choice){ BLOB_PRED16_ZSTD, hint.w };
 	if (hint.bits == 16)
 		out[n++] = (struct codec_choice){ BLOB_SHUFFLE2_ZSTD, 0 };
 	if (hint.bits == 32)
@@ -290,41 +220,76 @@ candidates(struct codec_hint hint, struct codec_choice out[3])
 	return n;
 }
 
-/* 5 % smaller, or it is not worth decoding. */
-static bool
-worth(size_t z, size_t raw)
+/* The byte codec that does best on a sample; used->id BLOB_RAW: none helps. */
+static enum err
+choose_bytes(struct codec *c, struct slice sample, struct codec_hint hint,
+    struct codec_choice *used, size_t *z_n)
 {
-	return z <= raw - raw / 20 && z < raw;
+	struct buf z = BUF_MAX(2 * CODEC_SAMPLE_BYTES + KIB);
+	struct codec_choice cand[2];
+	size_t n = candidates(hint, cand), i;
+	enum err e = ERR_OK;
+
+	*z_n = SIZE_MAX;
+	for (i = 0; i < n && e == ERR_OK; i++) {
+		buf_reset(&z);
+		e = encode_as(c, cand[i], sample, &z);
+		if (e == ERR_OK && z.n < *z_n) {
+			*z_n = z.n;
+			*used = cand[i];
+		}
+	}
+	buf_wipe(&z);
+	if (!worth(*z_n, sample.n))
+		used->id = BLOB_RAW;
+	return e;
+}
+
+/* Rows of samples are in out already or out is empty: is there better? */
+static enum err
+encode_bytes(struct codec *c, struct slice raw, struct codec_hint hint,
+    struct codec_choice *used, struct buf *out)
+{
+	struct slice sample = sample_of(raw, hint);
+	struct codec_choice bytes = { BLOB_RAW, 0 };
+	size_t wave_n = out->n, z_n;
+	enum err e;
+
+	c->level =
+	    raw.n <= CODEC_SAMPLE_BYTES ? ZSTD_LEVEL_SMALL : ZSTD_LEVEL_PIXELS;
+	e = choose_bytes(c, sample, hint, &bytes, &z_n);
+	if (e != ERR_OK || bytes.id == BLOB_RAW)
+		return e;
+	if (wave_n > 0 && z_n * (raw.n / sample.n) >= wave_n)
+		return ERR_OK;
+	out->n = 0;
+	if ((e = encode_as(c, bytes, raw, out)) != ERR_OK)
+		return e;
+	if (wave_n > 0 && out->n >= wave_n) {
+		out->n = 0;
+		buf_put_slice(out, buf_slice(&c->wave_z));
+		return buf_err(out);
+	}
+	*used = bytes;
+	return ERR_OK;
 }
 
 static enum err
 encode_best(struct codec *c, struct slice raw, struct codec_hint hint,
     struct codec_choice *used, struct buf *out)
 {
-	struct slice sample = sample_of(raw, hint);
-	struct codec_choice cand[3];
-	size_t n = candidates(hint, cand), best_n = SIZE_MAX, i;
+	enum err e = encode_wave(c, raw, hint, out);
 
-	c->level =
-	    raw.n <= CODEC_SAMPLE_BYTES ? ZSTD_LEVEL_SMALL : ZSTD_LEVEL_PIXELS;
-	for (i = 0; i < n; i++) {
-		enum err e;
+	if (e == ERR_OK) {
+		size_t ratio = 10 * raw.n / out->n;
 
-		out->n = 0;
-		e = encode_as(c, cand[i], sample, out);
-		if (e != ERR_OK)
-			return e;
-		if (out->n < best_n) {
-			best_n = out->n;
-			*used = cand[i];
-		}
+		used->id = BLOB_WAVE;
+		if (ratio > WAVE_SURE_MIN_10 && ratio < WAVE_SURE_MAX_10)
+			return ERR_OK;
+	} else if (e != ERR_UNSUPPORTED) {
+		return e;
 	}
-	if (!worth(best_n, sample.n)) {
-		used->id = BLOB_RAW;
-		return ERR_OK;
-	}
-	out->n = 0;
-	return encode_as(c, *used, raw, out);
+	return encode_bytes(c, raw, hint, used, out);
 }
 
 enum err
@@ -403,6 +368,18 @@ filtered_decode(
 	return e;
 }
 
+static enum err
+wave_decode_alone(struct slice z, uint32_t raw_len, struct buf *out)
+{
+	struct wave *c = wave_new();
+	enum err e = ERR_NOMEM;
+
+	if (c != NULL)
+		e = wave_decode(c, z, raw_len, out);
+	wave_free(c);
+	return e;
+}
+
 enum err
 codec_decode(
     struct codec_choice how, struct slice z, uint32_t raw_len, struct buf *out)
@@ -412,8 +389,10 @@ codec_decode(
 
 	if (raw_len == 0 || raw_len > LIM_PIECE_BYTES || z.n > LIM_PIECE_BYTES)
 		return ERR_LIMIT;
-	if ((how.id == BLOB_PRED16_ZSTD) != (how.row > 0))
+	if (how.row != 0)
 		return ERR_MALFORMED;
+	if (how.id == BLOB_WAVE)
+		return wave_decode_alone(z, raw_len, out);
 	if (how.id != BLOB_RAW && (e = frame_check(z, raw_len)) != ERR_OK)
 		return e;
 	if ((to = buf_room(out, raw_len)) == NULL)
@@ -428,7 +407,9 @@ codec_decode(
 	case BLOB_ZSTD: e = zstd_decode(z, raw_len, to); break;
 	case BLOB_SHUFFLE2_ZSTD:
 	case BLOB_SHUFFLE4_ZSTD:
-	case BLOB_PRED16_ZSTD: e = filtered_decode(how, z, raw_len, to); break;
+		e = filtered_decode(how, z, raw_len, to);
+		break;
+	case BLOB_WAVE:
 	default: return ERR_UNSUPPORTED;
 	}
 	if (e == ERR_OK)

@@ -48,7 +48,7 @@ blob_entry_check(const struct blob_entry *e)
 {
 	bool raw = e->codec == BLOB_RAW;
 
-	if (e->codec > BLOB_PRED16_ZSTD)
+	if (e->codec > BLOB_WAVE || e->codec == 4) /* no 4 */
 		return ERR_UNSUPPORTED;
 	if (e->p_len > LIM_PIECE_BYTES)
 		return ERR_LIMIT;
@@ -56,8 +56,7 @@ blob_entry_check(const struct blob_entry *e)
 	    e->off > e->p_len - e->raw_len)
 		return ERR_MALFORMED;
 	if (e->z_len == 0 || e->z_len > e->p_len ||
-	    raw != (e->z_len == e->p_len) ||
-	    (e->codec == BLOB_PRED16_ZSTD) != (e->row > 0) ||
+	    raw != (e->z_len == e->p_len) || e->row != 0 ||
 	    e->c_len != blob_padded(e->z_len) + CRY_TAG_BYTES)
 		return ERR_MALFORMED;
 	return ERR_OK;

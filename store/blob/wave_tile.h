@@ -1,0 +1,15 @@
+/* store/blob/wave_tile.h: pixels between the frame and the vector paths. */
+#ifndef PSC_BLOB_WAVE_TILE_H
+#define PSC_BLOB_WAVE_TILE_H
+
+#include "store/blob/wave_internal.h"
+
+/* n <= WAVE_TILE steps from step q of block b on: row i of the tile has the
+ * pixel, less base, of every lane at step q + i.  Lanes outside the frame get
+ * anything.  Up to 7 steps more may be written to the tile. */
+void wave_tile_in(const uint16_t *px, const struct wave_geom *g, uint32_t b,
+    uint32_t q, uint32_t n, uint16_t base, uint16_t *tile);
+void wave_tile_out(uint16_t *px, const struct wave_geom *g, uint32_t b,
+    uint32_t q, uint32_t n, uint16_t base, const uint16_t *tile);
+
+#endif
