@@ -1,5 +1,6 @@
 /* tests/crash/blob/rec.h: records what a program does to one folder and
- * builds that folder again as a power cut could leave it.
+ * builds that folder again as a power cut could leave it; or makes one of its
+ * calls fail.
  *
  * The functions at the end stand before libc's, so LMDB's calls are seen too.
  * What a disk may do with what was not synced: keep it, lose it, keep some of
@@ -426,6 +427,58 @@ state_build(struct state *s, const char *dir)
 	}
 }
 
+/* --- failing calls --- */
+
+static struct {
+	bool on;
+	bool stay;   /* all calls from then on fail */
+	unsigned at; /* the call that fails, from 1 */
+	int sys;     /* its errno; 0: it writes only a part */
+	_Atomic unsigned calls;
+} fault;
+
+static bool
+fault_call(const char *call, const char *path)
+{
+	unsigned no = ++fault.calls;
+
+	if (no != fault.at && !(fault.stay && no > fault.at))
+		return false;
+	if (no == fault.at)
+		dprintf(STDERR_FILENO, "call %u: %s of %s\n", no, call, path);
+	errno = fault.sys;
+	return true;
+}
+
+static bool
+fault_counts(const char *call, int fd, const char *entry)
+{
+	char room[1024];
+	const char *path;
+
+	if (!fault.on)
+		return false;
+	path = entry == NULL ? path_of_fd(fd, room)
+			     : path_of_entry(fd, entry, room);
+	return path != NULL && fault_call(call, path);
+}
+
+/* Does this call fail, with errno?  entry NULL: fd itself. */
+static bool
+fault_at(const char *call, int fd, const char *entry)
+{
+	return fault.sys != 0 && fault_counts(call, fd, entry);
+}
+
+/* The bytes this write may write; -1: none, it fails. */
+static ssize_t
+fault_write(const char *call, int fd, size_t n)
+{
+	if (!fault_counts(call, fd, NULL))
+		return (ssize_t)n;
+	return fault.sys != 0 ? -1 : (ssize_t)(n / 2);
+}
+
 /* --- in front of libc; visible, so that LMDB finds them too --- */
 
 #define SHOWN __attribute__((visibility("default")))
@@ -433,6 +486,11 @@ state_build(struct state *s, const char *dir)
 SHOWN ssize_t
 pwrite(int fd, const void *p, size_t n, off_t off)
 {
+	ssize_t w;
+
+	if ((w = fault_write("pwrite", fd, n)) < 0)
+		return -1;
+	n = (size_t)w;
 	if (rec_enter()) {
 		note_write(fd, p, n, off);
 		rec_leave();
@@ -441,11 +499,24 @@ pwrite(int fd, const void *p, size_t n, off_t off)
 }
 
 SHOWN ssize_t
+pread(int fd, void *p, size_t n, off_t off)
+{
+	if (fault_at("pread", fd, NULL))
+		return -1;
+	return syscall(SYS_pread64, fd, p, n, off);
+}
+
+SHOWN ssize_t
 writev(int fd, const struct iovec *v, int count)
 {
 	off_t at = lseek(fd, 0, SEEK_CUR);
+	ssize_t part;
 	int i;
 
+	if ((part = fault_write("writev", fd, v[0].iov_len)) < 0)
+		return -1;
+	if ((size_t)part < v[0].iov_len)
+		return syscall(SYS_write, fd, v[0].iov_base, part);
 	if (at >= 0 && rec_enter()) {
 		for (i = 0; i < count; i++) {
 			note_write(fd, v[i].iov_base, v[i].iov_len, at);
@@ -461,6 +532,8 @@ write(int fd, const void *p, size_t n)
 {
 	off_t at = lseek(fd, 0, SEEK_CUR);
 
+	if (fault_at("write", fd, NULL))
+		return -1;
 	if (at >= 0 && rec_enter()) {
 		note_write(fd, p, n, at);
 		rec_leave();
@@ -471,6 +544,8 @@ write(int fd, const void *p, size_t n)
 SHOWN int
 ftruncate(int fd, off_t size)
 {
+	if (fault_at("ftruncate", fd, NULL))
+		return -1;
 	if (rec_enter()) {
 		note_size(fd, size);
 		rec_leave();
@@ -481,6 +556,8 @@ ftruncate(int fd, off_t size)
 SHOWN int
 fallocate(int fd, int mode, off_t off, off_t n)
 {
+	if (fault_at("fallocate", fd, NULL))
+		return -1;
 	if (mode != 0)
 		abort(); /* not modelled */
 	if (rec_enter()) {
@@ -493,8 +570,11 @@ fallocate(int fd, int mode, off_t off, off_t n)
 static int
 sync_noted(long call, int fd)
 {
-	int rc = (int)syscall(call, fd);
+	int rc;
 
+	if (fault_at("sync", fd, NULL))
+		return -1;
+	rc = (int)syscall(call, fd);
 	if (rc == 0 && rec_enter()) {
 		note_sync(fd);
 		rec_leave();
@@ -517,10 +597,13 @@ fdatasync(int fd)
 static int
 open_noted(int dir, const char *entry, int flags, mode_t mode)
 {
-	int fd = (int)syscall(SYS_openat, dir, entry, flags, mode);
 	char room[1024];
 	const char *path;
+	int fd;
 
+	if (fault_at("open", dir, entry))
+		return -1;
+	fd = (int)syscall(SYS_openat, dir, entry, flags, mode);
 	if (fd < 0 || (flags & O_CREAT) == 0 || !rec_enter())
 		return fd;
 	path = path_of_entry(dir, entry, room);
@@ -566,9 +649,12 @@ openat(int dir, const char *entry, int flags, ...)
 SHOWN int
 mkdir(const char *path, mode_t mode)
 {
-	int rc = (int)syscall(SYS_mkdir, path, mode);
 	const char *below;
+	int rc;
 
+	if (fault_at("mkdir", AT_FDCWD, path))
+		return -1;
+	rc = (int)syscall(SYS_mkdir, path, mode);
 	if (rc == 0 && rec_enter()) {
 		if ((below = below_root(path)) != NULL)
 			note_create(below, true);
@@ -580,10 +666,13 @@ mkdir(const char *path, mode_t mode)
 SHOWN int
 unlinkat(int dir, const char *entry, int flags)
 {
-	int rc = (int)syscall(SYS_unlinkat, dir, entry, flags);
 	char room[1024];
 	const char *path;
+	int rc;
 
+	if (fault_at("unlink", dir, entry))
+		return -1;
+	rc = (int)syscall(SYS_unlinkat, dir, entry, flags);
 	if (rc == 0 && rec_enter()) {
 		if ((path = path_of_entry(dir, entry, room)) != NULL)
 			note_unlink(path);
@@ -601,10 +690,13 @@ unlink(const char *path)
 SHOWN int
 renameat(int from, const char *old, int to, const char *new)
 {
-	int rc = (int)syscall(SYS_renameat, from, old, to, new);
 	char a[1024], b[1024];
 	const char *x, *y;
+	int rc;
 
+	if (fault_at("rename", from, old))
+		return -1;
+	rc = (int)syscall(SYS_renameat, from, old, to, new);
 	if (rc == 0 && rec_enter()) {
 		x = path_of_entry(from, old, a);
 		y = path_of_entry(to, new, b);

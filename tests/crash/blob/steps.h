@@ -35,7 +35,7 @@ step_of(unsigned i)
 {
 	if (i == 7 || i == 31)
 		return (struct step){ STEP_GROUP, GROUP_KEY, 200 + 4 * i };
-	if (i % 22 == 21)
+	if (i % 22 == 11)
 		return (struct step){ STEP_REOPEN, 0, 0 };
 	if (i % 10 == 9)
 		return (
@@ -55,6 +55,7 @@ struct steps {
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
 	unsigned pending;
+	struct errmsg em; /* why it could not be opened again */
 };
 
 struct step_job {
@@ -187,7 +188,6 @@ steps_wait(struct steps *r)
 static inline bool
 steps_run(struct steps *r)
 {
-	struct errmsg em;
 	unsigned i;
 
 	pthread_mutex_init(&r->lock, NULL);
@@ -197,7 +197,7 @@ steps_run(struct steps *r)
 			steps_wait(r);
 			store_close(r->w->s);
 			r->w->s = NULL;
-			if (store_open(&r->w->o, &r->w->s, &em) != ERR_OK)
+			if (store_open(&r->w->o, &r->w->s, &r->em) != ERR_OK)
 				return false;
 			continue;
 		}
