@@ -175,6 +175,7 @@ enum cli_exit cmd_share_invite(struct cli *c);
 enum cli_exit cmd_share_join(struct cli *c);
 enum cli_exit cmd_share_grant(struct cli *c);
 enum cli_exit cmd_subscribe(struct cli *c);
+enum cli_exit cmd_gc(struct cli *c);
 enum cli_exit cmd_peer_add(struct cli *c);
 enum cli_exit cmd_peer_list(struct cli *c);
 enum cli_exit cmd_peer_remove(struct cli *c);

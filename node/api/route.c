@@ -80,6 +80,9 @@ const struct api_route api_routes[] = {
 	    "follow=1 goes on." },
 	{ "POST", "/verify", api_h_verify, API_ACT, true, "",
 	    "Check the store: {deep} gives {checked, bad}." },
+	{ "POST", "/gc", api_h_gc, API_ACT, true, "",
+	    "Give back the space of what nothing refers to: {dry_run}; answers "
+	    "what was collected, removed and copied forward." },
 	{ "GET", "/workflows", api_h_workflows, API_READ, false, "",
 	    "Workflows, one a line." },
 	{ "POST", "/workflows", api_h_workflow_add, API_ACT, false, "share",

@@ -28,6 +28,9 @@ status_store(struct api_call *c, struct jw *w)
 	jw_u64(w, "chunks", st.chunks);
 	jw_u64(w, "assets", assets);
 	jw_u64(w, "commits", st.commits);
+	jw_u64(w, "live_bytes", st.live_bytes);
+	jw_u64(w, "dead_bytes", st.dead_bytes);
+	jw_u64(w, "grace_bytes", st.grace_bytes);
 	jw_end(w);
 	return ERR_OK;
 }

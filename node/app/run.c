@@ -11,6 +11,7 @@
 
 #include "node/api/api.h"
 #include "node/app/app.h"
+#include "node/app/gc.h"
 #include "node/ops/log.h"
 #include "node/web/web.h"
 
@@ -24,6 +25,7 @@ struct node {
 	struct workflows *workflows;
 	struct api *api;
 	struct web *web;
+	struct app_gc *gc;
 	bool unattended;
 	pthread_mutex_t person_mu;
 	char keystore[APP_PATH_MAX];
@@ -162,6 +164,7 @@ static void
 node_stop(struct node *n)
 {
 	web_stop(n->web);
+	app_gc_stop(n->gc);
 	if (!ingest_stop(n->ingest))
 		_exit(0); /* all that was acknowledged is durable */
 	if (n->workflows != NULL)
@@ -219,6 +222,8 @@ app_run(const struct app_args *a, struct errmsg *em)
 		e = node_rooms(&n, a, em);
 	if (e == ERR_OK)
 		e = node_web(&n, a, em);
+	if (e == ERR_OK)
+		e = app_gc_start(n.store, &n.conf, &n.gc);
 	if (e == ERR_OK) {
 		node_ready(&n);
 		(void)sigwait(&set, &sig);

@@ -31,6 +31,8 @@ struct conf {
 	uint64_t limits_helper_memory; /* bytes */
 	uint64_t store_segment_bytes;
 	uint64_t store_map_bytes;
+	uint64_t gc_grace_hours;
+	uint64_t gc_interval_minutes;
 };
 
 void conf_defaults(struct conf *c);
