@@ -33,6 +33,8 @@ find_path(struct cli *c, struct buf *path)
 		cli_path_arg(path, pass[i], cli_opt(c, pass[i]));
 	if (cli_flag(c, "count"))
 		cli_path_arg(path, "count", "1");
+	if (cli_flag(c, "retired"))
+		cli_path_arg(path, "retired", "1");
 }
 
 enum cli_exit
@@ -87,8 +89,8 @@ static void
 show_version(const json_t *v)
 {
 	static const char *const keys[] = { "version", "created", "actor",
-		"site", "bytes", "members", "complete", "hash", "sha256",
-		"parents", "provenance" };
+		"site", "bytes", "members", "complete", "head", "hash",
+		"sha256", "parents", "provenance" };
 	size_t i;
 
 	(void)printf("version %lld\n",
@@ -101,11 +103,87 @@ show_version(const json_t *v)
 	}
 }
 
+/* "name: cell cell ..." for each item of a list. */
+static void
+show_items(const json_t *row, const char *key, const char *const *cells)
+{
+	const json_t *list = json_object_get(row, key);
+	const json_t *v;
+	size_t i, k;
+
+	if (json_array_size(list) > 0)
+		(void)printf("%s\n", key);
+	json_array_foreach(list, i, v)
+	{
+		(void)printf(" ");
+		for (k = 0; cells[k] != NULL; k++) {
+			struct buf b = BUF_MAX(64 * KIB);
+
+			cli_cell(&b, json_object_get(v, cells[k]));
+			(void)printf(" ");
+			cli_print_text(stdout, buf_cstr(&b));
+			buf_fini(&b);
+		}
+		(void)fputc('\n', stdout);
+	}
+}
+
+static void
+show_said(const json_t *row)
+{
+	static const char *const set[] = { "name", "value", "type", "actor",
+		"created", "reason", "original", "stands", NULL };
+	static const char *const notes[] = { "created", "actor", "text", NULL };
+	static const char *const links[] = { "as", "to", "actor", NULL };
+	static const char *const in[] = { "as", "from", NULL };
+	static const char *const locks[] = { "holder", "until", "expired",
+		"note", NULL };
+
+	show_items(row, "set", set);
+	show_items(row, "notes", notes);
+	show_items(row, "links", links);
+	show_items(row, "linked_from", in);
+	show_items(row, "locks", locks);
+}
+
+static int
+by_lamport(const void *a, const void *b)
+{
+	const json_t *const *x = a, *const *y = b;
+	json_int_t p = json_integer_value(json_object_get(*x, "lamport"));
+	json_int_t q = json_integer_value(json_object_get(*y, "lamport"));
+
+	return p < q ? -1 : p > q;
+}
+
+/* By place in the answer; by time for a person. */
+static void
+show_history(const json_t *list)
+{
+	static const char *const cells[] = { "created", "actor", "kind", "name",
+		"value", "to", "reason", "live", NULL };
+	size_t n = json_array_size(list), i;
+	json_t **sorted = mem_array(n + 1, sizeof(json_t *));
+	json_t *row = json_object(), *copy = json_array();
+
+	for (i = 0; sorted != NULL && i < n; i++)
+		sorted[i] = json_array_get(list, i);
+	if (sorted != NULL && n > 0)
+		qsort(sorted, n, sizeof(*sorted), by_lamport);
+	for (i = 0; sorted != NULL && i < n; i++)
+		(void)json_array_append(copy, sorted[i]);
+	(void)json_object_set_new(row, "history", copy);
+	show_items(row, "history", cells);
+	json_decref(row);
+	mem_free(sorted);
+}
+
 static int
 show_row(void *ctx, json_t *row, const char *text)
 {
 	static const char *const keys[] = { "id", "level", "key", "parent",
-		"source", "share", "compartment", "created", "tags" };
+		"source", "share", "compartment", "created", "retired",
+		"tags" };
 	const struct cli *c = ctx;
 	const json_t *list = json_object_get(row, "versions");
 	const char *name;
@@ -126,6 +204,14 @@ show_row(void *ctx, json_t *row, const char *text)
 		(void)snprintf(label, sizeof(label), "  %.80s", name);
 		show_line(label, v);
 	}
+	show_said(row);
+	if (cli_flag(c, "history"))
+		show_history(json_object_get(row, "history"));
+	i = json_array_size(json_object_get(row, "heads"));
+	if (i > 1)
+		(void)printf("%zu heads: versions that do not know of each "
+			     "other; the last one stands\n",
+		    i);
 	i = json_array_size(list);
 	if (!cli_flag(c, "history") && i > 0)
 		show_version(json_array_get(list, i - 1));
@@ -142,6 +228,8 @@ cmd_show(struct cli *c)
 
 	buf_put_str(&path, "/assets");
 	cli_path_add(&path, cli_word(c, 0));
+	if (cli_flag(c, "history"))
+		cli_path_arg(&path, "history", "1");
 	rc = cli_get(c, buf_cstr(&path), show_row, c);
 	buf_fini(&path);
 	return rc;

@@ -10,6 +10,7 @@
 #include <pthread.h>
 
 #include "node/api/api.h"
+#include "node/share/share_edit.h"
 
 #define API_PARAMS_MAX 2u
 #define API_PARAM_BYTES 256u
@@ -152,6 +153,12 @@ enum err api_resolve(struct api_call *c, struct db_txn *t, const char *text,
 enum err api_files_as(
     struct api_call *c, const char *as, enum workdir_as *out) PSC_MUST_USE;
 
+/* edit_show.c: members of an asset's object: what was said of it. */
+enum err api_jw_edits(struct jw *w, struct db_txn *t, const struct asset_id *id,
+    bool history) PSC_MUST_USE;
+
+void api_jw_lock(struct jw *w, const struct cat_fact *f);
+
 /* handlers, one file a noun */
 enum err api_h_status(struct api_call *c) PSC_MUST_USE;
 enum err api_h_id(struct api_call *c) PSC_MUST_USE;
@@ -176,6 +183,19 @@ enum err api_h_release(struct api_call *c) PSC_MUST_USE;
 enum err api_h_reject(struct api_call *c) PSC_MUST_USE;
 enum err api_h_find(struct api_call *c) PSC_MUST_USE;
 enum err api_h_asset(struct api_call *c) PSC_MUST_USE;
+enum err api_h_fields_set(struct api_call *c) PSC_MUST_USE;
+enum err api_h_tags_set(struct api_call *c) PSC_MUST_USE;
+enum err api_h_note(struct api_call *c) PSC_MUST_USE;
+enum err api_h_link(struct api_call *c) PSC_MUST_USE;
+enum err api_h_retire(struct api_call *c) PSC_MUST_USE;
+enum err api_h_unretire(struct api_call *c) PSC_MUST_USE;
+enum err api_h_undo(struct api_call *c) PSC_MUST_USE;
+enum err api_h_lock(struct api_call *c) PSC_MUST_USE;
+enum err api_h_unlock(struct api_call *c) PSC_MUST_USE;
+enum err api_h_locks(struct api_call *c) PSC_MUST_USE;
+enum err api_h_group(struct api_call *c) PSC_MUST_USE;
+enum err api_h_contexts(struct api_call *c) PSC_MUST_USE;
+enum err api_h_context_set(struct api_call *c) PSC_MUST_USE;
 enum err api_h_files(struct api_call *c) PSC_MUST_USE;
 enum err api_h_file(struct api_call *c) PSC_MUST_USE;
 enum err api_h_sync(struct api_call *c) PSC_MUST_USE;

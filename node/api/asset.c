@@ -7,8 +7,10 @@ struct show_run {
 	struct api_call *c;
 	struct db_txn *t;
 	struct cat_asset a;
+	struct cry_id heads[8];
+	uint32_t n_heads;
+	bool retired; /* or what it lies in is */
 	struct jw *w;
-	bool failed;
 };
 
 enum err
@@ -86,7 +88,7 @@ show_provenance(struct show_run *r, const struct cat_version *v)
 		if (e == ERR_OK)
 			e = cat_put_parse(buf_slice(&b), &d);
 		if (e == ERR_OK)
-			mp_w_node(&node, mp_get(d.root, "provenance"));
+			mp_w_node(&node, mp_get(d.root, "prov"));
 		if (d.zone != NULL)
 			mp_doc_fini(&d);
 	}
@@ -96,6 +98,18 @@ show_provenance(struct show_run *r, const struct cat_version *v)
 		jw_null(r->w, "provenance");
 	buf_fini(&node);
 	buf_fini(&b);
+}
+
+static bool
+show_is_head(const struct show_run *r, const struct cat_version *v)
+{
+	uint32_t i;
+
+	for (i = 0; i < r->n_heads; i++) {
+		if (memcmp(&r->heads[i], &v->op_id, sizeof(v->op_id)) == 0)
+			return true;
+	}
+	return false;
 }
 
 static int
@@ -121,6 +135,7 @@ show_version(void *ctx, const struct cat_version *v)
 	jw_u64(w, "members", v->members);
 	jw_bool(w, "complete", v->complete);
 	jw_bool(w, "derived", v->derived);
+	jw_bool(w, "head", show_is_head(r, v));
 	show_provenance(r, v);
 	jw_end(w);
 	return buf_err(w->b) == ERR_OK ? 0 : 1;
@@ -140,6 +155,7 @@ show_names(struct show_run *r, const struct api_shares *names)
 	jw_str(w, "compartment",
 	    api_compartment_name(names, &r->a.share, r->a.compartment));
 	api_jw_time(w, "created", r->a.created_ms);
+	jw_bool(w, "retired", r->retired);
 }
 
 static enum err
@@ -147,8 +163,11 @@ show_members(struct show_run *r, const struct api_shares *names)
 {
 	struct store *s = r->c->a->o.store;
 	struct jw *w = r->w;
-	enum err e;
+	uint32_t i;
+	enum err e = cat_heads(s, r->t, &r->a.id, r->heads, 8, &r->n_heads);
 
+	if (e != ERR_OK)
+		return e;
 	jw_obj(w, NULL);
 	show_names(r, names);
 	jw_obj(w, "fields");
@@ -158,10 +177,17 @@ show_members(struct show_run *r, const struct api_shares *names)
 	if (e == ERR_OK)
 		e = cat_tags_each(r->t, &r->a.id, show_tag, r);
 	jw_end(w);
+	jw_arr(w, "heads");
+	for (i = 0; i < r->n_heads; i++)
+		api_jw_id32(w, NULL, r->heads[i].b);
+	jw_end(w);
 	jw_arr(w, "versions");
 	if (e == ERR_OK)
 		e = cat_versions_each(s, r->t, &r->a.id, show_version, r);
 	jw_end(w);
+	if (e == ERR_OK)
+		e = api_jw_edits(
+		    w, r->t, &r->a.id, api_arg_flag(r->c, "history"));
 	jw_end(w);
 	return e;
 }
@@ -187,6 +213,8 @@ api_h_asset(struct api_call *c)
 	e = api_resolve(c, r->t, c->param[0], &id);
 	if (e == ERR_OK)
 		e = cat_asset_get(c->a->o.store, r->t, &id, &r->a);
+	if (e == ERR_OK)
+		e = cat_is_retired(r->t, &id, &r->retired);
 	if (e == ERR_OK)
 		e = show_members(r, &names);
 	db_abort(r->t);

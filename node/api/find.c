@@ -25,7 +25,7 @@ struct find_run {
 
 static const char *const find_base[] = { "id", "level", "key", "share",
 	"compartment", "version", "created", "tags", "parent", "source",
-	"derived", "bytes", "members", "complete" };
+	"derived", "bytes", "members", "complete", "retired" };
 #define N_FIND_BASE (sizeof(find_base) / sizeof(find_base[0]))
 
 static bool
@@ -149,6 +149,7 @@ find_row(struct find_run *f, struct db_txn *t, const struct asset_id *id,
 	jw_u64(w, "bytes", a.head.bytes);
 	jw_u64(w, "members", a.head.members);
 	jw_bool(w, "complete", a.head.complete);
+	jw_bool(w, "retired", a.retired);
 	memset(f->seen, 0, sizeof(f->seen));
 	if (e == ERR_OK && f->n_fields > 0)
 		e = cat_fields_each(t, id, find_field, f);
@@ -253,6 +254,7 @@ find_run(struct find_run *f)
 	    (e = find_fields(f)) != ERR_OK || (e = find_share(f)) != ERR_OK)
 		return e;
 	o.share = f->has_share ? &f->share : NULL;
+	o.retired = api_arg_flag(f->c, "retired");
 	f->count_only = api_arg_flag(f->c, "count");
 	e = cat_query_parse(slice_str(text), &q, &f->c->em);
 	if (e != ERR_OK)

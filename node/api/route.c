@@ -51,10 +51,45 @@ const struct api_route api_routes[] = {
 	{ "POST", "/quarantine/{id}/reject", api_h_reject, API_PERSON, false,
 	    "", "Reject: {reason}, mandatory." },
 	{ "GET", "/assets", api_h_find, API_READ, true,
-	    "query,share,level,fields,limit,count",
-	    "Find: one asset a line; count=1 gives {count}." },
-	{ "GET", "/assets/{id}", api_h_asset, API_READ, false, "",
-	    "One asset with fields, tags and versions." },
+	    "query,share,level,fields,limit,count,retired",
+	    "Find: one asset a line; count=1 gives {count}; retired=1 looks at "
+	    "what is retired, too." },
+	{ "GET", "/assets/{id}", api_h_asset, API_READ, false, "history",
+	    "One asset with fields, tags, notes, links, locks and versions; "
+	    "history=1 adds all that was ever said of it." },
+	{ "POST", "/assets/{id}/fields", api_h_fields_set, API_ACT, false, "",
+	    "Set fields: {fields: [\"name=value\", ...], type, reason}; a name "
+	    "that comes again has several values, an empty one takes the "
+	    "field away." },
+	{ "POST", "/assets/{id}/tags", api_h_tags_set, API_ACT, false, "",
+	    "Tag and untag: {add: [...], remove: [...], reason}." },
+	{ "POST", "/assets/{id}/notes", api_h_note, API_ACT, false, "",
+	    "Add a note: {text}." },
+	{ "POST", "/assets/{id}/links", api_h_link, API_ACT, false, "",
+	    "Link to another asset: {to, as, remove, reason}." },
+	{ "POST", "/assets/{id}/retire", api_h_retire, API_PERSON, false, "",
+	    "Hide it from find, at every peer; bytes stay: {reason}." },
+	{ "POST", "/assets/{id}/unretire", api_h_unretire, API_PERSON, false,
+	    "", "Show it again: {reason}." },
+	{ "POST", "/assets/{id}/undo", api_h_undo, API_ACT, false, "",
+	    "A new version with the content of an earlier one: {to, reason}; "
+	    "without to, of the one before." },
+	{ "POST", "/assets/{id}/lock", api_h_lock, API_ACT, false, "",
+	    "Say that one works on it: {for_s, note}; advisory." },
+	{ "POST", "/assets/{id}/unlock", api_h_unlock, API_ACT, false, "",
+	    "Give it back: {all}; all=true ends the locks of others, too." },
+	{ "GET", "/locks", api_h_locks, API_READ, true, "",
+	    "Locks that were not given back, one a line." },
+	{ "POST", "/groups", api_h_group, API_ACT, false, "",
+	    "Make a group: {share, compartment, name}; members are links "
+	    "\"member\"." },
+	{ "GET", "/shares/{share}/contexts", api_h_contexts, API_READ, true, "",
+	    "What is declared and permitted for levels, one a line." },
+	{ "POST", "/shares/{share}/contexts", api_h_context_set, API_ACT, false,
+	    "",
+	    "Declare or permit for a level: {level, compartment, field, type} "
+	    "or {level, compartment, workflows: [...], methods: [...], "
+	    "all_workflows, all_methods, reason}." },
 	{ "GET", "/assets/{id}/files", api_h_files, API_READ, true, "as",
 	    "Its files (as=original, dicom or nifti), one a line: {asset, n, "
 	    "name, "

@@ -148,6 +148,8 @@ name_keep(struct store_txn *t, const struct name_job *j)
 		    t, "pmap", slice_of(j->map_key.b, 16), buf_slice(&b));
 	buf_wipe(&b);
 	if (e == ERR_OK)
+		e = gate_keep(t, j->g, j->id);
+	if (e == ERR_OK)
 		e = cat_audit_append(t, "node", "pseudonym.new", j->out, "");
 	return e;
 }

@@ -83,4 +83,9 @@ enum err ingest_import(struct ingest *g, const struct ingest_import_opts *o,
 enum err ingest_lookup_import(struct ingest *g, const char *path,
     const char *actor, uint64_t *added, struct errmsg *em) PSC_MUST_USE;
 
+/* May this text go into a share?  ERR_DENIED: it holds a PatientID that this
+ * site knows, or two parts of a patient's name in a row (domain.md 11). */
+enum err ingest_gate(struct ingest *g, const struct cry_id *share,
+    struct slice text, struct errmsg *em) PSC_MUST_USE;
+
 #endif

@@ -13,6 +13,7 @@
  *   "plist" hash16(PatientID)         -> pseudonym from the lookup list
  *   "plname" hash16(pseudonym)        -> "" a lookup list gives it
  *   "pused" hash16(pseudonym)         -> "" the pattern gave it to somebody
+ *   "ident" hash16(PatientID), hash16(two parts of a name) -> "1" (gate.c)
  *   "pseq"  share id                  -> last sequential pseudonym */
 #ifndef PSC_INGEST_INTERNAL_H
 #define PSC_INGEST_INTERNAL_H
@@ -176,6 +177,10 @@ enum err sink_for_ae(struct ingest *g, const char *calling_ae, struct sink *out,
     struct errmsg *em) PSC_MUST_USE;
 enum err sink_for_share(struct ingest *g, const char *share,
     const char *compartment, struct sink *out, struct errmsg *em) PSC_MUST_USE;
+
+/* gate.c: what names a patient, so that no text may hold it. */
+enum err gate_keep(struct store_txn *t, const struct ingest *g,
+    const struct img_identity *id) PSC_MUST_USE;
 
 /* quarantine.c */
 void q_public(const struct q_item *q, struct ingest_item *out);

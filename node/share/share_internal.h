@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 
 #include "node/share/share.h"
+#include "node/share/share_edit.h"
 #include "store/base/mem.h"
 #include "store/base/rd.h"
 
@@ -127,5 +128,31 @@ enum err share_content_complete(struct store_txn *t, const struct cat_origin *o,
 /* Where an op comes from, read from its bytes. */
 enum err share_origin(struct db_txn *txn, struct shares *sh, uint64_t lseq,
     struct cat_origin *out) PSC_MUST_USE;
+
+/* --- share_act.c --- */
+struct share_act {
+	struct shares *sh;
+	const struct share_by *by;
+	struct cat_asset a; /* what it is about */
+	struct cat_edit *e;
+	uint32_t n, cap;
+	struct errmsg *em;
+	struct asset_id out;
+};
+enum err share_act_new(struct shares *sh, const struct share_by *by,
+    struct errmsg *em, struct share_act **out) PSC_MUST_USE;
+void share_act_free(struct share_act *act); /* NULL ok */
+struct cat_place share_act_place(const struct share_act *act);
+/* The asset, and whether its level permits the method. */
+enum err share_act_load(struct share_act *act, const struct asset_id *id,
+    const char *method) PSC_MUST_USE;
+/* One more edit of the asset; what it borrows must live until the run. */
+enum err share_act_add(struct share_act *act, enum cat_edit_kind kind,
+    struct cat_edit **out) PSC_MUST_USE;
+enum err share_act_job(struct store_txn *t, void *act) PSC_MUST_USE;
+enum err share_act_run(struct share_act *act) PSC_MUST_USE;
+enum err share_act_denied(const struct share_act *act) PSC_MUST_USE;
+enum err share_act_name_bad(struct share_act *act, const char *what,
+    struct slice name, const char *next) PSC_MUST_USE;
 
 #endif

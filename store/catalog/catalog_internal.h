@@ -356,6 +356,9 @@ enum err fact_row_read(
 /* The fact that stands in a place; it borrows out.  ERR_NOTFOUND. */
 enum err fact_stands(struct db_txn *t, const struct fact_at *at,
     struct buf *out, struct fact_row *row) PSC_MUST_USE;
+/* Is the live fact of this key the last of its place? */
+enum err fact_row_stands(
+    struct db_txn *t, struct slice key, bool *out) PSC_MUST_USE;
 /* Groups that an asset is a member of. */
 typedef int (*fact_group_fn)(void *ctx, uint32_t group);
 enum err fact_groups(struct db_txn *t, const struct asset_id *id,

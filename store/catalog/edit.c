@@ -186,31 +186,47 @@ level_ok(const struct edit_view *v)
 			       strcmp(level_canonical(v->key), v->key) == 0);
 }
 
+bool
+cat_edit_name_ok(enum cat_edit_kind k, struct slice name)
+{
+	switch (k) {
+	case CAT_FIELD_SET:
+	case CAT_FIELD_TYPE: return field_ok(name);
+	case CAT_TAG_ADD:
+	case CAT_TAG_REMOVE: return tag_ok(name);
+	case CAT_LINK_ADD:
+	case CAT_LINK_REMOVE: return link_ok(name);
+	case CAT_LOCK:
+	case CAT_UNLOCK: return put_text_valid(name, CAT_HOLDER_MAX);
+	case CAT_CONTEXT: return context_name_ok(name);
+	case CAT_NOTE:
+	case CAT_RETIRE:
+	case CAT_UNRETIRE: break;
+	}
+	return name.n == 0;
+}
+
 static bool
 kind_ok(const struct edit_view *v, const struct mp_node *value)
 {
 	bool typed = v->type != CAT_TYPE_NONE;
 	bool gone = mp_type(value) == MP_NIL;
 
+	if (!cat_edit_name_ok(v->kind, v->name))
+		return false;
 	switch (v->kind) {
-	case CAT_FIELD_SET:
-		return field_ok(v->name) &&
-		       (gone || (typed && put_value_valid(value)));
+	case CAT_FIELD_SET: return gone || (typed && put_value_valid(value));
 	case CAT_TAG_ADD:
-	case CAT_TAG_REMOVE: return tag_ok(v->name) && gone;
+	case CAT_TAG_REMOVE:
 	case CAT_LINK_ADD:
-	case CAT_LINK_REMOVE: return link_ok(v->name) && gone;
-	case CAT_NOTE:
-		return v->name.n == 0 && text_ok(value, CAT_NOTE_MAX, true);
-	case CAT_RETIRE: return v->name.n == 0 && gone && v->reason[0] != '\0';
-	case CAT_UNRETIRE: return v->name.n == 0 && gone;
-	case CAT_LOCK:
-		return put_text_valid(v->name, sizeof(v->actor) - 1) &&
-		       text_ok(value, CAT_NOTE_MAX, false);
-	case CAT_UNLOCK:
-		return put_text_valid(v->name, sizeof(v->actor) - 1) && gone;
-	case CAT_FIELD_TYPE: return field_ok(v->name) && typed && gone;
-	case CAT_CONTEXT: return context_name_ok(v->name) && names_ok(value);
+	case CAT_LINK_REMOVE:
+	case CAT_UNRETIRE:
+	case CAT_UNLOCK: return gone;
+	case CAT_NOTE: return text_ok(value, CAT_NOTE_MAX, true);
+	case CAT_RETIRE: return gone && v->reason[0] != '\0';
+	case CAT_LOCK: return text_ok(value, CAT_NOTE_MAX, false);
+	case CAT_FIELD_TYPE: return typed && gone;
+	case CAT_CONTEXT: return names_ok(value);
 	}
 	return false;
 }

@@ -34,6 +34,10 @@ enum cat_edit_kind {
 /* "field.set", "tag.add" ...: also the type of its event. */
 const char *cat_edit_text(enum cat_edit_kind k);
 
+/* Is this the name of a field (not one that find keeps for itself), a tag, a
+ * link, a holder of a lock? */
+bool cat_edit_name_ok(enum cat_edit_kind k, struct slice name);
+
 enum cat_type { /* of a field */
 	CAT_TYPE_NONE = 0,
 	CAT_TYPE_TEXT = 1,
@@ -54,6 +58,7 @@ enum err cat_type_value(enum cat_type t, const struct slice *text, uint32_t n,
 #define CAT_EDIT_VALUE_MAX 1400u /* encoded: a row of the index holds it */
 #define CAT_EDIT_REASON_MAX 200u
 #define CAT_NOTE_MAX 1300u
+#define CAT_HOLDER_MAX 95u
 #define CAT_LINK_NAME_MAX 24u
 #define CAT_SEEN_MAX 32u
 
@@ -105,9 +110,16 @@ enum err cat_apply_edit(struct store_txn *t, const struct cat_origin *o,
     struct slice payload, struct asset_id *asset) PSC_MUST_USE;
 
 /* --- reading --- */
+/* Where something is permitted or declared. */
+struct cat_place {
+	const struct cry_id *share;
+	uint16_t compartment;
+	const char *level;
+};
 struct cat_fact {
 	enum cat_edit_kind kind;
 	bool live;
+	bool stands; /* the one of its place where one value is wanted */
 	bool by_put; /* a tag that came with a version */
 	struct cry_id op;
 	uint64_t lamport;
@@ -141,17 +153,13 @@ enum err cat_heads(struct store *s, struct db_txn *t, const struct asset_id *id,
 /* Retired itself, or something it lies in is. */
 enum err cat_is_retired(
     struct db_txn *t, const struct asset_id *id, bool *out) PSC_MUST_USE;
+/* What stands for a level is of the context asset's id. */
+void cat_context_id(const struct cat_place *p, struct asset_id *out);
 /* Assets with a lock that was not given back, expired ones included. */
 typedef int (*cat_asset_fn)(void *ctx, const struct asset_id *id);
 enum err cat_locked_each(
     struct db_txn *t, cat_asset_fn fn, void *ctx) PSC_MUST_USE;
 
-/* Where something is permitted or declared. */
-struct cat_place {
-	const struct cry_id *share;
-	uint16_t compartment;
-	const char *level;
-};
 /* CAT_TYPE_NONE: nobody has declared it. */
 enum err cat_field_type(struct db_txn *t, const struct cat_place *p,
     struct slice name, enum cat_type *out) PSC_MUST_USE;

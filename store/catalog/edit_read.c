@@ -17,6 +17,7 @@ no_of(struct db_txn *t, const struct asset_id *id, struct key *prefix,
 /* --- facts --- */
 
 struct facts_walk {
+	struct db_txn *t;
 	cat_fact_fn fn;
 	void *ctx;
 	bool live;
@@ -33,6 +34,8 @@ facts_visit(void *ctx, struct slice k, struct slice v)
 		return e;
 	if (row.marker || (w->live && !row.live))
 		return 0;
+	if (row.live && (e = fact_row_stands(w->t, k, &row.f.stands)) != ERR_OK)
+		return e;
 	return w->fn(w->ctx, &row.f);
 }
 
@@ -40,7 +43,7 @@ enum err
 cat_facts_each(struct db_txn *t, const struct asset_id *id,
     enum cat_edit_kind kind, bool live, cat_fact_fn fn, void *ctx)
 {
-	struct facts_walk w = { fn, ctx, live };
+	struct facts_walk w = { t, fn, ctx, live };
 	struct key prefix = { 0 };
 	struct fact_at at;
 	uint32_t no = 0;
@@ -247,6 +250,13 @@ cat_locked_each(struct db_txn *t, cat_asset_fn fn, void *ctx)
 
 /* --- what is declared and permitted for a level --- */
 
+void
+cat_context_id(const struct cat_place *p, struct asset_id *out)
+{
+	cat_asset_id(p->share, p->compartment, CAT_LEVEL_CONTEXT,
+	    level_canonical(p->level), out);
+}
+
 static enum err
 context_fact(struct db_txn *t, const struct cat_place *p,
     enum cat_edit_kind kind, struct slice name, struct buf *out,
@@ -258,8 +268,7 @@ context_fact(struct db_txn *t, const struct cat_place *p,
 	uint32_t no = 0;
 	enum err e;
 
-	cat_asset_id(p->share, p->compartment, CAT_LEVEL_CONTEXT,
-	    level_canonical(p->level), &id);
+	cat_context_id(p, &id);
 	e = row_asset_no(t, &id, &no);
 	if (e != ERR_OK)
 		return e;

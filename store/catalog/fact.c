@@ -277,6 +277,24 @@ fact_stands(struct db_txn *t, const struct fact_at *at, struct buf *out,
 	return fact_row_read(key_slice(&k), buf_slice(out), row);
 }
 
+enum err
+fact_row_stands(struct db_txn *t, struct slice key, bool *out)
+{
+	size_t n = 4 + 1 + FIELD_HASH_BYTES + 1; /* a place, and its state */
+	struct db_cur *c = NULL;
+	struct slice k, v;
+	enum err e;
+
+	REQUIRE(key.n > n);
+	e = db_cur_open(t, DB_FACT, slice_of(key.p, n), &c);
+	if (e != ERR_OK)
+		return e;
+	e = db_cur_last(c, &k, &v);
+	*out = e == ERR_OK && slice_eq(k, key);
+	db_cur_close(c);
+	return e;
+}
+
 static int
 seen_visit(void *ctx, struct slice k, struct slice v)
 {
