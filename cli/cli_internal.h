@@ -207,6 +207,7 @@ enum cli_exit cmd_context_show(struct cli *c);
 enum cli_exit cmd_context_set(struct cli *c);
 enum cli_exit cmd_context_type(struct cli *c);
 enum cli_exit cmd_checkout(struct cli *c);
+enum cli_exit cmd_checkin(struct cli *c);
 enum cli_exit cmd_diff(struct cli *c);
 enum cli_exit cmd_sync_status(struct cli *c);
 enum cli_exit cmd_sync_now(struct cli *c);

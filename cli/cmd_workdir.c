@@ -109,6 +109,11 @@ checkout_row(void *ctx, json_t *row, const char *text)
 	(void)printf("%-8s %6" PRIu64 " files  ", cli_str(row, "state"),
 	    workdir_num(row, "files"));
 	cli_print_text(stdout, cli_str(row, "path"));
+	if (*cli_str(row, "locked_by") != '\0') {
+		(void)printf("  (locked by ");
+		cli_print_text(stdout, cli_str(row, "locked_by"));
+		(void)printf(" since %s)", cli_str(row, "locked"));
+	}
 	(void)fputc('\n', stdout);
 	return 0;
 }
@@ -134,6 +139,8 @@ cmd_checkout(struct cli *c)
 	if (o != NULL && cli_opt(c, "as") != NULL)
 		(void)json_object_set_new(
 		    o, "as", json_string(cli_opt(c, "as")));
+	if (o != NULL && cli_flag(c, "no-lock"))
+		(void)json_object_set_new(o, "no_lock", json_true());
 	rc = workdir_send(
 	    &r, "/workdirs/checkout", cli_word(c, n - 1), o, checkout_row);
 	if (rc == CLI_OK && !c->args.json) {
@@ -187,6 +194,73 @@ cmd_diff(struct cli *c)
 		    workdir_num(r.summary, keys[i]), keys[i]);
 	if (rc == CLI_OK && !c->args.json)
 		(void)fputc('\n', stdout);
+	json_decref(r.summary);
+	return rc;
+}
+
+/* --- checkin --- */
+static int
+checkin_row(void *ctx, json_t *row, const char *text)
+{
+	struct workdir_run *r = ctx;
+	const char *state = cli_str(row, "state");
+
+	if (strcmp(state, "refused") == 0 ||
+	    json_object_get(row, "progress") != NULL ||
+	    json_object_get(row, "summary") != NULL || r->c->args.json)
+		return diff_row(ctx, row, text);
+	cli_progress_clear(r->c);
+	(void)printf("%-8s %s  %s  %" PRIu64 " files  ", state,
+	    *cli_str(row, "asset") != '\0' ? cli_str(row, "asset") : "-",
+	    cli_str(row, "level"), workdir_num(row, "files"));
+	cli_print_text(stdout, cli_str(row, "path"));
+	if (workdir_num(row, "heads") > 1)
+		(void)printf("  (another version was made meanwhile: both are "
+			     "kept, see pesscara show --history)");
+	(void)fputc('\n', stdout);
+	return 0;
+}
+
+static json_t *
+checkin_body(struct cli *c)
+{
+	static const char *const texts[] = { "note", "reason", "tool", "level",
+		"source" };
+	json_t *o = json_object();
+	size_t i;
+
+	for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		if (cli_opt(c, texts[i]) != NULL &&
+		    json_object_set_new(
+			o, texts[i], json_string(cli_opt(c, texts[i]))) != 0) {
+			json_decref(o);
+			return NULL; /* not UTF-8 */
+		}
+	}
+	if (cli_flag(c, "dry-run"))
+		(void)json_object_set_new(o, "dry_run", json_true());
+	if (cli_flag(c, "keep-lock"))
+		(void)json_object_set_new(o, "keep_lock", json_true());
+	return o;
+}
+
+enum cli_exit
+cmd_checkin(struct cli *c)
+{
+	struct workdir_run r = { .c = c };
+	enum cli_exit rc = workdir_send(&r, "/workdirs/checkin", cli_word(c, 0),
+	    checkin_body(c), checkin_row);
+
+	if (rc == CLI_OK && !c->args.json) {
+		if (workdir_num(r.summary, "versions") == 0)
+			(void)printf("nothing to check in");
+		else
+			(void)printf("%" PRIu64 " versions%s",
+			    workdir_num(r.summary, "versions"),
+			    cli_flag(c, "dry-run") ? " would be made" : "");
+		(void)printf(", %" PRIu64 " locks given back\n",
+		    workdir_num(r.summary, "unlocked"));
+	}
 	json_decref(r.summary);
 	return rc;
 }

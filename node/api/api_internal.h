@@ -208,6 +208,7 @@ enum err api_h_workflows(struct api_call *c) PSC_MUST_USE;
 enum err api_h_workflow_add(struct api_call *c) PSC_MUST_USE;
 enum err api_h_workflow_check(struct api_call *c) PSC_MUST_USE;
 enum err api_h_checkout(struct api_call *c) PSC_MUST_USE;
+enum err api_h_checkin(struct api_call *c) PSC_MUST_USE;
 enum err api_h_workdir_diff(struct api_call *c) PSC_MUST_USE;
 enum err api_h_runs(struct api_call *c) PSC_MUST_USE;
 

@@ -98,7 +98,12 @@ const struct api_route api_routes[] = {
 	    "Bytes of one file; the trailer X-Sha256 follows them." },
 	{ "POST", "/workdirs/checkout", api_h_checkout, API_LOCAL, true, "",
 	    "Write files into a directory of this machine with a manifest: "
-	    "{dir, what: asset ids or one query, as}; one line an asset, then "
+	    "{dir, what: asset ids or one query, as, no_lock}; one line an "
+	    "asset, "
+	    "then {summary}." },
+	{ "POST", "/workdirs/checkin", api_h_checkin, API_PERSON, true, "",
+	    "What changed there, as new versions: {dir, note, reason, tool, "
+	    "level, source, dry_run, keep_lock}; one line a version, then "
 	    "{summary}." },
 	{ "POST", "/workdirs/diff", api_h_workdir_diff, API_LOCAL, true, "",
 	    "What changed in a checked-out directory, by hash: {dir}; one line "

@@ -71,6 +71,9 @@ checkout_row(void *ctx, const struct workdir_out *o)
 	api_jw_id32(w, "version", o->version.b);
 	jw_u64(w, "files", o->files);
 	jw_u64(w, "bytes", o->bytes);
+	jw_str(w, "lock", o->lock);
+	jw_str(w, "locked_by", o->locked_by);
+	api_jw_time(w, "locked", o->locked_by != NULL ? o->locked_ms : 0);
 	api_row_end(&r->rows);
 	return workdir_flush(r);
 }
@@ -118,7 +121,8 @@ checkout_summary(struct workdir_run *r)
 enum err
 api_h_checkout(struct api_call *c)
 {
-	static const char *const keys[] = { "s:dir", "l:what", "s:as", NULL };
+	static const char *const keys[] = { "s:dir", "l:what", "s:as",
+		"b:no_lock", NULL };
 	struct workdir_env env = workdir_env(c->a);
 	struct workdir_run run = { .told_ms = clock_mono_ms() };
 	struct workdir_fns fns = { checkout_row, workdir_progress, &run };
@@ -136,6 +140,7 @@ api_h_checkout(struct api_call *c)
 	api_actor(c, actor);
 	o.actor = actor;
 	o.what = what;
+	o.lock = !json_get_bool(c->body, "no_lock", false);
 	api_rows_init(&run.rows, c, API_ROW_BYTES);
 	e = workdir_checkout(&env, &o, &fns, &c->em);
 	if (run.e != ERR_OK)
@@ -234,6 +239,97 @@ api_h_workdir_diff(struct api_call *c)
 		e = run.e;
 	if (e == ERR_OK)
 		e = diff_summary(&run);
+	api_rows_fini(&run.rows);
+	return e;
+}
+
+/* --- check-in --- */
+static int
+checkin_row(void *ctx, const struct workdir_in *v)
+{
+	struct workdir_run *r = ctx;
+	struct jw *w = api_row(&r->rows);
+
+	jw_str(w, "state", v->state);
+	if (v->asset != NULL)
+		api_jw_asset(w, "asset", v->asset);
+	else
+		jw_null(w, "asset");
+	jw_str(w, "level", v->level);
+	jw_str(w, "path", v->folder);
+	api_jw_asset(w, "source", v->source);
+	if (v->version != NULL)
+		api_jw_id32(w, "version", v->version->b);
+	else
+		jw_null(w, "version");
+	jw_u64(w, "files", v->files);
+	jw_u64(w, "bytes", v->bytes);
+	jw_u64(w, "heads", v->heads);
+	api_row_end(&r->rows);
+	return workdir_flush(r);
+}
+
+static enum err
+checkin_summary(
+    struct workdir_run *r, const struct workdir_checkin_sum *sum, bool dry_run)
+{
+	struct jw *w = api_row(&r->rows);
+
+	jw_obj(w, "summary");
+	jw_u64(w, "versions", sum->versions);
+	jw_u64(w, "files", sum->files);
+	jw_u64(w, "bytes", sum->bytes);
+	jw_u64(w, "unlocked", sum->unlocked);
+	jw_u64(w, "left_out", r->n[WORKDIR_REFUSED]);
+	jw_bool(w, "dry_run", dry_run);
+	jw_end(w);
+	api_row_end(&r->rows);
+	return api_rows_flush(&r->rows);
+}
+
+static enum err
+checkin_opts(struct api_call *c, struct workdir_checkin_opts *o)
+{
+	static const char *const keys[] = { "s:dir", "s:note", "s:reason",
+		"s:tool", "s:level", "s:source", "b:dry_run", "b:keep_lock",
+		NULL };
+	enum err e;
+
+	if ((e = api_body(c)) != ERR_OK || (e = api_only(c, keys)) != ERR_OK ||
+	    (e = api_need(c, "dir", &o->dir)) != ERR_OK)
+		return e;
+	o->note = json_get_str(c->body, "note", "");
+	o->reason = json_get_str(c->body, "reason", "");
+	o->tool = json_get_str(c->body, "tool", NULL);
+	o->level = json_get_str(c->body, "level", NULL);
+	o->source = json_get_str(c->body, "source", NULL);
+	o->dry_run = json_get_bool(c->body, "dry_run", false);
+	o->keep_lock = json_get_bool(c->body, "keep_lock", false);
+	return ERR_OK;
+}
+
+enum err
+api_h_checkin(struct api_call *c)
+{
+	struct workdir_env env = workdir_env(c->a);
+	struct workdir_run run = { .told_ms = clock_mono_ms() };
+	struct workdir_checkin_fns fns = { checkin_row, diff_row,
+		workdir_progress, &run };
+	struct workdir_checkin_opts o = { .dir = NULL };
+	struct workdir_checkin_sum sum;
+	char actor[API_ACTOR_BYTES];
+	enum err e = checkin_opts(c, &o);
+
+	if (e != ERR_OK)
+		return e;
+	api_actor(c, actor);
+	o.actor = actor;
+	api_rows_init(&run.rows, c, API_ROW_BYTES);
+	e = workdir_checkin(&env, &o, &fns, &sum, &c->em);
+	if (run.e != ERR_OK)
+		e = run.e;
+	if (e == ERR_OK)
+		e = checkin_summary(&run, &sum, o.dry_run);
 	api_rows_fini(&run.rows);
 	return e;
 }

@@ -156,8 +156,9 @@ job_close(struct checkout *k)
 }
 
 static enum err
-job_open(struct checkout *k, const struct asset_id *id)
+job_open(struct checkout *k, uint32_t n)
 {
+	const struct asset_id *id = &k->ids.id[n];
 	struct buf manifest = BUF_MAX(LIM_OP_PAYLOAD_BYTES);
 	struct checkout_job *j = &k->job;
 	struct db_txn *t = NULL;
@@ -175,6 +176,8 @@ job_open(struct checkout *k, const struct asset_id *id)
 		e = cat_manifest(k->env->store, t, id, &manifest);
 	if (e == ERR_OK)
 		e = wd_folder_name(k, t, &j->a, j->path);
+	if (e == ERR_OK && !k->locked)
+		e = wd_lock_plan(k, t, n);
 	db_abort(t);
 	if (e == ERR_OK)
 		e = content_open(
@@ -292,8 +295,11 @@ checkout_check(struct checkout *k)
 	uint32_t i;
 	enum err e = ERR_OK;
 
+	k->locks = mem_array(k->ids.n, sizeof(*k->locks));
+	if (k->locks == NULL)
+		return ERR_NOMEM;
 	for (i = 0; e == ERR_OK && i < k->ids.n; i++) {
-		e = job_open(k, &k->ids.id[i]);
+		e = job_open(k, i);
 		if (e == ERR_OK)
 			e = job_check(k);
 		job_close(k);
@@ -403,7 +409,7 @@ job_prune(struct checkout *k, const struct wd_asset *old)
 
 /* The manifest's entry as the new version has it. */
 static enum err
-job_entry(struct checkout *k)
+job_entry(struct checkout *k, uint32_t n)
 {
 	struct checkout_job *j = &k->job;
 	struct wd_asset *w = wd_asset_find(&k->m, &j->a.id);
@@ -417,6 +423,7 @@ job_entry(struct checkout *k)
 	w->id = j->a.id;
 	w->version = j->a.head.op_id;
 	w->derived = j->a.head.derived;
+	w->lock = k->locks[n].wanted || (k->o->lock && k->locks[n].mine);
 	memcpy(w->level, j->a.level, sizeof(w->level));
 	memcpy(w->path, j->path, sizeof(w->path));
 	wd_names_of(k, &j->a, w);
@@ -428,21 +435,27 @@ job_entry(struct checkout *k)
 }
 
 static enum err
-job_say(struct checkout *k, const char *state)
+job_say(struct checkout *k, uint32_t n, const char *state)
 {
+	const struct wd_lock *l = &k->locks[n];
 	struct workdir_out o = { .id = k->job.a.id,
 		.level = k->job.a.level,
 		.path = k->job.path,
 		.state = state,
 		.version = k->job.a.head.op_id,
 		.files = content_n(k->job.content),
-		.bytes = k->job.a.head.bytes };
+		.bytes = k->job.a.head.bytes,
+		.lock = l->wanted ? "taken"
+			: l->mine ? "yours"
+				  : "none",
+		.locked_by = l->by[0] != '\0' ? l->by : NULL,
+		.locked_ms = l->since_ms };
 
 	return k->fns->out(k->fns->ctx, &o) == 0 ? ERR_OK : ERR_CANCELLED;
 }
 
 static enum err
-job_write(struct checkout *k)
+job_write(struct checkout *k, uint32_t n)
 {
 	struct checkout_job *j = &k->job;
 	const struct wd_asset *old = wd_asset_find(&k->m, &j->a.id);
@@ -465,9 +478,12 @@ job_write(struct checkout *k)
 	if (e == ERR_OK)
 		e = job_prune(k, old);
 	if (e == ERR_OK)
-		e = job_entry(k);
+		e = job_entry(k, n);
 	if (e == ERR_OK)
-		e = job_say(k, !was ? "new" : current ? "current" : "updated");
+		e = job_say(k, n,
+		    !was      ? "new"
+		    : current ? "current"
+			      : "updated");
 	return e;
 }
 
@@ -478,9 +494,9 @@ checkout_write(struct checkout *k)
 	enum err e = ERR_OK;
 
 	for (i = 0; e == ERR_OK && i < k->ids.n; i++) {
-		e = job_open(k, &k->ids.id[i]);
+		e = job_open(k, i);
 		if (e == ERR_OK)
-			e = job_write(k);
+			e = job_write(k, i);
 		job_close(k);
 	}
 	/* One sync for all: a sync a file costs more than the copying. */
@@ -515,6 +531,9 @@ workdir_checkout(const struct workdir_env *env,
 	if (e == ERR_OK)
 		e = checkout_check(k);
 	if (e == ERR_OK)
+		e = wd_lock_take(k);
+	k->locked = true;
+	if (e == ERR_OK)
 		e = checkout_write(k);
 	if (k->dir >= 0)
 		(void)close(k->dir);
@@ -522,6 +541,7 @@ workdir_checkout(const struct workdir_env *env,
 		shares_list_free(k->shares, k->n_shares);
 	workdir_ids_fini(&k->ids);
 	wd_manifest_fini(&k->m);
+	mem_free(k->locks);
 	mem_free(k);
 	return e;
 }

@@ -14,6 +14,9 @@ struct checkout {
 	struct workdir_ids ids;
 	struct share_info *shares;
 	uint32_t n_shares;
+	struct wd_lock *locks; /* one an id, in their order */
+	uint32_t n_wanted;
+	bool locked; /* they are set: look no more */
 	uint64_t files, bytes;
 	struct checkout_job { /* the asset at hand */
 		struct cat_asset a;
@@ -32,5 +35,12 @@ enum err wd_folder_name(const struct checkout *k, struct db_txn *t,
 /* Share and compartment by name. */
 void wd_names_of(
     const struct checkout *k, const struct cat_asset *a, struct wd_asset *w);
+
+/* lock.c */
+/* Who has the i-th asset, and shall this act take it? */
+enum err wd_lock_plan(
+    struct checkout *k, struct db_txn *t, uint32_t i) PSC_MUST_USE;
+/* All that were planned, or none. */
+enum err wd_lock_take(struct checkout *k) PSC_MUST_USE;
 
 #endif

@@ -95,6 +95,20 @@ walk_say(struct walk *w, struct wd_found *f)
 }
 
 static void
+walk_refuse_file(struct walk *w, const char *name, enum err e, const char *why)
+{
+	struct wd_found f = { .state = WORKDIR_REFUSED,
+		.asset = w->owner,
+		.file = WD_NONE,
+		.name = name,
+		.why = why,
+		.is_file = true,
+		.changing = e == ERR_AGAIN };
+
+	walk_say(w, &f);
+}
+
+static void
 walk_refuse(struct walk *w, const char *name, const char *why)
 {
 	struct wd_found f = { .state = WORKDIR_REFUSED,
@@ -155,7 +169,7 @@ walk_file(struct walk *w, const char *name)
 	if (e == ERR_NOMEM)
 		return e;
 	if (e != ERR_OK) {
-		walk_refuse(w, name, walk_why(e));
+		walk_refuse_file(w, name, e, walk_why(e));
 		return ERR_OK;
 	}
 	f.hashed = true;

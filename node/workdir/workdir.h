@@ -56,8 +56,8 @@ struct workdir_out { /* one asset was written */
 	struct cry_id version;
 	uint32_t files;
 	uint64_t bytes;
-	const char *lock; /* "taken", "yours", "theirs", "none" */
-	const char *locked_by;
+	const char *lock;      /* "taken", "yours" (since before), "none" */
+	const char *locked_by; /* somebody else, too; NULL: nobody */
 	uint64_t locked_ms;
 };
 struct workdir_fns {
@@ -103,5 +103,47 @@ struct workdir_diff_fns {
 };
 enum err workdir_diff(const struct workdir_env *env, const char *dir,
     const struct workdir_diff_fns *fns, struct errmsg *em) PSC_MUST_USE;
+
+/* --- check-in --- */
+struct workdir_checkin_opts {
+	const char *dir;
+	const char *note;   /* "" : none; kept in the provenance */
+	const char *reason; /* for what no program can check; kept, audited */
+	const char *tool;   /* what made the files */
+	const char *level;  /* of what is added; NULL: by the type of file */
+	const char *source; /* asset that files in DIR itself belong to */
+	bool dry_run;
+	bool keep_lock;
+	const char *actor;
+};
+struct workdir_in {                   /* one version was made (or would be) */
+	const struct asset_id *asset; /* NULL: dry run of a new one */
+	const struct asset_id *source;
+	const char *level;
+	const char *folder;
+	const char *state; /* "version" of what was there, "derived" asset,
+			      "known": an earlier check-in made it */
+	const struct cry_id *version; /* NULL: dry run */
+	uint32_t files;               /* all of the version */
+	uint64_t bytes;
+	uint32_t heads; /* > 1: others made versions meanwhile */
+};
+struct workdir_checkin_fns {
+	int (*in)(void *ctx, const struct workdir_in *v);
+	/* What is left out, and why. */
+	int (*left)(void *ctx, const struct workdir_item *it);
+	int (*progress)(void *ctx, uint64_t files, uint64_t bytes);
+	void *ctx;
+};
+struct workdir_checkin_sum {
+	uint32_t versions;
+	uint32_t unlocked; /* locks given back */
+	uint64_t files, bytes;
+};
+/* All of what changed in one job, or nothing.  A file that changes while it is
+ * read: ERR_AGAIN.  ERR_DENIED: the gate or the share does not let it in. */
+enum err workdir_checkin(const struct workdir_env *env,
+    const struct workdir_checkin_opts *o, const struct workdir_checkin_fns *fns,
+    struct workdir_checkin_sum *out, struct errmsg *em) PSC_MUST_USE;
 
 #endif

@@ -89,6 +89,28 @@ void wd_names_fini(struct wd_names *l);
 enum err wd_dir_empty(int dir, bool *out) PSC_MUST_USE;
 enum err wd_errno(int e);
 
+/* lock.c */
+struct wd_lock { /* of one asset */
+	struct asset_id id;
+	bool wanted; /* this act takes it */
+	bool mine;   /* the actor holds it */
+	char by[96]; /* the latest other who does; "": nobody */
+	uint64_t since_ms;
+};
+enum err wd_lock_look(struct db_txn *t, const struct asset_id *id,
+    const char *actor, struct wd_lock *out) PSC_MUST_USE;
+struct wd_lock_act {
+	const struct asset_id *id;
+	const char *actor;
+	bool release;
+};
+/* In a job. ERR_DENIED: this site may not say so. */
+enum err wd_lock_edit(struct store_txn *t, const struct workdir_env *env,
+    const struct wd_lock_act *act) PSC_MUST_USE;
+/* May this site write where the asset is: derived versions, or originals? */
+bool wd_may_write(const struct share_info *shares, uint32_t n,
+    const struct cat_asset *a, bool original);
+
 /* walk.c */
 struct wd_found {
 	enum workdir_state state;
@@ -99,7 +121,10 @@ struct wd_found {
 	uint64_t bytes;
 	struct cry_id hash;
 	bool hashed;
+	/* refused: */
 	const char *why;
+	bool is_file;  /* a regular one, which somebody may miss */
+	bool changing; /* while it was read */
 };
 #define WD_NONE UINT32_MAX
 typedef int (*wd_found_fn)(void *ctx, const struct wd_found *f);

@@ -70,6 +70,10 @@ enum err cat_put_again(struct slice payload, const struct cat_again *by,
 bool cat_put_beside(const struct mp_doc *put);
 
 struct cat_told; /* below */
+/* A level that people and programs may name: [a-z][a-z0-9_-]*, none of those
+ * that images come in. */
+bool cat_level_is_free(const char *level);
+
 /* Where an op to apply comes from. */
 struct cat_origin {
 	struct cry_id share;

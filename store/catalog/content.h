@@ -75,5 +75,8 @@ enum err content_stream(
     struct content *c, uint32_t i, blob_part_fn fn, void *ctx) PSC_MUST_USE;
 enum err content_read(
     struct content *c, uint32_t i, struct buf *out) PSC_MUST_USE;
+/* Member i as it is into another table: its body by reference, unread. */
+enum err content_copy(
+    struct content *c, uint32_t i, struct content_writer *to) PSC_MUST_USE;
 
 #endif

@@ -388,3 +388,37 @@ content_read(struct content *c, uint32_t i, struct buf *out)
 		out->n = start;
 	return e;
 }
+
+enum err
+content_copy(struct content *c, uint32_t i, struct content_writer *to)
+{
+	struct buf header = BUF_MAX(CONTENT_BUNDLE_BYTES_MAX);
+	struct gate g = { .held = BUF_MAX(LIM_PIECE_BYTES),
+		.fn = read_part,
+		.ctx = &header };
+	const struct member *m;
+	enum err e;
+
+	if (i >= c->n)
+		return ERR_NOTFOUND;
+	m = &c->m[i];
+	g.left = m->head_n;
+	cry_hasher_init(&g.hasher);
+	e = header_stream(c, m, &g);
+	if (e == ERR_OK && g.held.n > 0)
+		e = read_part(&header, buf_slice(&g.held));
+	if (e == ERR_OK && g.left != 0)
+		e = ERR_CORRUPT;
+	if (e == ERR_OK)
+		e = content_writer_add(to, &(struct content_add){
+					       .name = m->name,
+					       .header = buf_slice(&header),
+					       .body = m->body,
+					       .len = m->len,
+					       .hash = m->hash,
+					       .fields = m->fields,
+					   });
+	buf_fini(&g.held);
+	buf_fini(&header);
+	return e;
+}

@@ -51,3 +51,9 @@ level_valid(const char *level)
 	}
 	return true;
 }
+
+bool
+cat_level_is_free(const char *level)
+{
+	return level_valid(level) && level_rank(level) == LEVEL_FREE;
+}
