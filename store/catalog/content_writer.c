@@ -1,11 +1,12 @@
 /* store/catalog/content_writer.c: members in, a content table out.
  *
  * Happy path: each member's header goes to the bundle and one entry to the
- * table; at the end the bundle and the table are stored as content of their
- * own, and every chunk of bodies, bundle and table makes the packing list.
- * Failure modes: lengths that do not add up or an unclean name are
- * ERR_MALFORMED, two members of one name ERR_EXISTS, a body with pieces in a
- * bundle of other files ERR_DENIED.
+ * table; the bundle is stored a piece of whole headers at a time, the table
+ * at the end, and every chunk of bodies, bundle and table makes the packing
+ * list.  Pieces below 1 MiB, but not much, make headers of a series compress
+ * together; a longer series begins with the same pieces. Failure modes: lengths
+ * that do not add up or an unclean name are ERR_MALFORMED, two members of one
+ * name ERR_EXISTS, a body with pieces in a bundle of other files ERR_DENIED.
  *
  * Table (msgpack): {v: 1, bundle: bin, members: [[name, len, hash,
  * header bytes, body manifest, fields], ...]}; headers lie in the bundle in
@@ -13,6 +14,7 @@
 #include "store/catalog/catalog_internal.h"
 
 #define PACKING_BYTES_MAX (256 * MIB)
+#define BUNDLE_PIECE_BYTES (768 * KIB) /* a piece ends once it has this */
 
 struct packed {
 	struct cry_id cid;
@@ -21,8 +23,9 @@ struct packed {
 
 struct content_writer {
 	struct blob_batch *batch;
-	struct blob_reader *reader; /* of inner manifests */
-	struct buf bundle;
+	struct blob_reader *reader;   /* of inner manifests */
+	struct buf bundle;            /* the end of it */
+	struct blob_manifest bundled; /* what is in the batch of it */
 	struct buf members;
 	struct packed *packed;
 	size_t n_packed, cap_packed;
@@ -65,6 +68,7 @@ content_writer_free(struct content_writer *w)
 	blob_reader_free(w->reader);
 	mem_free(w->packed);
 	buf_fini(&w->bundle);
+	blob_manifest_fini(&w->bundled);
 	buf_fini(&w->members);
 	mem_free(w);
 }
@@ -138,6 +142,72 @@ name_keep(struct content_writer *w, const char *name)
 	return ERR_OK;
 }
 
+/* --- the header bundle --- */
+
+static enum err
+bundled_add(void *ctx, const struct blob_entry *e, uint8_t depth)
+{
+	struct blob_manifest *m = ctx;
+	struct blob_entry *p;
+
+	if (depth > 0 || m->n == LIM_MANIFEST_ENTRIES)
+		return ERR_LIMIT;
+	p = mem_grow(m->e, m->n + 1, sizeof(*p));
+	if (p == NULL)
+		return ERR_NOMEM;
+	m->e = p;
+	m->e[m->n++] = *e;
+	m->raw_len += e->raw_len;
+	return ERR_OK;
+}
+
+/* What has gathered becomes a piece. */
+static enum err
+bundle_cut(struct content_writer *w)
+{
+	struct blob_piece whole = { .len = w->bundle.n };
+	struct buf man = BUF_MAX(MIB);
+	struct blob_manifest m = { 0 };
+	enum err e;
+
+	if (w->bundle.n == 0)
+		return ERR_OK;
+	e = blob_batch_add(w->batch, buf_slice(&w->bundle), &whole, 1, &man);
+	if (e == ERR_OK)
+		e = blob_manifest_decode(buf_slice(&man), &m);
+	if (e == ERR_OK)
+		e = blob_reader_each(
+		    w->reader, NULL, &m, bundled_add, &w->bundled);
+	blob_manifest_fini(&m);
+	buf_fini(&man);
+	buf_reset(&w->bundle);
+	return e;
+}
+
+static enum err
+bundle_add(struct content_writer *w, struct slice header)
+{
+	if (w->bundled.raw_len + w->bundle.n >
+	    CONTENT_BUNDLE_BYTES_MAX - header.n)
+		return ERR_LIMIT;
+	buf_put_slice(&w->bundle, header);
+	if (buf_err(&w->bundle) != ERR_OK)
+		return buf_err(&w->bundle);
+	return w->bundle.n < BUNDLE_PIECE_BYTES ? ERR_OK : bundle_cut(w);
+}
+
+/* The manifest of all headers; empty if there are none. */
+static enum err
+bundle_end(struct content_writer *w, struct buf *manifest)
+{
+	uint64_t raw;
+	enum err e = bundle_cut(w);
+
+	if (e == ERR_OK && w->bundled.n > 0)
+		e = blob_manifest_encode(&w->bundled, manifest);
+	return e == ERR_OK ? manifest_pack(w, buf_slice(manifest), &raw) : e;
+}
+
 static enum err
 member_add(struct content_writer *w, const struct content_add *m)
 {
@@ -151,9 +221,10 @@ member_add(struct content_writer *w, const struct content_add *m)
 		e = ERR_MALFORMED;
 	if (e == ERR_OK)
 		e = name_keep(w, m->name);
+	if (e == ERR_OK)
+		e = bundle_add(w, m->header);
 	if (e != ERR_OK)
 		return e;
-	buf_put_slice(&w->bundle, m->header);
 	mp_w_array(&w->members, 6);
 	mp_w_cstr(&w->members, m->name);
 	mp_w_u64(&w->members, m->len);
@@ -163,8 +234,7 @@ member_add(struct content_writer *w, const struct content_add *m)
 	mp_w_bin(&w->members, m->fields);
 	cry_hasher_add(&w->hasher, slice_of(m->hash.b, sizeof(m->hash.b)));
 	w->bytes += m->len;
-	e = buf_err(&w->bundle);
-	return e == ERR_OK ? buf_err(&w->members) : e;
+	return buf_err(&w->members);
 }
 
 enum err
@@ -260,7 +330,7 @@ content_writer_end(struct content_writer *w, struct content_done *out)
 	if (e == ERR_OK)
 		e = names_unique(w);
 	if (e == ERR_OK)
-		e = content_put(w, buf_slice(&w->bundle), &bundle);
+		e = bundle_end(w, &bundle);
 	if (e == ERR_OK)
 		e = table_write(w, buf_slice(&bundle), &table);
 	if (e == ERR_OK)

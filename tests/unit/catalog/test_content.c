@@ -94,6 +94,57 @@ test_content_refuses_a_body_that_lies_in_a_bundle(void **state)
 	cl_fini(&c);
 }
 
+/* And every member has its own again. */
+static void
+test_headers_of_a_series_compress_together(void **state)
+{
+	static char head[300][6000];
+	struct cl c;
+	struct blob_batch *b;
+	struct content_writer *w;
+	struct content_done done = { 0 };
+	struct content *content = NULL;
+	struct buf out = BUF_MAX(1 << 20);
+	uint32_t i, k;
+
+	(void)state;
+	cl_init(&c);
+	b = blob_batch_new(c.s);
+	w = content_writer_new(b);
+	for (i = 0; i < 300; i++) {
+		struct content_add m = { .len = 6000,
+			.header = slice_of(head[i], 6000) };
+		char name[16];
+
+		for (k = 0; k + 40 < 6000; k += 40)
+			(void)snprintf(head[i] + k, 41,
+			    "element %04u of the header is %8u ", k,
+			    k % 400 == 0 ? i * 7919 : k * k);
+		(void)snprintf(name, sizeof(name), "%u", i);
+		m.name = name;
+		cry_hash(m.header, &m.hash);
+		assert_int_equal(content_writer_add(w, &m), ERR_OK);
+	}
+	assert_true(blob_batch_new_bytes(b) > 0); /* not all held till now */
+	assert_int_equal(content_writer_end(w, &done), ERR_OK);
+	/* 1.8 MB of headers; the table is 300 hashes and names */
+	assert_true(blob_batch_new_bytes(b) < 60000);
+	assert_int_equal(store_write(c.s, batch_job, b), ERR_OK);
+	assert_int_equal(
+	    content_open(c.s, buf_slice(&done.manifest), &content), ERR_OK);
+	for (i = 0; i < 300; i += 13) {
+		buf_reset(&out);
+		assert_int_equal(content_read(content, i, &out), ERR_OK);
+		assert_true(slice_eq(buf_slice(&out), slice_of(head[i], 6000)));
+	}
+	content_close(content);
+	content_done_fini(&done);
+	content_writer_free(w);
+	blob_batch_free(b);
+	buf_fini(&out);
+	cl_fini(&c);
+}
+
 static enum err
 part_count(void *ctx, struct slice part)
 {
@@ -148,6 +199,7 @@ main(void)
 		    test_content_refuses_lengths_that_do_not_add_up),
 		cmocka_unit_test(
 		    test_content_refuses_a_body_that_lies_in_a_bundle),
+		cmocka_unit_test(test_headers_of_a_series_compress_together),
 		cmocka_unit_test(
 		    test_lying_hash_is_corrupt_before_the_last_part),
 	};
