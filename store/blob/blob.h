@@ -76,7 +76,7 @@ enum err blob_batch_add(struct blob_batch *b, struct slice file,
 
 /* Several files at once: quicker, and small.  All their hashes are one
  * many-lane pass; a piece that one of them has in common with another is
- * hashed and coded once; pieces below 64 KiB of no known sample layout
+ * hashed and coded once; small pieces of no known sample layout
  * (headers, small files) are gathered into bundles that compress together.
  *
  *   struct blob_file f[2] = { { .bytes = original, .plan = p, .n_plan = n },

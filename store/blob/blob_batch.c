@@ -15,8 +15,11 @@
 #include "store/blob/gc.h"
 #include "store/blob/store_internal.h"
 
-#define BUNDLE_BELOW (64 * KIB) /* smaller pieces share a chunk */
-#define BUNDLE_BYTES (1 * MIB)
+/* Smaller pieces share a chunk.  Planned ones are headers: with private blocks
+ * they reach 100 KiB, and are alike. */
+#define BUNDLE_BELOW (64 * KIB)
+#define BUNDLE_PLANNED_BELOW (256 * KIB)
+#define BUNDLE_BYTES (2 * MIB)
 #define NAME_AT_ONCE 8u /* lanes of cry_hash_many, about */
 
 struct item {
@@ -479,13 +482,14 @@ stored_find(struct blob_batch *b, const struct cry_id *hp, enum blob_pidx kind,
 	return e;
 }
 
+/* below: bundled if smaller; 0: never. */
 static enum err
 piece_item(
-    struct blob_batch *b, const struct cut *cut, bool apart, uint32_t *no)
+    struct blob_batch *b, const struct cut *cut, size_t below, uint32_t *no)
 {
-	bool small = cut->p.n < BUNDLE_BELOW && cut->hint.bits == 0;
+	bool small = cut->p.n < below && cut->hint.bits == 0;
 	struct item it = { .e.hp = cut->hp,
-		.kind = small && !apart ? BLOB_PIDX_PART : BLOB_PIDX_WHOLE };
+		.kind = small ? BLOB_PIDX_PART : BLOB_PIDX_WHOLE };
 	enum err err;
 
 	if (item_find(b, &cut->hp, it.kind, no))
@@ -519,6 +523,7 @@ file_add(struct blob_batch *b, struct blob_file *f, const struct cut *cut,
 {
 	struct made m = { .first = b->n_refs, .n = n, .raw_len = f->bytes.n };
 	void *p = b->made;
+	size_t below = f->n_plan > 0 ? BUNDLE_PLANNED_BELOW : BUNDLE_BELOW;
 	uint32_t i, no;
 	enum err err = grow(&p, &b->cap_made, b->n_made, sizeof(m));
 
@@ -526,7 +531,7 @@ file_add(struct blob_batch *b, struct blob_file *f, const struct cut *cut,
 		return err;
 	b->made = p;
 	for (i = 0; i < n && err == ERR_OK; i++) {
-		err = piece_item(b, &cut[i], f->apart, &no);
+		err = piece_item(b, &cut[i], f->apart ? 0 : below, &no);
 		if (err == ERR_OK)
 			err = ref_add(b, no);
 	}
@@ -670,7 +675,7 @@ inner_add(struct blob_batch *b, uint32_t first, uint32_t n, struct buf *scratch)
 		return err;
 	cut.p = buf_slice(scratch);
 	cry_hash(cut.p, &cut.hp);
-	err = piece_item(b, &cut, true, &no);
+	err = piece_item(b, &cut, 0, &no);
 	return err == ERR_OK ? ref_add(b, no) : err;
 }
 

@@ -255,8 +255,9 @@ encode_bytes(struct codec *c, struct slice raw, struct codec_hint hint,
 	size_t wave_n = out->n, z_n;
 	enum err e;
 
-	c->level =
-	    raw.n <= CODEC_SAMPLE_BYTES ? ZSTD_LEVEL_SMALL : ZSTD_LEVEL_PIXELS;
+	c->level = raw.n <= CODEC_SAMPLE_BYTES || hint.bits == 0
+		       ? ZSTD_LEVEL_SMALL
+		       : ZSTD_LEVEL_PIXELS;
 	e = choose_bytes(c, sample, hint, &bytes, &z_n);
 	if (e != ERR_OK || bytes.id == BLOB_RAW)
 		return e;
