@@ -19,12 +19,12 @@ struct image {
 	const char *subject;
 	struct buf original;
 	struct buf deid;
-	struct v_image v;
-	struct key16 sop;
-	struct key16 seen;
+	struct v_image v; /* v.name: its row of HELD */
+	struct held_hash hash;
 	struct key16 series;
 	struct key16 family;
-	bool ready; /* prepared: the job is to take it */
+	uint32_t no[2]; /* of its two forms in the batch */
+	bool ready;     /* prepared: the job is to take it */
 	bool conflict;
 	uint32_t work; /* its item, in the job */
 	struct admit_one *one;
@@ -89,32 +89,6 @@ q_add_finding(struct q_item *q, const struct img_finding *f)
 		q->findings[q->n_findings++] = *f;
 }
 
-static enum err
-plan_add(struct admit *a, struct slice file, const struct img_piece *plan,
-    uint32_t n, struct buf *manifest)
-{
-	struct blob_piece *p = NULL;
-	uint32_t i;
-	enum err e;
-
-	if (n > 0) {
-		p = mem_array(n, sizeof(*p));
-		if (p == NULL)
-			return ERR_NOMEM;
-	}
-	for (i = 0; i < n; i++) {
-		p[i] = (struct blob_piece){
-			.off = plan[i].off,
-			.len = plan[i].len,
-			.bits = plan[i].kind == IMG_P_FRAME ? plan[i].bits : 0,
-			.w = plan[i].w,
-		};
-	}
-	e = blob_batch_add(a->batch, file, p, n, manifest);
-	mem_free(p);
-	return e;
-}
-
 static uint64_t
 plan_header_len(const struct img_object *o)
 {
@@ -136,34 +110,146 @@ object_same(const struct img_object *o)
 	return o->deid.n > 0 && o->deid.p == o->original.p;
 }
 
-/* Content work, off the writer thread. */
+/* --- content work, off the writer thread --- */
+
+static struct blob_piece *
+pieces_of(const struct img_piece *plan, uint32_t n)
+{
+	struct blob_piece *p = mem_array(n == 0 ? 1 : n, sizeof(*p));
+	uint32_t i;
+
+	for (i = 0; p != NULL && i < n; i++) {
+		p[i] = (struct blob_piece){
+			.off = plan[i].off,
+			.len = plan[i].len,
+			.bits = plan[i].kind == IMG_P_FRAME ? plan[i].bits : 0,
+			.w = plan[i].w,
+		};
+	}
+	return p;
+}
+
+/* Original and de-identified form of some images, as files of a batch. */
+struct forms {
+	struct blob_file file[2 * ADMIT_MANY];
+	struct blob_piece *plan[2 * ADMIT_MANY];
+	uint32_t n;
+};
+
 static enum err
-image_prepare(struct admit *a, struct image *im)
+forms_add(struct forms *f, struct slice bytes, const struct img_piece *plan,
+    uint32_t n_plan)
+{
+	struct blob_piece *p = pieces_of(plan, n_plan);
+
+	if (p == NULL)
+		return ERR_NOMEM;
+	f->plan[f->n] = p;
+	f->file[f->n++] =
+	    (struct blob_file){ .bytes = bytes, .plan = p, .n_plan = n_plan };
+	return ERR_OK;
+}
+
+static enum err
+forms_of(struct forms *f, struct image *im)
 {
 	const struct img_object *o = im->o;
-	struct buf *deid = object_same(o) ? &im->original : &im->deid;
+	uint32_t first = f->n;
 	enum err e;
 
-	e = plan_add(a, o->original, o->original_plan, o->n_original_plan,
-	    &im->original);
-	if (e == ERR_OK && o->deid.n > 0 && deid == &im->deid) {
-		e = plan_add(a, o->deid, o->deid_plan, o->n_deid_plan, deid);
-		cry_hash(o->deid, &im->v.deid_hash);
+	e = forms_add(f, o->original, o->original_plan, o->n_original_plan);
+	if (e != ERR_OK)
+		return e;
+	f->file[first].has_hash = true;
+	f->file[first].hash = im->v.original_hash;
+	if (o->deid.n == 0 || object_same(o))
+		return ERR_OK;
+	return forms_add(f, o->deid, o->deid_plan, o->n_deid_plan);
+}
+
+/* What the batch said, to the images that the forms were made of. */
+static void
+forms_take(const struct forms *f, struct image *im, uint32_t n)
+{
+	uint32_t i, k = 0;
+
+	for (i = 0; i < n; i++) {
+		if (im[i].one->e != ERR_OK)
+			continue;
+		im[i].no[0] = im[i].no[1] = f->file[k].no;
+		im[i].v.deid_hash = f->file[k++].hash;
+		if (im[i].o->deid.n > 0 && !object_same(im[i].o)) {
+			im[i].no[1] = f->file[k].no;
+			im[i].v.deid_hash = f->file[k++].hash;
+		}
+		im[i].ready = true;
+	}
+}
+
+/* All of them, or none. */
+static enum err
+forms_prepare(struct admit *a, struct image *im, uint32_t n)
+{
+	struct forms *f = mem_new(sizeof(*f));
+	uint32_t i;
+	enum err e = f == NULL ? ERR_NOMEM : ERR_OK;
+
+	for (i = 0; i < n && e == ERR_OK; i++) {
+		if (im[i].one->e == ERR_OK)
+			e = forms_of(f, &im[i]);
+	}
+	if (e == ERR_OK)
+		e = blob_batch_add_many(a->batch, f->file, f->n);
+	if (e == ERR_OK)
+		forms_take(f, im, n);
+	for (i = 0; f != NULL && i < f->n; i++)
+		mem_free(f->plan[i]);
+	mem_free(f);
+	return e;
+}
+
+static enum err
+image_manifests(struct admit *a, struct image *im)
+{
+	const struct img_object *o = im->o;
+	struct buf *deid = &im->original;
+	enum err e = blob_batch_manifest(a->batch, im->no[0], &im->original);
+
+	if (e == ERR_OK && im->no[1] != im->no[0]) {
+		deid = &im->deid;
+		e = blob_batch_manifest(a->batch, im->no[1], deid);
 	}
 	if (e != ERR_OK)
 		return e;
-	if (object_same(o))
-		im->v.deid_hash = im->v.original_hash;
 	im->v.original = buf_slice(&im->original);
-	im->v.deid = buf_slice(deid);
+	if (o->deid.n > 0)
+		im->v.deid = buf_slice(deid);
 	im->v.deid_len = o->deid.n;
 	im->v.header_len = plan_header_len(o);
 	im->v.sop_uid = slice_str(o->deid_sop_uid);
 	im->v.series_uid = slice_str(o->deid_series_uid);
 	im->v.study_uid = slice_str(o->deid_study_uid);
 	im->v.fields = o->fields;
-	im->ready = true;
 	return ERR_OK;
+}
+
+/* Together; if that fails each alone, so that a bad one costs only itself. */
+static enum err
+admit_prepare(struct admit *a)
+{
+	uint32_t i;
+	enum err e = forms_prepare(a, a->im, a->n);
+
+	for (i = 0; e != ERR_OK && i < a->n; i++) {
+		if (a->im[i].one->e == ERR_OK)
+			a->im[i].one->e = forms_prepare(a, &a->im[i], 1);
+	}
+	e = blob_batch_seal(a->batch);
+	for (i = 0; i < a->n && e == ERR_OK; i++) {
+		if (a->im[i].ready)
+			e = image_manifests(a, &a->im[i]);
+	}
+	return e;
 }
 
 /* --- in the job --- */
@@ -256,33 +342,12 @@ work_of_series(struct store_txn *t, struct admit *a, struct image *im)
 static enum err
 image_seen(struct image *im, struct store *s, struct db_txn *t)
 {
-	struct q_item q;
-	enum err e = row_item(s, t, "seen", &im->seen, &im->one->out.item);
+	enum err e = held_find(
+	    s, t, &im->v.name, &im->hash, &im->one->out.item, &im->conflict);
 
 	if (e == ERR_NOTFOUND)
 		return ERR_OK;
-	if (e == ERR_OK)
-		e = q_get(s, t, im->one->out.item, &q);
-	/* An item that this very job opens has no row of its own yet. */
-	if (e == ERR_NOTFOUND)
-		return ERR_EXISTS;
-	if (e != ERR_OK || strcmp(q.state, "rejected") == 0)
-		return e;
-	return ERR_EXISTS;
-}
-
-/* Is another image kept under this SOP Instance UID? */
-static enum err
-image_conflict(struct image *im, struct store *s, struct db_txn *t)
-{
-	struct buf b = BUF_MAX(32);
-	enum err e = store_row_get(s, t, "sop", slice_of(im->sop.b, 16), &b);
-
-	im->conflict =
-	    e == ERR_OK &&
-	    (b.n != 32 || memcmp(b.p, im->v.original_hash.b, 32) != 0);
-	buf_fini(&b);
-	return e == ERR_NOTFOUND ? ERR_OK : e;
+	return e == ERR_OK ? ERR_EXISTS : e;
 }
 
 static void
@@ -308,40 +373,25 @@ q_count_in(const struct image *im, struct q_item *q)
 		q_add_finding(q, &conflict);
 }
 
-static enum err
-image_rows(struct store_txn *t, const struct image *im, uint64_t item)
-{
-	uint8_t no[8];
-	enum err e;
-
-	q_key(item, no);
-	e = store_row_put(t, "sop", slice_of(im->sop.b, 16),
-	    slice_of(im->v.original_hash.b, 32));
-	if (e == ERR_OK)
-		e = store_row_put(
-		    t, "seen", slice_of(im->seen.b, 16), slice_of(no, 8));
-	return e;
-}
-
 /* ERR_EXISTS: nothing is to be kept of it. */
 static enum err
 image_take(struct store_txn *t, struct admit *a, struct image *im)
 {
-	struct store *s = store_txn_store(t);
+	struct q_item *q;
 	enum err e;
 
-	if ((e = image_seen(im, s, store_txn_db(t))) != ERR_OK)
-		return e;
-	if ((e = image_conflict(im, s, store_txn_db(t))) != ERR_OK)
+	e = image_seen(im, store_txn_store(t), store_txn_db(t));
+	if (e != ERR_OK)
 		return e;
 	if ((e = work_of_series(t, a, im)) != ERR_OK)
 		return e;
-	q_count_in(im, &a->work[im->work].q);
-	im->one->out.item = a->work[im->work].q.no;
-	return image_rows(t, im, im->one->out.item);
+	q = &a->work[im->work].q;
+	q_count_in(im, q);
+	im->one->out.item = q->no;
+	return held_put(t, &im->v.name, &im->hash, q->no);
 }
 
-/* The images [from, to) of the list, in one row. */
+/* Images from index on, in one row. */
 static enum err
 page_put(struct store_txn *t, const struct work *w, uint64_t index,
     const struct v_image *const *list, uint32_t n)
@@ -397,11 +447,31 @@ work_put(struct store_txn *t, struct admit *a, uint32_t no)
 	return e == ERR_OK ? q_put(t, &w->q) : e;
 }
 
+/* Files whose images are here now are known by their inode next time. */
+static enum err
+stamps_put(struct store_txn *t, const struct admit *a, uint32_t *n)
+{
+	uint32_t i;
+	enum err e = ERR_OK;
+
+	*n = 0;
+	for (i = 0; e == ERR_OK && i < a->n; i++) {
+		const struct admit_one *one = a->im[i].one;
+
+		if (one->stamp == NULL || !one->stamp->settled ||
+		    (one->e != ERR_OK && one->e != ERR_EXISTS))
+			continue;
+		e = file_put(t, one->stamp, one->out.item);
+		(*n)++;
+	}
+	return e;
+}
+
 static enum err
 admit_job(struct store_txn *t, void *ctx)
 {
 	struct admit *a = ctx;
-	uint32_t i;
+	uint32_t i, n_stamps;
 	enum err e = ERR_OK;
 
 	a->n_work = 0;
@@ -414,9 +484,11 @@ admit_job(struct store_txn *t, void *ctx)
 		if (e != ERR_OK && e != ERR_EXISTS)
 			return e;
 	}
-	if (a->n_work == 0)
-		return ERR_EXISTS; /* all are here already: no commit */
-	e = blob_batch_put(t, a->batch);
+	e = stamps_put(t, a, &n_stamps);
+	if (e == ERR_OK && a->n_work == 0)
+		return n_stamps > 0 ? ERR_OK : ERR_EXISTS; /* no commit */
+	if (e == ERR_OK)
+		e = blob_batch_put(t, a->batch);
 	for (i = 0; e == ERR_OK && i < a->n_work; i++)
 		e = work_put(t, a, i);
 	return e;
@@ -440,9 +512,8 @@ image_keys(const struct admit *a, struct image *im)
 	parts[3] = im->o->parsed && im->o->sop_uid[0] != '\0'
 		       ? slice_str(im->o->sop_uid)
 		       : slice_of(im->v.original_hash.b, 32);
-	key16_of(a->g, "psc.sop.1", parts, 4, &im->sop);
-	parts[4] = slice_of(im->v.original_hash.b, 32);
-	key16_of(a->g, "psc.seen.1", parts, 5, &im->seen);
+	key16_of(a->g, "psc.sop.1", parts, 4, &im->v.name);
+	held_hash_of(a->g, &im->v.name, &im->v.original_hash, &im->hash);
 }
 
 /* Hash them; most images that are sent again end here. */
@@ -490,16 +561,16 @@ static bool
 admit_write(struct admit *a)
 {
 	uint32_t i, n = 0;
+	bool known = true;
 	enum err e = ERR_OK;
 
-	for (i = 0; i < a->n; i++) {
-		struct image *im = &a->im[i];
-
-		if (im->one->e == ERR_OK)
-			im->one->e = image_prepare(a, im);
-		n += im->ready;
-	}
-	if (n > 0)
+	for (i = 0; i < a->n; i++)
+		known = known && a->im[i].one->e != ERR_OK;
+	if (!known)
+		e = admit_prepare(a);
+	for (i = 0; i < a->n; i++)
+		n += a->im[i].ready || a->im[i].one->stamp != NULL;
+	if (e == ERR_OK && n > 0)
 		e = store_write(a->g->o.store, admit_job, a);
 	if (e == ERR_OK || e == ERR_EXISTS)
 		return true;

@@ -29,6 +29,7 @@ struct file {
 	uint64_t bytes;
 	uint64_t item;
 	char reason[160];
+	struct file_stamp stamp;
 	/* at the worker */
 	struct img_held *held;
 	char subject[CAT_KEY_MAX + 1];
@@ -56,6 +57,7 @@ struct work_pool {
 	uint32_t n_workers;
 	uint32_t running;
 	pthread_t worker[WORKERS_MAX];
+	uint64_t live_item; /* not rejected when last looked at; 0: none */
 };
 
 struct worker {
@@ -227,6 +229,7 @@ worker_file(struct worker *w, struct file *f)
 		file_say(f, "refused", "larger than 2 GiB");
 	} else {
 		f->bytes = (uint64_t)st.st_size;
+		file_stamp_make(w->p->g, w->p->sink, f->path, &st, &f->stamp);
 		e = worker_talk(w, f, fd);
 		if (e == ERR_FOREIGN)
 			file_say(f, "refused",
@@ -271,6 +274,7 @@ worker_commit(struct worker *w)
 	for (i = 0; i < w->n; i++) {
 		list[i].o = img_held_object(w->group[i]->held);
 		list[i].subject = w->group[i]->subject;
+		list[i].stamp = &w->group[i]->stamp;
 	}
 	admit_many(w->p->g, w->p->sink, list, w->n);
 	for (i = 0; i < w->n; i++) {
@@ -450,13 +454,63 @@ file_new(const char *path)
 	return f;
 }
 
+static enum err
+pool_item_live(struct work_pool *p, struct db_txn *t, uint64_t item)
+{
+	struct q_item q;
+	enum err e;
+
+	if (item == p->live_item)
+		return ERR_OK;
+	e = q_get(p->g->o.store, t, item, &q);
+	if (e == ERR_OK && strcmp(q.state, "rejected") == 0)
+		e = ERR_NOTFOUND;
+	if (e == ERR_OK)
+		p->live_item = item;
+	return e;
+}
+
+/* Was this file taken in as it stands there?  Then nobody opens it. */
+static bool
+pool_knows(struct work_pool *p, const char *path)
+{
+	struct ingest_imported now = {
+		.path = path, .state = "duplicate", .reason = ""
+	};
+	struct file_stamp stamp;
+	char item[40];
+	struct stat st;
+	struct db_txn *t;
+	uint64_t no;
+	enum err e;
+
+	if (lstat(path, &st) != 0 || !S_ISREG(st.st_mode) ||
+	    store_read(p->g->o.store, &t) != ERR_OK)
+		return false;
+	file_stamp_make(p->g, p->sink, path, &st, &stamp);
+	e = file_known(t, &stamp, &no);
+	if (e == ERR_OK)
+		e = pool_item_live(p, t, no);
+	db_abort(t);
+	if (e != ERR_OK)
+		return false;
+	q_text(no, item);
+	now.item = item;
+	now.bytes = (uint64_t)st.st_size;
+	if (!p->stop && p->fn(p->ctx, &now) != 0)
+		p->stop = true;
+	return true;
+}
+
 enum err
 work_pool_add(struct work_pool *p, const char *path)
 {
-	struct file *f = file_new(path);
+	struct file *f;
 	enum err e;
 
-	if (f == NULL)
+	if (pool_knows(p, path))
+		return p->stop ? ERR_CANCELLED : ERR_OK;
+	if ((f = file_new(path)) == NULL)
 		return ERR_NOMEM;
 	pthread_mutex_lock(&p->mu);
 	files_put(&p->todo, f);

@@ -147,7 +147,12 @@ ingest_start(
 	(void)pthread_mutex_init(&g->mu, NULL);
 	(void)pthread_mutex_init(&g->release_mu, NULL);
 	(void)pthread_cond_init(&g->slot_free, NULL);
-	e = ingest_listen(g, em);
+	e = held_restore(g);
+	if (e != ERR_OK)
+		(void)errmsg_set(em, e, "run `pesscara verify --deep`",
+		    "the vault's rows cannot be read: %s", err_text(e));
+	if (e == ERR_OK)
+		e = ingest_listen(g, em);
 	if (e == ERR_OK && g->listen_fd >= 0) {
 		if (pthread_create(&g->accept_thread, NULL, accept_main, g) ==
 		    0)

@@ -6,15 +6,19 @@
  *   "qopen" hash16(target, series, AE) -> be64 item held for that series
  *   "qser"  hash16(target, series) + be64 item -> ""  (all items, any AE)
  *   "vi"    be64 item + be32 index    -> struct v_page, from image index on
- *   "sop"   hash16(target, SOP UID)   -> BLAKE2b of the last original's bytes
- *   "seen"  hash16(target, SOP UID, original) -> be64 item it went into
  *   "pkey"  share id                  -> 32-byte pseudonym key
  *   "pmap"  hash16(share, patient)    -> pseudonym and what it stands for
  *   "plist" hash16(PatientID)         -> pseudonym from the lookup list
  *   "plname" hash16(pseudonym)        -> "" a lookup list gives it
  *   "pused" hash16(pseudonym)         -> "" the pattern gave it to somebody
  *   "ident" hash16(PatientID), hash16(two parts of a name) -> "1" (gate.c)
- *   "pseq"  share id                  -> last sequential pseudonym */
+ *   "pseq"  share id                  -> last sequential pseudonym
+ *
+ * Tables that only speed things up, made anew when they are lost (held.c):
+ *   HELD    hash16(target, SOP UID)   -> what is held under it, oldest first:
+ *                                        hash12(key, original), be40 item
+ *   FILE    hash16(target, path)      -> hash16(stat), be40 item; never made
+ *                                        anew: the file is looked into then */
 #ifndef PSC_INGEST_INTERNAL_H
 #define PSC_INGEST_INTERNAL_H
 
@@ -79,6 +83,7 @@ struct v_image {
 	struct slice series_uid; /* likewise */
 	struct slice study_uid;
 	struct slice fields; /* msgpack, see struct img_object */
+	struct key16 name;   /* of table HELD */
 };
 
 /* The images of one item that were committed together, in one compressed
@@ -145,6 +150,38 @@ void id_normalise(const char *in, char *out, size_t cap);
 enum err id_project_key(struct ingest *g, const struct share_id *share,
     struct cry_key *out) PSC_MUST_USE;
 
+/* held.c: what is here already. */
+struct held_hash {
+	uint8_t b[12];
+};
+void held_hash_of(const struct ingest *g, const struct key16 *name,
+    const struct cry_id *original, struct held_hash *out);
+/* The last item that got these very bytes under this name and was not
+ * rejected (ERR_NOTFOUND: none); *other: different bytes came last. */
+enum err held_find(struct store *s, struct db_txn *t, const struct key16 *name,
+    const struct held_hash *h, uint64_t *item, bool *other) PSC_MUST_USE;
+enum err held_put(struct store_txn *t, const struct key16 *name,
+    const struct held_hash *h, uint64_t item) PSC_MUST_USE;
+/* Makes HELD anew out of the vault's rows if it is empty. */
+enum err held_restore(struct ingest *g) PSC_MUST_USE;
+
+/* A file on a disk of this machine, as it was when it was opened.  Its inode,
+ * size and times stand for its bytes only if its inode was last changed well
+ * before it was looked at: else it may change again within the same tick. */
+struct file_stamp {
+	struct key16 path;
+	struct key16 stat;
+	bool settled;
+};
+struct stat;
+void file_stamp_make(const struct ingest *g, const struct sink *k,
+    const char *path, const struct stat *st, struct file_stamp *out);
+/* The item this very file went into.  ERR_NOTFOUND: look into the file. */
+enum err file_known(
+    struct db_txn *t, const struct file_stamp *f, uint64_t *item) PSC_MUST_USE;
+enum err file_put(struct store_txn *t, const struct file_stamp *f,
+    uint64_t item) PSC_MUST_USE;
+
 /* admit.c: objects into the vault, durable when it returns. */
 enum admit_state { ADMIT_STORED, ADMIT_DUPLICATE, ADMIT_QUARANTINED };
 struct admitted {
@@ -157,8 +194,10 @@ struct admitted {
 struct admit_one {
 	const struct img_object *o; /* in */
 	const char *subject;        /* in: its pseudonym */
-	enum err e;                 /* out */
-	struct admitted out;        /* if e is ERR_OK */
+	/* in: the file it was read from, to be known again; may be NULL */
+	const struct file_stamp *stamp;
+	enum err e;          /* out */
+	struct admitted out; /* if e is ERR_OK */
 };
 /* One commit for all; what cannot be stored costs only itself. */
 void admit_many(

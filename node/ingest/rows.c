@@ -194,7 +194,8 @@ q_get(struct store *s, struct db_txn *t, uint64_t no, struct q_item *out)
 static void
 vi_encode(const struct v_image *v, struct buf *out)
 {
-	mp_w_map(out, 10);
+	mp_w_map(out, 11);
+	mp_kv_bin(out, "name", slice_of(v->name.b, 16));
 	mp_kv_bin(out, "original", v->original);
 	mp_kv_bin(out, "deid", v->deid);
 	mp_kv_u64(out, "len", v->deid_len);
@@ -210,6 +211,7 @@ vi_encode(const struct v_image *v, struct buf *out)
 static void
 vi_decode(struct mp_doc *d, const struct mp_node *r, struct v_image *out)
 {
+	mp_fixed(d, mp_get(r, "name"), out->name.b, 16);
 	out->original = mp_bin(d, mp_get(r, "original"), V_PAGE_BYTES);
 	out->deid = mp_bin(d, mp_get(r, "deid"), V_PAGE_BYTES);
 	out->deid_len = mp_u64(d, mp_get(r, "len"), LIM_OBJECT_BYTES);

@@ -42,6 +42,8 @@
 	X(IX, "field, value prefix, asset number")                             \
 	X(CREF, "compartment, chunk -> op")                                    \
 	X(WANT, "cid wanted -> class, share, since")                           \
+	X(HELD, "keyed hash of target and image -> vault items that have it")  \
+	X(FILE, "keyed hash of target and path -> the file that was taken in") \
 	X(AUDIT, "audit number -> hash-chained row")
 
 enum db_table {

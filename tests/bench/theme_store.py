@@ -334,12 +334,13 @@ def bench(cls, top, plain, edited):
     replace(work, plain)
     tool = cls(top)
     tool.open()
+    time.sleep(4)  # files just written are not known by their inode yet
     empty = tool.size()
     got = {}
     try:
         got["first"] = cost(tool, lambda: tool.add(work))
         got["size"] = tool.size() - empty
-        time.sleep(1.1)  # no file is as young as the run that saw it
+        time.sleep(0.5)
         got["again"] = cost(tool, lambda: tool.add(work))
         tool.between()
         got["out"] = cost(tool, lambda: tool.restore(top / "out"))

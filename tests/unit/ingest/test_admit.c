@@ -235,6 +235,58 @@ test_one_bad_object_of_a_group_costs_only_itself(void **state)
 	assert_int_equal(images_of(w, list[0].out.item, &pages), 2);
 }
 
+static int
+clear_row(struct db_txn *t, enum db_table tab)
+{
+	struct db_cur *c = NULL;
+	struct slice k, v;
+	uint8_t key[DB_KEY_MAX];
+	size_t n;
+
+	assert_int_equal(db_cur_open(t, tab, (struct slice){ 0 }, &c), ERR_OK);
+	if (db_cur_next(c, &k, &v) != ERR_OK) {
+		db_cur_close(c);
+		return 0;
+	}
+	n = k.n;
+	memcpy(key, k.p, n);
+	db_cur_close(c);
+	assert_int_equal(db_del(t, tab, slice_of(key, n)), ERR_OK);
+	return 1;
+}
+
+static enum err
+forget_job(struct store_txn *t, void *ctx)
+{
+	uint32_t *n = ctx;
+
+	while (clear_row(store_txn_db(t), DB_HELD))
+		(*n)++;
+	return ERR_OK;
+}
+
+/* The index was rebuilt: what is here is known from the vault's own rows. */
+static void
+test_what_is_held_is_known_again_without_its_table(void **state)
+{
+	struct world *w = *state;
+	uint32_t n = 0;
+
+	(void)admit(w, "1.2.3", "1.2.3.1", "S-1");
+	(void)admit(w, "1.2.3", "1.2.3.2", "S-1");
+	assert_int_equal(store_write(w->g.o.store, forget_job, &n), ERR_OK);
+	assert_int_equal(n, 2);
+	/* control: without it the image would be taken twice */
+	assert_int_equal(
+	    admit(w, "1.2.3", "1.2.3.1", "S-1").state, ADMIT_STORED);
+	assert_int_equal(store_write(w->g.o.store, forget_job, &n), ERR_OK);
+	assert_int_equal(held_restore(&w->g), ERR_OK);
+	assert_int_equal(
+	    admit(w, "1.2.3", "1.2.3.1", "S-1").state, ADMIT_DUPLICATE);
+	assert_int_equal(
+	    admit(w, "1.2.3", "1.2.3.2", "S-1").state, ADMIT_DUPLICATE);
+}
+
 struct sender {
 	struct world *w;
 	pthread_barrier_t *start;
@@ -284,6 +336,7 @@ main(void)
 		T(test_identified_and_deidentified_are_never_taken_for_each_other),
 		T(test_a_group_is_one_commit_and_decides_between_its_own),
 		T(test_one_bad_object_of_a_group_costs_only_itself),
+		T(test_what_is_held_is_known_again_without_its_table),
 		T(test_one_image_from_eight_senders_counts_once),
 	};
 
