@@ -58,6 +58,8 @@ struct rebuild {
 	uint32_t n_segs;
 	struct found *pend;
 	uint32_t n_pend, cap_pend;
+	uint32_t begin_seg; /* where this commit began; 0: between commits */
+	uint64_t begin_off;
 	bool hurt; /* something damaged was met in this commit */
 	bool torn; /* and a sector of zeros in it */
 	struct noted *note;
@@ -257,6 +259,7 @@ pend_take(struct store *s)
 		e = found_take(s, &r->pend[i]);
 	r->n_pend = 0;
 	r->hurt = r->torn = false;
+	r->begin_seg = 0;
 	r->closed = r->commit;
 	return e;
 }
@@ -278,11 +281,21 @@ pend_ends(struct rebuild *r, struct slice body)
 	return rd_end(&rd) == ERR_OK && n == r->n_pend && want == sum;
 }
 
+static void
+commit_begins(struct rebuild *r, uint32_t seg, uint64_t off)
+{
+	if (r->begin_seg != 0)
+		return;
+	r->begin_seg = seg;
+	r->begin_off = off;
+}
+
 static enum err
 pend_add(struct rebuild *r, const struct found *f)
 {
 	struct found *v;
 
+	commit_begins(r, f->loc.seg, f->loc.off);
 	if (r->n_pend == r->cap_pend) {
 		uint32_t cap = r->cap_pend == 0 ? 256 : r->cap_pend * 2;
 
@@ -333,6 +346,7 @@ struct walk {
 	uint64_t end;  /* of the file */
 	uint64_t used; /* end of the last believed record */
 	bool lost;
+	bool met; /* something that is not zero */
 };
 
 static bool
@@ -351,18 +365,22 @@ walk_lose(struct rebuild *r, struct walk *w, const char *why)
 {
 	if (!w->lost)
 		bad_place(r, w->seg, w->at, why);
+	commit_begins(r, w->seg, w->at);
 	w->lost = r->hurt = true;
 	w->at = store_round(w->at + 1, STORE_BLOCK);
 }
 
-/* Does it hold a whole sector of zeros?  No ciphertext does. */
+/* Is all that a sector holds of it zero?  No ciphertext is. */
 static bool
 is_torn(uint64_t off, struct slice body)
 {
-	uint64_t at = store_round(off, SECTOR);
+	uint64_t at = off, next, end = off + body.n;
 
-	for (; at + SECTOR <= off + body.n; at += SECTOR) {
-		if (all_zero(body.p + (at - off), SECTOR))
+	for (; at < end; at = next) {
+		next = store_round(at + 1, SECTOR);
+		if (next > end)
+			next = end;
+		if (all_zero(body.p + (at - off), (size_t)(next - at)))
 			return true;
 	}
 	return false;
@@ -408,6 +426,7 @@ walk_record(struct store *s, struct walk *w, const uint8_t *raw,
 	w->at = store_round(body + h->len, STORE_ALIGN);
 	w->lost = false;
 	if (h->crc != store_rec_crc(raw, buf_slice(&r->body))) {
+		commit_begins(r, f.loc.seg, f.loc.off);
 		r->hurt = true;
 		r->torn |= is_torn(body, buf_slice(&r->body));
 		walk_damaged(r, h);
@@ -430,6 +449,7 @@ walk_step(struct store *s, struct walk *w)
 		w->at = store_round(w->at + 1, STORE_BLOCK);
 		return ERR_OK;
 	}
+	w->met = true;
 	if (store_rec_header_read(raw, w->seg, w->at, &h) != ERR_OK)
 		walk_lose(s->rebuild, w, "no record where one should start");
 	else if (h.len > w->end - w->at - STORE_REC_HEADER)
@@ -439,6 +459,7 @@ walk_step(struct store *s, struct walk *w)
 	return ERR_OK;
 }
 
+/* row->cap 0: a file without header and without a record. */
 static enum err
 segment_walk(struct store *s, uint32_t seg, struct seg_row *row)
 {
@@ -448,11 +469,10 @@ segment_walk(struct store *s, uint32_t seg, struct seg_row *row)
 		.end = store_seg_file_bytes(s, seg),
 		.used = STORE_BLOCK };
 	enum err e = ERR_OK;
+	bool born = store_seg_header_check(s, seg) == ERR_OK;
 
-	if (store_seg_header_check(s, seg) != ERR_OK) {
-		bad_place(r, seg, 0, "header damaged");
+	if (!born)
 		row->state = SEG_SEALED; /* nothing more is written there */
-	}
 	while (
 	    e == ERR_OK && w.at < w.end && w.end - w.at >= STORE_REC_HEADER) {
 		uint64_t from = w.at;
@@ -467,31 +487,36 @@ segment_walk(struct store *s, uint32_t seg, struct seg_row *row)
 		bad_place(r, seg, w.at, "cannot be read to its end");
 		e = ERR_OK;
 	}
-	row->cap = w.end;
+	if (!born && w.met)
+		bad_place(r, seg, 0, "header damaged");
+	row->cap = born || w.met ? w.end : 0;
 	row->used = w.used;
 	return e;
 }
 
-/* What waits now belongs to a commit that never ended: the open segment is
- * cut before it. */
+/* What waits now belongs to a commit that never ended: the log is cut where
+ * it began. */
 static enum err
-pend_drop(struct store *s, uint32_t seg, struct seg_row *row)
+pend_drop(struct store *s)
 {
 	struct rebuild *r = s->rebuild;
 	uint32_t i;
 
-	if (r->n_pend == 0)
+	if (r->begin_seg == 0)
 		return ERR_OK;
 	if (r->hurt && !r->torn)
-		return pend_take(s);
-	bad_place(r, r->pend[0].loc.seg, r->pend[0].loc.off,
+		return r->n_pend > 0 ? pend_take(s) : ERR_OK;
+	bad_place(r, r->begin_seg, r->begin_off,
 	    "a commit that did not end: left out");
-	for (i = r->n_pend; i > 0; i--) {
-		if (r->pend[i - 1].loc.seg == seg)
-			row->used = r->pend[i - 1].loc.off;
+	for (i = 0; i < r->n_segs; i++) {
+		struct seg_live *g = &r->segs[i];
+		uint64_t end = g->seg > r->begin_seg    ? STORE_BLOCK
+			       : g->seg == r->begin_seg ? r->begin_off
+							: UINT64_MAX;
+
+		if (g->row.used > end)
+			g->row.used = end;
 	}
-	if (r->pend[0].loc.seg != seg)
-		row->used = STORE_BLOCK;
 	r->n_pend = 0;
 	return ERR_OK;
 }
@@ -509,9 +534,11 @@ segments_walk(struct store *s)
 
 		g->row.state = last ? SEG_OPEN : SEG_SEALED;
 		e = segment_walk(s, g->seg, &g->row);
-		if (e == ERR_OK && last)
-			e = pend_drop(s, g->seg, &g->row);
+		if (g->row.cap == 0 && last)
+			r->n_segs--; /* the power went while it was made */
 	}
+	if (e == ERR_OK)
+		e = pend_drop(s);
 	for (i = 0; i < r->n_segs && e == ERR_OK; i++) {
 		e = txn_begin(s);
 		if (e == ERR_OK)

@@ -155,10 +155,13 @@ file_get(struct store *s, uint32_t no)
 	return e;
 }
 
+static bool bad_say; /* for tests that expect none */
+
 static inline void
 bad_count(void *ctx, const struct store_bad *bad)
 {
-	(void)bad;
+	if (bad_say)
+		print_message("damage: %s %s\n", bad->what, bad->where);
 	(*(unsigned *)ctx)++;
 }
 

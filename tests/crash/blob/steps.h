@@ -2,7 +2,8 @@
  * that a store holds what some of them leave behind.
  *
  * The steps put files under keys, put others in their place, delete them, put
- * six at once, fail on purpose, change segments, and open the store anew.
+ * six at once, fail on purpose, change segments, collect what nothing refers
+ * to, and open the store anew.
  * The k-th step is atomic: a check knows which were acknowledged, which were
  * refused, and which were on their way; of the last any subset may be there,
  * whole. */
@@ -20,7 +21,14 @@
 #define UNKNOWN_MAX 4u
 #define NO_MAX 400u
 
-enum step_kind { STEP_PUT, STEP_DEL, STEP_GROUP, STEP_REFUSED, STEP_REOPEN };
+enum step_kind {
+	STEP_PUT,
+	STEP_DEL,
+	STEP_GROUP,
+	STEP_REFUSED,
+	STEP_REOPEN,
+	STEP_GC
+};
 
 struct step {
 	enum step_kind kind;
@@ -183,22 +191,41 @@ steps_wait(struct steps *r)
 	pthread_mutex_unlock(&r->lock);
 }
 
+static inline bool
+step_reopen(struct steps *r)
+{
+	store_close(r->w->s);
+	r->w->s = NULL;
+	return store_open(&r->w->o, &r->w->s, &r->em) == ERR_OK;
+}
+
+/* Changes no contents; where the disk fails it may fail too. */
+static inline bool
+step_gc(struct steps *r)
+{
+	struct store_gc_opts o = { .no_pause = true };
+	struct store_gc_report report;
+
+	(void)!store_gc(r->w->s, &o, &report);
+	return true;
+}
+
 /* Some steps go together, so that one commit holds several.  False: the store
  * could not be opened again. */
 static inline bool
 steps_run(struct steps *r)
 {
+	bool good = true;
 	unsigned i;
 
 	pthread_mutex_init(&r->lock, NULL);
 	pthread_cond_init(&r->cond, NULL);
-	for (i = 1; i <= r->last; i++) {
-		if (step_of(i).kind == STEP_REOPEN) {
+	for (i = 1; i <= r->last && good; i++) {
+		enum step_kind kind = step_of(i).kind;
+
+		if (kind == STEP_REOPEN || kind == STEP_GC) {
 			steps_wait(r);
-			store_close(r->w->s);
-			r->w->s = NULL;
-			if (store_open(&r->w->o, &r->w->s, &r->em) != ERR_OK)
-				return false;
+			good = kind == STEP_GC ? step_gc(r) : step_reopen(r);
 			continue;
 		}
 		step_begin(r, i);
@@ -206,7 +233,7 @@ steps_run(struct steps *r)
 			steps_wait(r);
 	}
 	steps_wait(r);
-	return true;
+	return good;
 }
 
 /* --- the check --- */
@@ -324,6 +351,7 @@ steps_check(struct world *w, const enum outcome *outcome)
 	struct db_txn *t;
 	unsigned i, bad = 0;
 
+	bad_say = true;
 	assert_int_equal(deep_bad(w->s), 0);
 	assert_int_equal(store_refs_check(w->s, bad_count, &bad, NULL), ERR_OK);
 	assert_int_equal(bad, 0);

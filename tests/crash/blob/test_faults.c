@@ -9,7 +9,7 @@
 
 #include <sys/resource.h>
 
-#define RUN_STEPS 14u
+#define RUN_STEPS 15u
 #define WORKERS 2u
 #define CALLS_MAX 5000u
 #define REFUSED_OPEN 3
