@@ -220,9 +220,10 @@ imaging_expects(enum imaging_mode mode, uint32_t kind)
 	switch (kind) {
 	case IMG_ASSOC: return mode == IMAGING_RECEIVE;
 	case IMG_RESULT: return mode == IMAGING_CONVERT;
+	case IMG_VERDICT: return mode == IMAGING_CHECK;
 	case IMG_IDENTITY:
 	case IMG_OBJECT:
-	case IMG_DONE: return mode != IMAGING_CONVERT;
+	case IMG_DONE: return mode == IMAGING_RECEIVE || mode == IMAGING_IMPORT;
 	default: return false;
 	}
 }
@@ -250,6 +251,7 @@ imaging_take(struct imaging *im, struct img_msg *out)
 	case IMG_OBJECT: return imaging_take_object(im, &out->object);
 	case IMG_RESULT: return imaging_take_result(im, &out->result);
 	case IMG_DONE: return msg_get_done(&im->doc, &out->done);
+	case IMG_VERDICT: return msg_get_verdict(&im->doc, &out->verdict);
 	}
 	return ERR_MALFORMED;
 }
@@ -307,7 +309,7 @@ imaging_send_file(struct imaging *im, int fd, uint64_t bytes)
 {
 	struct buf b = BUF_MAX(IMAGING_SMALL_FRAME);
 
-	REQUIRE(im->mode == IMAGING_IMPORT);
+	REQUIRE(im->mode == IMAGING_IMPORT || im->mode == IMAGING_CHECK);
 	msg_put_file(&b, bytes);
 	return imaging_put(im, &b, &fd);
 }

@@ -30,6 +30,7 @@ enum imaging_mode {
 	IMAGING_RECEIVE = 1, /* one DICOM association on accepted_fd */
 	IMAGING_IMPORT = 2,  /* files handed over by the node */
 	IMAGING_CONVERT = 3, /* DICOM series -> NIfTI */
+	IMAGING_CHECK = 4,   /* what do files say of a patient? */
 };
 
 struct imaging_opts {
@@ -44,7 +45,8 @@ struct imaging_opts {
 };
 
 enum img_msg_kind {
-	IMG_ASSOC = 1, /* who calls: answer imaging_answer_assoc */
+	IMG_VERDICT = 6, /* of a CHECK */
+	IMG_ASSOC = 1,   /* who calls: answer imaging_answer_assoc */
 	IMG_IDENTITY =
 	    2,          /* identifiers found: answer imaging_answer_identity */
 	IMG_OBJECT = 3, /* one object, parsed or not: imaging_answer_stored */
@@ -137,6 +139,22 @@ struct img_done {
 	char reason[64];  /* "release", "abort", "idle", "refused", "file" .. */
 };
 
+/* What a file of a person's says of a patient.  All of it is what the file
+ * claims; texts may identify and go into no message. */
+#define IMG_CHECK_TEXT_MAX (32 * KIB)
+enum img_check_kind { IMG_CHECK_OTHER, IMG_CHECK_DICOM, IMG_CHECK_NIFTI };
+struct img_verdict {
+	enum img_check_kind kind;
+	char blocked[160]; /* why it may not leave as it is; "" */
+	char review[160];  /* why a person must look; "" */
+	char patient_id[IMG_TEXT_MAX + 1];
+	char patient_name[IMG_TEXT_MAX + 1];
+	char packed_name[IMG_TEXT_MAX + 1]; /* gzip kept it; "" */
+	bool packed_text;                   /* gzip kept a comment */
+	struct slice text; /* NIfTI: header texts and extensions, as one;
+			      valid until the next imaging_next() */
+};
+
 struct img_msg {
 	enum img_msg_kind kind;
 	struct img_assoc assoc;
@@ -144,6 +162,7 @@ struct img_msg {
 	struct img_object object;
 	struct img_result result;
 	struct img_done done;
+	struct img_verdict verdict;
 };
 
 /* The node's answer to IMG_IDENTITY (rulings.md 14: no key goes there). */
@@ -190,9 +209,10 @@ struct img_held;
 enum err imaging_hold(struct imaging *im, struct img_held **out) PSC_MUST_USE;
 const struct img_object *img_held_object(const struct img_held *h);
 void img_held_free(struct img_held *h); /* NULL ok */
-/* IMPORT: hand over one file (open for reading, any seekable fd); the helper
- * answers with IDENTITY and OBJECT frames, then DONE.  The caller keeps fd.
- * The next file may be sent once the object was answered, before DONE. */
+/* CHECK: a file that nobody changes any more, open for reading; VERDICT
+ * follows.  IMPORT: hand over one file (open for reading, any seekable fd); the
+ * helper answers with IDENTITY and OBJECT frames, then DONE.  The caller keeps
+ * fd. The next file may be sent once the object was answered, before DONE. */
 enum err imaging_send_file(
     struct imaging *im, int fd, uint64_t bytes) PSC_MUST_USE;
 /* CONVERT: files[i] are whole Part 10 files of one series; RESULT follows. */

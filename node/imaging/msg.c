@@ -87,7 +87,7 @@ msg_get_config(struct mp_doc *d, struct msg_config *out)
 	*out = (struct msg_config){ 0 };
 	if (mp_u64(d, msg_at(d, "v"), UINT32_MAX) != MSG_VERSION)
 		return ERR_MALFORMED;
-	mode = mp_u64(d, msg_at(d, "mode"), IMAGING_CONVERT);
+	mode = mp_u64(d, msg_at(d, "mode"), IMAGING_CHECK);
 	if (mode < IMAGING_RECEIVE)
 		return ERR_MALFORMED;
 	out->mode = (enum imaging_mode)mode;
@@ -254,6 +254,40 @@ msg_get_result(struct mp_doc *d, struct img_result *out)
 			return ERR_MALFORMED;
 	}
 	out->n_files = n;
+	return msg_end(d);
+}
+
+void
+msg_put_verdict(struct buf *b, const struct img_verdict *v)
+{
+	msg_begin(b, IMG_VERDICT, 8);
+	mp_kv_u64(b, "kind", v->kind);
+	mp_kv_cstr(b, "blocked", v->blocked);
+	mp_kv_cstr(b, "review", v->review);
+	mp_kv_cstr(b, "pid", v->patient_id);
+	mp_kv_cstr(b, "name", v->patient_name);
+	mp_kv_cstr(b, "packed", v->packed_name);
+	mp_kv_bool(b, "comment", v->packed_text);
+	mp_kv_bin(b, "text", v->text);
+}
+
+enum err
+msg_get_verdict(struct mp_doc *d, struct img_verdict *out)
+{
+	*out = (struct img_verdict){ .kind = IMG_CHECK_OTHER };
+	out->kind =
+	    (enum img_check_kind)mp_u64(d, msg_at(d, "kind"), IMG_CHECK_NIFTI);
+	mp_text(d, msg_at(d, "blocked"), out->blocked, sizeof(out->blocked));
+	mp_text(d, msg_at(d, "review"), out->review, sizeof(out->review));
+	mp_text(d, msg_at(d, "pid"), out->patient_id, sizeof(out->patient_id));
+	mp_text(
+	    d, msg_at(d, "name"), out->patient_name, sizeof(out->patient_name));
+	mp_text(
+	    d, msg_at(d, "packed"), out->packed_name, sizeof(out->packed_name));
+	out->packed_text = mp_bool(d, msg_at(d, "comment"));
+	out->text = mp_bin(d, msg_at(d, "text"), IMG_CHECK_TEXT_MAX);
+	if (!msg_printable(out->blocked) || !msg_printable(out->review))
+		return ERR_MALFORMED;
 	return msg_end(d);
 }
 

@@ -11,6 +11,7 @@
  * IMG_OBJECT      helper -> node  original, [deid unless the same], [detail]
  * IMG_RESULT      helper -> node  one a file
  * IMG_DONE        helper -> node  -
+ * IMG_VERDICT     helper -> node  -
  * MSG_CONFIG      node -> helper  [accepted socket]
  * MSG_ADMIT       node -> helper  -   answer to IMG_ASSOC
  * MSG_CONTEXT     node -> helper  -   answer to IMG_IDENTITY
@@ -114,6 +115,11 @@ void msg_put_result(struct buf *b, const struct img_result *r);
 enum err msg_get_result(struct mp_doc *d, struct img_result *out) PSC_MUST_USE;
 void msg_put_done(struct buf *b, const struct img_done *done);
 enum err msg_get_done(struct mp_doc *d, struct img_done *out) PSC_MUST_USE;
+
+void msg_put_verdict(struct buf *b, const struct img_verdict *v);
+/* out->text borrows the doc's input. */
+enum err msg_get_verdict(
+    struct mp_doc *d, struct img_verdict *out) PSC_MUST_USE;
 
 /* Characters PS3.5 9.1 allows in a UID, 1 to 64 of them (no more is asked:
  * real senders break the rules of components). */

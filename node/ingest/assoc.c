@@ -204,6 +204,7 @@ assoc_serve(struct assoc *a, struct imaging *im)
 			break;
 		case IMG_DONE: return ERR_OK;
 		case IMG_RESULT:
+		case IMG_VERDICT:
 		default: e = ERR_MALFORMED; break;
 		}
 		if (e != ERR_OK)

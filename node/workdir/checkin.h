@@ -10,9 +10,8 @@
 #include "node/workdir/workdir_internal.h"
 
 #define CI_FILES_MAX 100000u
-#define CI_BYTES_MAX (2 * GIB) /* of all changed files: a batch holds them */
-#define CI_ABOVE_MAX 4u        /* levels above an asset */
-#define CI_TEXT_MAX 500u       /* note, reason, tool */
+#define CI_ABOVE_MAX 4u  /* levels above an asset */
+#define CI_TEXT_MAX 500u /* note, reason, tool */
 
 struct ci_file { /* on disk, to go in; or gone (removed) */
 	enum workdir_state state;
@@ -75,7 +74,6 @@ struct checkin {
 	uint32_t n_g, cap_g;
 	struct imaging *helper; /* of the gate; NULL until it is needed */
 	struct blob_batch *batch;
-	uint64_t bytes; /* of the files to read */
 	uint64_t done_files, done_bytes;
 	uint32_t unlocked;
 	enum err walk_err;
@@ -85,6 +83,12 @@ struct checkin {
 enum err ci_plan(struct checkin *k) PSC_MUST_USE;
 /* take.c: every group's content into the batch. */
 enum err ci_take(struct checkin *k) PSC_MUST_USE;
+/* The table of the version that was checked out. */
+enum err ci_base_open(struct checkin *k, const struct ci_base *b,
+    struct content **out) PSC_MUST_USE;
+/* A file of the node's home without a name. */
+enum err ci_spool_new(const char *home, int *out) PSC_MUST_USE;
+enum err ci_spool_write(int fd, struct slice s) PSC_MUST_USE;
 /* Is every file still what was read? ERR_AGAIN. */
 enum err ci_still(struct checkin *k) PSC_MUST_USE;
 /* gate.c */

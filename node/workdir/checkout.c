@@ -10,7 +10,6 @@
  * is written, and stays. */
 #include "node/workdir/checkout.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>

@@ -4,7 +4,6 @@
  * a time and never through a symbolic link, so that no name leads outside. */
 #include "node/workdir/workdir_internal.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/file.h>
@@ -153,89 +152,37 @@ wd_file_hash(int folder, const char *name, struct cry_id *hash, uint64_t *bytes)
 	return e;
 }
 
-static enum err
-names_add(struct wd_names *l, const char *name)
+static int
+names_shown(const struct dirent *d)
 {
-	if (l->n == WD_FILES_MAX)
-		return ERR_LIMIT;
-	if (l->n == l->cap) {
-		uint32_t cap = l->cap == 0 ? 64 : l->cap * 2;
-		void *p = mem_grow(l->name, cap, sizeof(*l->name));
-
-		if (p == NULL)
-			return ERR_NOMEM;
-		l->name = p;
-		l->cap = cap;
-	}
-	l->name[l->n] = mem_strdup(name);
-	return l->name[l->n] == NULL ? ERR_NOMEM : (l->n++, ERR_OK);
+	return d->d_name[0] != '.';
 }
 
 static int
-names_cmp(const void *a, const void *b)
+names_other(const struct dirent *d)
 {
-	const char *const *x = a;
-	const char *const *y = b;
+	return strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0 &&
+	       strcmp(d->d_name, WD_MANIFEST_PART) != 0;
+}
 
-	return strcmp(*x, *y);
+static int
+names_cmp(const struct dirent **a, const struct dirent **b)
+{
+	return strcmp((*a)->d_name, (*b)->d_name);
 }
 
 enum err
 wd_names_read(int folder, struct wd_names *out)
 {
-	struct wd_names l = { .n = 0 };
-	struct dirent *d;
-	enum err e = ERR_OK;
-	int fd = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *at = fd < 0 ? NULL : fdopendir(fd);
+	int n = scandirat(folder, ".", &out->d, names_shown, names_cmp);
 
-	if (at == NULL) {
-		e = wd_errno(errno);
-		if (fd >= 0)
-			(void)close(fd);
-		return e;
-	}
-	errno = 0;
-	while (e == ERR_OK && (d = readdir(at)) != NULL) {
-		if (d->d_name[0] != '.')
-			e = names_add(&l, d->d_name);
-		errno = 0;
-	}
-	if (e == ERR_OK && errno != 0)
-		e = wd_errno(errno);
-	(void)closedir(at);
-	if (e != ERR_OK) {
-		wd_names_fini(&l);
-		return e;
-	}
-	if (l.n > 1)
-		qsort(l.name, l.n, sizeof(*l.name), names_cmp);
-	*out = l;
-	return ERR_OK;
-}
-
-/* What a check-out that was killed at its very start left counts as nothing. */
-enum err
-wd_dir_empty(int dir, bool *out)
-{
-	struct dirent *d;
-	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *at = fd < 0 ? NULL : fdopendir(fd);
-
-	if (at == NULL) {
-		enum err e = wd_errno(errno);
-
-		if (fd >= 0)
-			(void)close(fd);
-		return e;
-	}
-	*out = true;
-	while (*out && (d = readdir(at)) != NULL)
-		*out = strcmp(d->d_name, ".") == 0 ||
-		       strcmp(d->d_name, "..") == 0 ||
-		       strcmp(d->d_name, WD_MANIFEST_PART) == 0;
-	(void)closedir(at);
-	return ERR_OK;
+	if (n < 0)
+		return wd_errno(errno);
+	out->n = (uint32_t)n;
+	if (out->n <= WD_FILES_MAX)
+		return ERR_OK;
+	wd_names_fini(out);
+	return ERR_LIMIT;
 }
 
 void
@@ -244,7 +191,22 @@ wd_names_fini(struct wd_names *l)
 	uint32_t i;
 
 	for (i = 0; i < l->n; i++)
-		mem_free(l->name[i]);
-	mem_free(l->name);
+		free(l->d[i]);
+	free(l->d);
 	*l = (struct wd_names){ 0 };
+}
+
+/* What a check-out that was killed at its very start left counts as nothing. */
+enum err
+wd_dir_empty(int dir, bool *out)
+{
+	struct wd_names l = { .n = 0 };
+	int n = scandirat(dir, ".", &l.d, names_other, NULL);
+
+	if (n < 0)
+		return wd_errno(errno);
+	l.n = (uint32_t)n;
+	*out = n == 0;
+	wd_names_fini(&l);
+	return ERR_OK;
 }

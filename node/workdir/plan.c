@@ -153,11 +153,9 @@ plan_add(struct checkin *k, const struct wd_found *f)
 	if ((c->name = mem_strdup(f->name)) == NULL)
 		return ERR_NOMEM;
 	k->n++;
-	k->bytes += f->bytes;
-	if (f->bytes > CI_BYTES_MAX || k->bytes > CI_BYTES_MAX)
-		return errmsg_set(k->em, ERR_LIMIT,
-		    "Move some files away and check in twice.",
-		    "more than 2 GiB of files changed");
+	if (f->bytes > LIM_OBJECT_BYTES)
+		return errmsg_set(k->em, ERR_LIMIT, "Cut it into parts.",
+		    "%.80s/%.80s is larger than 2 GiB", f->folder, f->name);
 	return ERR_OK;
 }
 

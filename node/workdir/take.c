@@ -34,8 +34,8 @@ file_says(const struct checkin *k, const struct ci_file *f, enum err e)
 }
 
 /* A file without a name: gone when it is closed, or the node is. */
-static enum err
-spool_new(const char *home, int *out)
+enum err
+ci_spool_new(const char *home, int *out)
 {
 	char path[4200];
 	int fd = open(home, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
@@ -52,8 +52,8 @@ spool_new(const char *home, int *out)
 	return ERR_OK;
 }
 
-static enum err
-spool_write(int fd, struct slice s)
+enum err
+ci_spool_write(int fd, struct slice s)
 {
 	while (s.n > 0) {
 		ssize_t n = write(fd, s.p, s.n);
@@ -89,7 +89,7 @@ spool_copy(int from, int to, uint64_t max, struct cry_id *hash)
 			e = ERR_AGAIN;
 		cry_hasher_add(&h, slice_of(room, (size_t)n));
 		if (e == ERR_OK)
-			e = spool_write(to, slice_of(room, (size_t)n));
+			e = ci_spool_write(to, slice_of(room, (size_t)n));
 	}
 	cry_hasher_end(&h, hash);
 	mem_free(room);
@@ -108,7 +108,7 @@ file_spool(struct checkin *k, struct ci_file *f, int *spool)
 	if (e == ERR_OK)
 		e = wd_file_open(folder, f->name, &fd, &f->st);
 	if (e == ERR_OK)
-		e = spool_new(k->env->home, spool);
+		e = ci_spool_new(k->env->home, spool);
 	if (e == ERR_OK)
 		e = spool_copy(fd, *spool, f->bytes, &hash);
 	if (e == ERR_OK && fstat(fd, &after) != 0)
@@ -237,8 +237,8 @@ mine_find(const struct mine *l, const char *name)
 }
 
 /* The table of the version that was checked out, out of its op. */
-static enum err
-base_open(struct checkin *k, const struct ci_base *b, struct content **out)
+enum err
+ci_base_open(struct checkin *k, const struct ci_base *b, struct content **out)
 {
 	struct buf op = BUF_MAX(LIM_OP_PAYLOAD_BYTES);
 	struct db_txn *t = NULL;
@@ -364,7 +364,7 @@ take_group(struct checkin *k, uint32_t i)
 	enum err e = w == NULL ? ERR_NOMEM : mine_of(k, i, &l);
 
 	if (e == ERR_OK && !g->derived) {
-		e = base_open(k, k->base[g->base], &was);
+		e = ci_base_open(k, k->base[g->base], &was);
 		if (e == ERR_NOTFOUND)
 			e = errmsg_set(k->em, e,
 			    "Fetch it: pesscara subscribe SHARE --content all",

@@ -227,7 +227,7 @@ walk_list(struct walk *w)
 	enum err e = wd_names_read(w->fd, &names);
 
 	for (i = 0; e == ERR_OK && i < names.n && !w->stop; i++)
-		e = walk_entry(w, names.name[i]);
+		e = walk_entry(w, names.d[i]->d_name);
 	wd_names_fini(&names);
 	return e;
 }

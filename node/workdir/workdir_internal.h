@@ -2,6 +2,7 @@
 #ifndef PSC_WORKDIR_INTERNAL_H
 #define PSC_WORKDIR_INTERNAL_H
 
+#include <dirent.h>
 #include <sys/stat.h>
 
 #include "node/workdir/workdir.h"
@@ -81,8 +82,8 @@ enum err wd_file_hash(int folder, const char *name, struct cry_id *hash,
     uint64_t *bytes) PSC_MUST_USE;
 /* Names in a folder, sorted, those with a leading dot left out. */
 struct wd_names {
-	char **name;
-	uint32_t n, cap;
+	struct dirent **d; /* from the C library: wd_names_fini */
+	uint32_t n;
 };
 enum err wd_names_read(int folder, struct wd_names *out) PSC_MUST_USE;
 void wd_names_fini(struct wd_names *l);

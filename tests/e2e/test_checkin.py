@@ -4,6 +4,7 @@ the result is a derived version with provenance at every peer; locks are seen
 there; two sites at once make two heads; nothing is half said, whatever dies.
 """
 import gzip
+import io
 import json
 import os
 import pathlib
@@ -13,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import pydicom
 
 import e2e
 from nodes import Node, until
@@ -370,6 +373,111 @@ def test_manifests_that_lie_at_checkin(nodes, top, image, seg):
     assert name in {f["name"] for f in files_of(lab, image, top)}
 
 
+def refused(node, work, say, *args):
+    """A check-in that the gate does not let through; no value is told."""
+    assets = node.json("status")["store"]["assets"]
+    done = node.cli("checkin", work, "--json", *args, check=False)
+    err = e2e.error_of(done)
+    assert say in err["cause"], err
+    assert "Doe" not in done.stderr + node.log_tail(40), err
+    assert node.json("status")["store"]["assets"] == assets
+
+
+def test_the_gate_for_volumes(nodes, top, image):
+    """NIfTI with empty texts passes; text in header, extension or gzip does
+    not, whatever reason is given; a table needs a reason."""
+    lab = nodes["lab"]
+    work = top / "gate"
+    lab.rows("checkout", image, work, "--no-lock")
+    folder = folder_of(work, image)
+    path = folder / "mask.nii.gz"
+    path.write_bytes(gzip.compress(nifti(b"Doe^Jane 1961"), mtime=0))
+    refused(lab, work, "header holds text", *REASON)
+    extended = bytearray(nifti())
+    struct.pack_into("<f", extended, 108, 384.0)
+    extended[348:352] = b"\1\0\0\0"
+    extended[352:352] = struct.pack("<ii", 32, 6) + b"Doe^Jane".ljust(24)
+    path.write_bytes(gzip.compress(bytes(extended), mtime=0))
+    refused(lab, work, "header holds text", *REASON)
+    kept = io.BytesIO()
+    with gzip.GzipFile("Doe_Jane.nii", "wb", fileobj=kept, mtime=0) as f:
+        f.write(nifti())
+    path.write_bytes(kept.getvalue())
+    refused(lab, work, "gzip kept", *REASON)
+    path.unlink()
+    path = folder / "mask.csv"  # a volume, whatever it is called
+    path.write_bytes(nifti(b"Doe^Jane"))
+    refused(lab, work, "header holds text", *REASON)
+    path.write_text("id,ml\n", encoding="ascii")
+    refused(lab, work, "can check such a file")
+    path.unlink()
+    kept = io.BytesIO()
+    with gzip.GzipFile("mask.nii", "wb", fileobj=kept, mtime=0) as f:
+        f.write(nifti())
+    (folder / "mask.nii.gz").write_bytes(kept.getvalue())
+    rows = checkin(lab, work)
+    assert rows[0]["level"] == "segmentation", rows
+
+
+def changed_dicom(path, **values):
+    """The object of a file with other values."""
+    ds = pydicom.dcmread(path)
+    for key, value in values.items():
+        setattr(ds, key, value)
+    return ds
+
+
+def test_the_gate_for_dicom(nodes, top, series):
+    """An original is refused under any name; so is one that names somebody
+    else; burned-in text needs a person's reason."""
+    centre = nodes["centre"]
+    work = top / "gate-dicom"
+    centre.rows("checkout", series, work)
+    folder = folder_of(work, series)
+    first = sorted(folder.glob("*.dcm"))[0]
+    original = sorted((top / "in1").iterdir())[0].read_bytes()
+    for name in ("scan.dcm", "scan.csv", "scan"):
+        (folder / name).write_bytes(original)
+        refused(centre, work, "PatientIdentityRemoved", *REASON)
+        (folder / name).unlink()
+    (folder / "text.dcm").write_text("Doe", encoding="ascii")
+    refused(centre, work, "not a DICOM", *REASON)
+    (folder / "text.dcm").unlink()
+    made = folder / "made.dcm"
+    changed_dicom(first, PatientName="Doe^Jane").save_as(made)
+    refused(centre, work, "somebody else", *REASON)
+    changed_dicom(first, PatientID="Doe-1").save_as(made)
+    refused(centre, work, "somebody else", *REASON)
+    changed_dicom(first, BurnedInAnnotation="YES").save_as(made)
+    refused(centre, work, "burned-in")
+    rows = checkin(centre, work, *REASON)
+    assert rows[0]["level"] == "dicom" and rows[0]["source"] == series, rows
+
+
+def test_texts_that_were_there_stay(nodes, top):
+    """Where identified data is allowed a reason lets all in; texts that the
+    source has need none, others do."""
+    lab = nodes["lab"]
+    lab.cli("share", "create", "ident", "--compartment", "c",
+            "--allow-identified")
+    lab.cli("share", "grant", "ident", lab.json("id")["key"], "--role",
+            "writer", "--compartment", "c")
+    e2e.make_series(top / "ident", 2, seed=50, patient="P-50")
+    lab.cli("import", top / "ident", "--share", "ident", "--compartment", "c")
+    item = lab.rows("quarantine", "list")[-1]["id"]
+    asset = lab.json("quarantine", "release", item, "--reason", "x")["asset"]
+    work = top / "ident-work"
+    lab.rows("checkout", asset, work)
+    path = folder_of(work, asset) / "seg.nii"
+    path.write_bytes(nifti(b"FSL6"))
+    refused(lab, work, "header holds text")
+    assert checkin(lab, work, *REASON)[0]["level"] == "segmentation"
+    path.write_bytes(nifti(b"FSL6", value=3))
+    assert checkin(lab, work)[0]["state"] == "version"
+    path.write_bytes(nifti(b"FSL7", value=3))
+    refused(lab, work, "header holds text")
+
+
 def main():
     """All of it on three nodes."""
     with tempfile.TemporaryDirectory(prefix="psc-checkin-") as tmp:
@@ -385,6 +493,9 @@ def main():
             test_a_file_that_changes_meanwhile(nodes, top, image)
             test_committed_but_not_written_down(nodes, top, seg)
             test_manifests_that_lie_at_checkin(nodes, top, image, seg)
+            test_the_gate_for_volumes(nodes, top, image)
+            test_the_gate_for_dicom(nodes, top, series)
+            test_texts_that_were_there_stay(nodes, top)
             test_killed_in_the_middle(nodes, top, image)
         finally:
             for node in nodes.values():

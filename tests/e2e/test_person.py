@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """What a person signs needs the owner's passphrase each time when the node was
-opened by one: release, reject, grant, invite, lookup; the socket's uid alone
-is not enough.  What is not signed needs none."""
+opened by one: release, reject, grant, invite, lookup, checkin; the socket's
+uid alone is not enough.  What is not signed needs none."""
 import pathlib
 import subprocess
 import sys
@@ -90,6 +90,10 @@ def main():
             refused(node, *release)
             assert node.rows("quarantine", "list")[0]["state"] == "held"
             assert node.signed(*release)["state"] == "released"
+            asset = node.rows("find", "level=series")[0]["id"]
+            node.cli("checkout", asset, top / "work")
+            next((top / "work").glob("*/*.dcm")).unlink()
+            refused(node, "checkin", top / "work")
             lookup = top / "list.csv"
             lookup.write_text("MRN1,003-0001\n", encoding="ascii")
             refused(node, "deid", "lookup", "import", lookup)

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "node/imaging/helper/check.h"
 #include "node/imaging/helper/convert.h"
 #include "node/imaging/helper/dcm_shim.h"
 #include "node/imaging/helper/import.h"
@@ -43,6 +44,7 @@ main_serve(struct link *l)
 	case IMAGING_RECEIVE: return receive_run(l);
 	case IMAGING_IMPORT: return import_run(l);
 	case IMAGING_CONVERT: return convert_run(l);
+	case IMAGING_CHECK: return check_run(l);
 	}
 	return ERR_MALFORMED;
 }
