@@ -80,7 +80,9 @@ add_image(struct series *x, struct content_writer *cw, uint32_t i)
 {
 	uint32_t per = (uint32_t)x->w->chunks_per_image, k;
 	struct blob_entry *e = calloc(per, sizeof(*e));
-	struct blob_manifest m = { e, per, (uint64_t)per * RAW_BYTES };
+	struct blob_manifest m = {
+		.e = e, .n = per, .raw_len = (uint64_t)per * RAW_BYTES
+	};
 	struct buf body = BUF_MAX(MIB), fields = BUF_MAX(4096);
 	char uid[64], name[80], header[160];
 	struct cry_id hash;
