@@ -13,7 +13,7 @@
 #define VERSION 1u
 #define HEADER_BYTES 4u
 #define ROOM_PLANE 7u
-#define ORDER_SAMPLES 4096u
+#define ORDER_SAMPLES 1024u
 
 enum kind { KIND_16LE, KIND_16BE, KIND_8, KIND_RGB, KIND_N };
 
@@ -21,7 +21,7 @@ static const uint8_t bytes_of[KIND_N] = { 2, 2, 1, 3 };
 
 #if defined(__x86_64__)
 static const struct wave_path *const paths[] = { &wave_path_scalar,
-	&wave_path_avx512 };
+	&wave_path_avx2, &wave_path_avx512 };
 #else
 static const struct wave_path *const paths[] = { &wave_path_scalar };
 #endif
@@ -78,7 +78,10 @@ plane_from(
 	size_t i;
 
 	switch (kind) {
-	case KIND_16LE: memcpy(out, in, 2 * n); break;
+	case KIND_16LE:
+		for (i = 0; i < n; i++)
+			out[i] = (uint16_t)(in[2 * i] | in[2 * i + 1] << 8);
+		break;
 	case KIND_16BE:
 		for (i = 0; i < n; i++)
 			out[i] = (uint16_t)(in[2 * i] << 8 | in[2 * i + 1]);
@@ -108,7 +111,12 @@ plane_to(
 	size_t i;
 
 	switch (kind) {
-	case KIND_16LE: memcpy(out, in, 2 * n); return true;
+	case KIND_16LE:
+		for (i = 0; i < n; i++) {
+			out[2 * i] = (uint8_t)in[i];
+			out[2 * i + 1] = (uint8_t)(in[i] >> 8);
+		}
+		return true;
 	case KIND_16BE:
 		for (i = 0; i < n; i++) {
 			out[2 * i] = (uint8_t)(in[i] >> 8);
@@ -159,6 +167,20 @@ big_endian(struct slice raw)
 	return be < le;
 }
 
+/* The bytes as samples, if that is what they are on this machine. */
+static const uint16_t *
+samples_in_place(enum kind kind, const uint8_t *p)
+{
+	const uint16_t one = 1;
+	uint8_t low;
+
+	memcpy(&low, &one, 1);
+	if (kind != KIND_16LE || low != 1 ||
+	    (uintptr_t)p % _Alignof(uint16_t) != 0)
+		return NULL;
+	return (const void *)p;
+}
+
 /* --- encoding --- */
 
 static enum err
@@ -169,15 +191,20 @@ encode_planes(struct wave *c, const struct wave_shape *sh, enum kind kind,
 	uint32_t h = (uint32_t)(raw.n / bytes_of[kind] / sh->w);
 	size_t n = (size_t)sh->w * h;
 	struct wave_how how = { kind < KIND_8 ? 2 : 1, sh->fast };
-	uint16_t *px = wave_room_get(c, ROOM_PLANE, 2 * n);
+	const uint16_t *px = samples_in_place(kind, raw.p);
+	uint16_t *plane = NULL;
 
-	if (px == NULL)
-		return ERR_NOMEM;
+	if (px == NULL) {
+		plane = wave_room_get(c, ROOM_PLANE, 2 * n);
+		if ((px = plane) == NULL)
+			return ERR_NOMEM;
+	}
 	for (i = 0; i < planes; i++) {
 		size_t at = out->n;
 		enum err e;
 
-		plane_from(raw.p, n, kind, i, px);
+		if (plane != NULL)
+			plane_from(raw.p, n, kind, i, plane);
 		if (i + 1 < planes)
 			buf_u32(out, 0);
 		e = wave_frame_encode(c, px, sh->w, h, how, out);
@@ -234,7 +261,9 @@ decode_planes(struct wave *c, enum kind kind, uint16_t w, uint32_t h,
 {
 	unsigned planes = kind == KIND_RGB ? 3 : 1, i;
 	size_t n = (size_t)w * h;
-	uint16_t *px = wave_room_get(c, ROOM_PLANE, 2 * n);
+	bool in_place = samples_in_place(kind, out) != NULL;
+	uint16_t *px =
+	    in_place ? (void *)out : wave_room_get(c, ROOM_PLANE, 2 * n);
 
 	if (px == NULL)
 		return ERR_NOMEM;
@@ -248,7 +277,7 @@ decode_planes(struct wave *c, enum kind kind, uint16_t w, uint32_t h,
 		e = wave_frame_decode(c, in, kind < KIND_8 ? 2 : 1, px, w, h);
 		if (e != ERR_OK)
 			return e;
-		if (!plane_to(px, n, kind, i, out))
+		if (!in_place && !plane_to(px, n, kind, i, out))
 			return ERR_MALFORMED;
 	}
 	return ERR_OK;

@@ -140,14 +140,14 @@ v_store_last(void *out, vec p, vec t, vec e, vec d)
 /* One symbol of sixteen states, encoder.  x / f by floats rounded down: the
  * quotient is below 2^21 and at most one too small; the remainder tells. */
 VFN xvec
-x_put(xvec x, const uint16_t *sym, uint32_t act, const uint32_t *enc,
+x_put(xvec x, const uint16_t *sym, uint32_t act, const struct wave_tables *t,
     uint8_t **end)
 {
 	__mmask16 in = (__mmask16)act, out, low;
 	__m512i at =
 	    _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)sym));
 	__m512i e = _mm512_mask_i32gather_epi32(
-	    _mm512_set1_epi32(1 << 16), in, at, enc, 4);
+	    _mm512_set1_epi32(1 << 16), in, at, t->enc, 4);
 	__m512i f = _mm512_srli_epi32(e, 16), q, r;
 	__m512 xf, ff;
 	uint32_t n;
@@ -173,7 +173,7 @@ x_put(xvec x, const uint16_t *sym, uint32_t act, const uint32_t *enc,
 
 /* One symbol of sixteen states, decoder.  False: no words left. */
 VFN bool
-x_get(xvec *state, xvec ctx, uint32_t act, const uint32_t *dec,
+x_get(xvec *state, xvec ctx, uint32_t act, const struct wave_tables *t,
     struct wave_src *src, xvec *entry)
 {
 	const __m512i low = _mm512_set1_epi32(4095);
@@ -184,7 +184,7 @@ x_get(xvec *state, xvec ctx, uint32_t act, const uint32_t *dec,
 
 	slot = _mm512_and_si512(x, _mm512_set1_epi32(WAVE_ONE - 1));
 	slot = _mm512_or_si512(_mm512_slli_epi32(ctx, WAVE_BITS), slot);
-	e = _mm512_i32gather_epi32(slot, dec, 4);
+	e = _mm512_i32gather_epi32(slot, t->dec, 4);
 	y = _mm512_mullo_epi32(
 	    _mm512_srli_epi32(x, WAVE_BITS), _mm512_and_si512(e, low));
 	x = _mm512_mask_add_epi32(
@@ -234,7 +234,7 @@ static VTARGET void
 avx512_range(const uint16_t *px, size_t n, uint16_t u[2], int16_t s[2])
 {
 	vec ulo = v_set1((int16_t)px[0]), uhi = ulo, slo = ulo, shi = ulo;
-	uint16_t lanes[4][VLANES];
+	uint16_t few[5][VLANES];
 	size_t i;
 
 	for (i = 0; i + VLANES <= n; i += VLANES) {
@@ -245,86 +245,87 @@ avx512_range(const uint16_t *px, size_t n, uint16_t u[2], int16_t s[2])
 		slo = _mm512_min_epi16(slo, v);
 		shi = _mm512_max_epi16(shi, v);
 	}
-	v_store(lanes[0], ulo);
-	v_store(lanes[1], uhi);
-	v_store(lanes[2], slo);
-	v_store(lanes[3], shi);
-	wave_path_scalar.range(lanes[0], 4 * VLANES, u, s);
-	if (i < n) {
-		uint16_t u2[2];
-		int16_t s2[2];
-
-		wave_path_scalar.range(px + i, n - i, u2, s2);
-		u[0] = u2[0] < u[0] ? u2[0] : u[0];
-		u[1] = u2[1] > u[1] ? u2[1] : u[1];
-		s[0] = s2[0] < s[0] ? s2[0] : s[0];
-		s[1] = s2[1] > s[1] ? s2[1] : s[1];
-	}
+	v_store(few[0], ulo);
+	v_store(few[1], uhi);
+	v_store(few[2], slo);
+	v_store(few[3], shi);
+	v_store(few[4], ulo); /* and the rest over it */
+	memcpy(few[4], px + i, (n - i) * sizeof(*px));
+	wave_path_scalar.range(few[0], 5 * VLANES, u, s);
 }
 
-#define ROW(p)                                                                 \
-	_mm512_cvtepi16_epi32(                                                 \
-	    _mm256_sub_epi16(_mm256_loadu_si256((const void *)(p)),            \
-		_mm256_set1_epi16((short)base)))
+/* Sixteen samples at p, those of the lanes in m; the others are all equal. */
+VFN __m512i
+gram_row(const uint16_t *p, __mmask16 m, uint16_t base)
+{
+	return _mm512_cvtepi16_epi32(_mm256_sub_epi16(
+	    _mm256_maskz_loadu_epi16(m, p), _mm256_set1_epi16((short)base)));
+}
 
-/* As scalar_gram, 32 pixels at a time; integers, so the order of the sums
- * does not matter. */
-static VTARGET uint32_t
-avx512_gram(const uint16_t *px, uint32_t w, uint32_t x, uint32_t end,
-    uint16_t base, int32_t sum[8][8], uint32_t *n)
+/* The scaled differences of up to sixteen pixels, as scalar_gram has them. */
+VFN void
+gram_vars(const uint16_t *p, uint32_t w, uint32_t count, uint16_t base,
+    __m512i v[8], uint32_t *n)
 {
 	static const int8_t dy[8] = { 0, 1, 1, 2, 0, 2, 1, 0 };
 	static const int8_t dx[8] = { -1, -1, 1, 0, -2, 1, -2, 0 };
-	const __m512i lim = _mm512_set1_epi32(1023),
-		      eight = _mm512_set1_epi32(8),
-		      neg = _mm512_set1_epi32(-1023);
-	__m512i acc[8][8], v[8];
-	unsigned i, j, h;
+	const __m512i eight = _mm512_set1_epi32(8);
+	__mmask16 m = (__mmask16)wave_below(count);
+	__m512i t = gram_row(p - w, m, base), act = eight, s, r;
+	unsigned i;
+
+	WAVE_UNROLL
+	for (i = 0; i < 8; i++) {
+		v[i] = _mm512_sub_epi32(
+		    gram_row(p - (ptrdiff_t)w * dy[i] + dx[i], m, base), t);
+		if (i < 7)
+			act = _mm512_add_epi32(act, _mm512_abs_epi32(v[i]));
+	}
+	*n +=
+	    (uint32_t)__builtin_popcount(_mm512_cmpneq_epi32_mask(act, eight) |
+					 _mm512_test_epi32_mask(v[7], v[7]));
+	s = _mm512_castps_si512(_mm512_cvtepi32_ps(act)); /* floor(log2) */
+	s = _mm512_sub_epi32(_mm512_srli_epi32(s, 23), _mm512_set1_epi32(127));
+	r = _mm512_srli_epi32(_mm512_sllv_epi32(_mm512_set1_epi32(1), s), 1);
+	WAVE_UNROLL
+	for (i = 0; i < 8; i++)
+		v[i] = _mm512_srav_epi32(
+		    _mm512_add_epi32(_mm512_slli_epi32(v[i], 8), r), s);
+	v[7] = _mm512_min_epi32(v[7], _mm512_set1_epi32(1023));
+	v[7] = _mm512_max_epi32(v[7], _mm512_set1_epi32(-1023));
+}
+
+/* Integers, so the order of the sums does not matter. */
+static VTARGET void
+avx512_gram(const uint16_t *px, uint32_t w, uint32_t x, uint32_t end,
+    uint16_t base, int32_t sum[8][8], uint32_t *n)
+{
+	__m512i acc[8][8], v[8], v2[8];
+	unsigned i, j;
 
 	for (i = 0; i < 8; i++)
 		for (j = i; j < 8; j++)
 			acc[i][j] = v_zero();
-	for (; x + 32 <= end; x += 32) {
-		for (h = 0; h < 2; h++) {
-			const uint16_t *p = px + x + 16 * h;
-			__m512i d[8], act = eight, s, r, t = ROW(p - w);
+	for (; x < end; x += 32) {
+		uint32_t left = end - x;
 
-			for (i = 0; i < 8; i++) {
-				d[i] = _mm512_sub_epi32(
-				    ROW(p - (ptrdiff_t)w * dy[i] + dx[i]), t);
-				if (i < 7)
-					act = _mm512_add_epi32(
-					    act, _mm512_abs_epi32(d[i]));
-			}
-			*n += (uint32_t)__builtin_popcount(
-			    _mm512_cmpneq_epi32_mask(act, eight) |
-			    _mm512_test_epi32_mask(d[7], d[7]));
-			s = _mm512_castps_si512(_mm512_cvtepi32_ps(act));
-			s = _mm512_sub_epi32(_mm512_srli_epi32(s, 23),
-			    _mm512_set1_epi32(127)); /* floor(log2) */
-			r = _mm512_srli_epi32(
-			    _mm512_sllv_epi32(_mm512_set1_epi32(1), s), 1);
-			for (i = 0; i < 8; i++) {
-				t = _mm512_slli_epi32(d[i], 8);
-				t = _mm512_srav_epi32(
-				    _mm512_add_epi32(t, r), s);
-				t = _mm512_min_epi32(t, lim);
-				t = _mm512_max_epi32(t, neg);
-				v[i] = h == 0 ? t
-					      : _mm512_mask_blend_epi16(
-						    0xaaaaaaaa, v[i],
-						    _mm512_slli_epi32(t, 16));
-			}
-		}
+		gram_vars(px + x, w, left, base, v, n);
+		gram_vars(
+		    px + x + 16, w, left > 16 ? left - 16 : 0, base, v2, n);
+		WAVE_UNROLL
 		for (i = 0; i < 8; i++)
-			for (j = i; j < 8; j++)
-				acc[i][j] = _mm512_add_epi32(
-				    acc[i][j], _mm512_madd_epi16(v[i], v[j]));
+			v[i] = _mm512_mask_blend_epi16(
+			    0xaaaaaaaa, v[i], _mm512_slli_epi32(v2[i], 16));
+		WAVE_UNROLL
+		for (i = 0; i < 8; i++)
+			WAVE_UNROLL
+		for (j = i; j < 8; j++)
+			acc[i][j] = _mm512_add_epi32(
+			    acc[i][j], _mm512_madd_epi16(v[i], v[j]));
 	}
 	for (i = 0; i < 8; i++)
 		for (j = i; j < 8; j++)
 			sum[i][j] += _mm512_reduce_add_epi32(acc[i][j]);
-	return x;
 }
 
 const struct wave_path wave_path_avx512 = {

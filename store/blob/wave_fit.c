@@ -30,14 +30,9 @@ gram_rows(const struct wave_path *path, const uint16_t *px,
 		for (x = 2; x + 1 < g->w; x += SPAN) {
 			int32_t sum[VARS][VARS] = { { 0 } };
 			uint32_t end = g->w - 1;
-			uint32_t at;
 
 			end = end - x < SPAN ? end : x + SPAN;
-			at = path->gram(
-			    px + y * g->w, g->w, x, end, base, sum, &n);
-			if (at < end)
-				wave_path_scalar.gram(px + y * g->w, g->w, at,
-				    end, base, sum, &n);
+			path->gram(px + y * g->w, g->w, x, end, base, sum, &n);
 			for (i = 0; i < VARS; i++)
 				for (j = i; j < VARS; j++)
 					gram[i][j] += sum[i][j];

@@ -25,7 +25,7 @@ wave_geometry(uint32_t w, uint32_t h)
 	struct wave_geom g = { .w = w, .h = h };
 	uint32_t blocks;
 
-	g.lanes = w >= 128 && h > 32 ? 64 : 32;
+	g.lanes = w >= 128 && h >= 64 && w * h >= 65536 ? 64 : 32;
 	g.period = w < 2 * g.lanes ? 2 * g.lanes : w;
 	blocks = (h + g.lanes - 1) / g.lanes;
 	g.steps = (blocks - 1) * g.period + 2 * ((h - 1) % g.lanes) + w;
@@ -96,7 +96,7 @@ room_encode(struct wave *c, const struct wave_geom *g)
 	c->symbols = wave_room_get(
 	    c, ROOM_SYMBOLS, (size_t)g->steps * g->lanes * sizeof(uint16_t));
 	c->extra = wave_room_get(c, ROOM_EXTRA, 2 * n);
-	c->words = wave_room_get(c, ROOM_WORDS, 2 * n);
+	c->words = wave_room_get(c, ROOM_WORDS, 2 * n + SLACK);
 	c->bits = wave_room_get(c, ROOM_BITS, BITS_MAX);
 	return c->symbols != NULL && c->extra != NULL && c->words != NULL &&
 	       c->bits != NULL && room_pixels(c, g);
@@ -165,7 +165,7 @@ code_frame(struct wave *c, const uint16_t *px, const struct wave_geom *g,
 	struct wave_bits_out extra = { c->extra, 0, 0 };
 	struct wave_bits_out bits = { c->bits, 0, 0 };
 	uint32_t x[WAVE_LANES_MAX], lanes = g->h < g->lanes ? g->h : g->lanes;
-	uint8_t *end = c->words + 2 * n, *words;
+	uint8_t *end = c->words + SLACK + 2 * n, *words;
 	uint32_t i;
 
 	memset(c->tab.hist, 0, sizeof(c->tab.hist));

@@ -38,9 +38,9 @@
 enum wave_method {
 	WAVE_STORED = 0,
 	WAVE_CONSTANT = 1,
-	WAVE_MED = 2,    /* median edge detector */
-	WAVE_LS = 3,     /* 8 neighbours, weights of the frame */
-	WAVE_SWITCH = 4, /* of the two the one with the smaller recent error */
+	WAVE_MED = 2, /* median edge detector */
+	/* 8 neighbours with weights of the frame; MED where it did better */
+	WAVE_SWITCH = 3,
 };
 
 /* One frame as the pixel loops see it. */
@@ -75,6 +75,9 @@ struct wave_tables {
 	bool dec_preset[WAVE_CTX]; /* dec holds the preset of this context */
 	uint16_t preset[WAVE_CTX][WAVE_TOKENS];
 	uint16_t lg[WAVE_ONE + 1]; /* log2 in 1/256 */
+	/* For each set of 8 lanes, bytes: the lanes in it, from the lowest; and
+	 * of each lane how many below it are in it. */
+	uint64_t lanes_in[256], rank_of[256];
 };
 
 /* Bits, least significant first; the writer needs 8 bytes of slack. */
@@ -125,9 +128,10 @@ struct wave_path {
 	/* Smallest and largest sample, as unsigned and as signed numbers. */
 	void (*range)(
 	    const uint16_t *px, size_t n, uint16_t u[2], int16_t s[2]);
-	/* Sums of products for the fit, from x on; returns where it ended. */
-	uint32_t (*gram)(const uint16_t *px, uint32_t w, uint32_t x,
-	    uint32_t end, uint16_t base, int32_t sum[8][8], uint32_t *n);
+	/* Adds sums of products for the fit: pixels x to end of a row, upper
+	 * triangle; *n: how many say something. */
+	void (*gram)(const uint16_t *px, uint32_t w, uint32_t x, uint32_t end,
+	    uint16_t base, int32_t sum[8][8], uint32_t *n);
 	void (*model)(struct wave *c, const uint16_t *px,
 	    const struct wave_geom *g, const struct wave_model *m,
 	    struct wave_bits_out *extra);
@@ -141,6 +145,7 @@ struct wave_path {
 
 extern const struct wave_path wave_path_scalar;
 #if defined(__x86_64__)
+extern const struct wave_path wave_path_avx2;
 extern const struct wave_path wave_path_avx512;
 #endif
 /* Test hook: the paths this machine can run, slowest first; NULL ends. */
@@ -164,7 +169,7 @@ struct wave_geom wave_geometry(uint32_t w, uint32_t h);
 void wave_table_init(struct wave_tables *t);
 void wave_table_put(struct wave_tables *t, struct wave_bits_out *b);
 bool wave_table_get(struct wave_tables *t, struct wave_bits_in *b);
-void wave_normalise(const uint32_t *h, uint16_t *f);
+void wave_normalise(const uint32_t *h, uint32_t n, uint16_t *f);
 uint32_t wave_unlevel(uint32_t level);
 uint8_t *wave_bits_flush(struct wave_bits_out *b);
 uint32_t wave_bits_get(struct wave_bits_in *b, unsigned n);

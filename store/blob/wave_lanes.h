@@ -22,12 +22,6 @@
  * reads it, and the coder does not move for them. */
 #include "store/blob/wave_tile.h"
 
-#if defined(__clang__)
-#define WAVE_UNROLL _Pragma("unroll")
-#else
-#define WAVE_UNROLL _Pragma("GCC unroll 8")
-#endif
-
 #define VECS_MAX (WAVE_LANES_MAX / VLANES)
 #define XPV (VLANES / XLANES) /* state vectors a pixel vector */
 
@@ -146,11 +140,9 @@ lanes_guess(struct lanes *s, const struct above *u, uint32_t left,
 		return o;
 	vec n[8] = { s->l, s->t, s->tl, tr, tt, ll, ttr, tll };
 	o.ls = v_pick_eq(s->t, s->tl, s->l, s->t, lanes_ls(n, wt));
-	o.best = o.ls;
-	if (method == WAVE_SWITCH) {
-		sum = v_add(v_add(dl, s->dt), v_add(dtl, dtr));
-		o.best = v_pick_neg(sum, o.med, o.ls);
-	}
+	/* MED only where it has been better by a quarter of the error */
+	sum = v_add(v_add(dl, s->dt), v_add(dtl, dtr));
+	o.best = v_pick_neg(v_add(sum, v_sra(o.energy, 2)), o.med, o.ls);
 	return o;
 }
 
@@ -343,7 +335,7 @@ code_run(struct wave *c, const struct wave_geom *g, uint32_t *states,
 		WAVE_UNROLL
 		for (uint32_t v = nx; v-- > 0;)
 			x[v] = x_put(x[v], sym + v * XLANES,
-			    (uint32_t)(act >> v * XLANES), c->tab.enc, &end);
+			    (uint32_t)(act >> v * XLANES), &c->tab, &end);
 	}
 	for (i = 0; i < nx; i++)
 		x_store(states + i * XLANES, x[i]);
@@ -397,7 +389,7 @@ decode_step(const struct wave *c, struct walk *k, struct lanes s[VECS_MAX],
 		WAVE_UNROLL
 		for (uint32_t i = 0; i < XPV; i++)
 			if (!x_get(&x[v * XPV + i], x_context(p[v].energy, i),
-				in >> i * XLANES, c->tab.dec, src, &e[i]))
+				in >> i * XLANES, &c->tab, src, &e[i]))
 				return false;
 		r = x_residuals(e);
 		big = v_over(r, 63) & in;
@@ -459,44 +451,40 @@ decode_run(struct wave *c, uint16_t *px, const struct wave_geom *g,
 		return decode_run(c, px, g, m, src, method, (lanes) / VLANES); \
 	}
 MODEL(model_med_32, WAVE_MED, 32)
-MODEL(model_ls_32, WAVE_LS, 32)
 MODEL(model_switch_32, WAVE_SWITCH, 32)
 MODEL(model_med_64, WAVE_MED, 64)
-MODEL(model_ls_64, WAVE_LS, 64)
 MODEL(model_switch_64, WAVE_SWITCH, 64)
 DECODE(decode_med_32, WAVE_MED, 32)
-DECODE(decode_ls_32, WAVE_LS, 32)
 DECODE(decode_switch_32, WAVE_SWITCH, 32)
 DECODE(decode_med_64, WAVE_MED, 64)
-DECODE(decode_ls_64, WAVE_LS, 64)
 DECODE(decode_switch_64, WAVE_SWITCH, 64)
 
 static void
 lanes_model(struct wave *c, const uint16_t *px, const struct wave_geom *g,
     const struct wave_model *m, struct wave_bits_out *extra)
 {
-	static void (*const run[2][3])(struct wave *, const uint16_t *,
+	static void (*const run[2][2])(struct wave *, const uint16_t *,
 	    const struct wave_geom *, const struct wave_model *,
 	    struct wave_bits_out *) = {
-		{ model_med_32, model_ls_32, model_switch_32 },
-		{ model_med_64, model_ls_64, model_switch_64 },
+		{ model_med_32, model_switch_32 },
+		{ model_med_64, model_switch_64 },
 	};
 
-	run[g->lanes == 64][m->method - WAVE_MED](c, px, g, m, extra);
+	run[g->lanes == 64][m->method == WAVE_SWITCH](c, px, g, m, extra);
 }
 
 static bool
 lanes_decode(struct wave *c, uint16_t *px, const struct wave_geom *g,
     const struct wave_model *m, struct wave_src *src)
 {
-	static bool (*const run[2][3])(struct wave *, uint16_t *,
+	static bool (*const run[2][2])(struct wave *, uint16_t *,
 	    const struct wave_geom *, const struct wave_model *,
 	    struct wave_src *) = {
-		{ decode_med_32, decode_ls_32, decode_switch_32 },
-		{ decode_med_64, decode_ls_64, decode_switch_64 },
+		{ decode_med_32, decode_switch_32 },
+		{ decode_med_64, decode_switch_64 },
 	};
 
-	return run[g->lanes == 64][m->method - WAVE_MED](c, px, g, m, src);
+	return run[g->lanes == 64][m->method == WAVE_SWITCH](c, px, g, m, src);
 }
 
 static VTARGET uint8_t *

@@ -105,6 +105,6 @@ wave_preset_fill(uint16_t preset[WAVE_CTX][WAVE_TOKENS])
 		}
 		for (; s < WAVE_TOKENS; s++)
 			h[s] = wave_unlevel(row[SIZES + (s - WAVE_ESCAPE) / 4]);
-		wave_normalise(h, preset[c]);
+		wave_normalise(h, WAVE_TOKENS, preset[c]);
 	}
 }

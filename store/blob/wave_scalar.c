@@ -32,7 +32,7 @@ scalar_range(const uint16_t *px, size_t n, uint16_t u[2], int16_t s[2])
 
 /* --- the fit's sums --- */
 
-static uint32_t
+static void
 scalar_gram(const uint16_t *px, uint32_t w, uint32_t x, uint32_t end,
     uint16_t base, int32_t sum[8][8], uint32_t *n)
 {
@@ -65,7 +65,6 @@ scalar_gram(const uint16_t *px, uint32_t w, uint32_t x, uint32_t end,
 				sum[i][j] += d[i] * d[j];
 		++*n;
 	}
-	return x;
 }
 
 /* --- prediction --- */
@@ -111,9 +110,15 @@ around_at(const struct scan *s, const int16_t *ring, uint32_t x, uint32_t y)
 }
 
 static inline uint32_t
+energy_of(const struct around *e)
+{
+	return (uint32_t)(2 * (e->l + e->t) + e->tl + e->tr);
+}
+
+static inline uint32_t
 context_of(const struct around *e)
 {
-	uint32_t n = (uint32_t)(2 * (e->l + e->t) + e->tl + e->tr) + 1;
+	uint32_t n = energy_of(e) + 1;
 	uint32_t k = (uint32_t)wave_log2(n);
 
 	return k == 0 ? 0 : 2 * k + (n >> (k - 1) & 1);
@@ -159,10 +164,8 @@ guess_at(const struct scan *s, uint32_t x, uint32_t yy)
 	n[6] = in ? pixel_at(s, x + 1, y - 2) : n[4];
 	n[7] = x > 1 ? pixel_at(s, x - 2, y - 1) : pixel_at(s, 0, y - 1);
 	o.best = o.ls = t == tl && t == l ? t : ls_of(s->m->wt, n);
-	if (s->m->method == WAVE_LS)
-		return o;
 	d = around_at(s, s->c->dif, x, yy);
-	if (d.l + d.t + d.tl + d.tr < 0)
+	if (d.l + d.t + d.tl + d.tr + (int)(energy_of(&e) >> 2) < 0)
 		o.best = o.med;
 	return o;
 }

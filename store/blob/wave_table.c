@@ -61,32 +61,32 @@ level_of(uint32_t f)
 	return 4 * (e - 1) + (f >> (e - 2) & 3);
 }
 
-/* Counts to frequencies with a sum of WAVE_ONE, none of them lost.  Some
- * count is not zero. */
+/* Counts of n tokens to frequencies with a sum of WAVE_ONE, none of them lost.
+ * Some count is not zero, and their sum is below 2^32. */
 void
-wave_normalise(const uint32_t *h, uint16_t *f)
+wave_normalise(const uint32_t *h, uint32_t n, uint16_t *f)
 {
-	uint64_t tot = 0;
+	uint32_t tot = 0, s, top;
 	int sum = 0;
-	unsigned s;
 
-	for (s = 0; s < WAVE_TOKENS; s++)
+	for (s = 0; s < n; s++)
 		tot += h[s];
-	for (s = 0; s < WAVE_TOKENS; s++) {
-		uint64_t v = 0;
+	for (s = 0; s < n; s++) {
+		uint64_t v = (uint64_t)h[s] * WAVE_ONE + tot / 2;
 
-		if (h[s] > 0) {
-			v = ((uint64_t)h[s] * WAVE_ONE + tot / 2) / tot;
-			v = v == 0 ? 1 : v;
+		if (h[s] == 0) {
+			f[s] = 0;
+			continue;
 		}
-		f[s] = (uint16_t)v;
-		sum += (int)v;
+		v = v <= UINT32_MAX ? (uint32_t)v / tot : v / tot;
+		f[s] = (uint16_t)(v == 0 ? 1 : v);
+		sum += f[s];
 	}
+	memset(f + n, 0, (WAVE_TOKENS - n) * sizeof(*f));
 	while (sum != (int)WAVE_ONE) { /* the largest pays or gains */
 		int d = (int)WAVE_ONE - sum;
-		unsigned top = 0;
 
-		for (s = 1; s < WAVE_TOKENS; s++)
+		for (top = 0, s = 1; s < n; s++)
 			top = f[s] > f[top] ? s : top;
 		if (-d > f[top] / 2)
 			d = -(f[top] / 2);
@@ -98,12 +98,11 @@ wave_normalise(const uint32_t *h, uint16_t *f)
 /* --- the coder's view --- */
 
 static void
-enc_fill(const uint16_t *f, uint32_t *out)
+enc_fill(const uint16_t *f, uint32_t n, uint32_t *out)
 {
-	uint32_t start = 0;
-	unsigned s;
+	uint32_t start = 0, s;
 
-	for (s = 0; s < WAVE_TOKENS; s++) {
+	for (s = 0; s < n; s++) {
 		out[s] = (uint32_t)f[s] << 16 | start;
 		start += f[s];
 	}
@@ -133,12 +132,27 @@ dec_fill(const uint16_t *f, uint32_t *out)
 	}
 }
 
+static void
+lanes_fill(struct wave_tables *t)
+{
+	unsigned set, i, n;
+
+	for (set = 0; set < 256; set++) {
+		for (i = 0, n = 0; i < 8; i++) {
+			t->rank_of[set] |= (uint64_t)n << 8 * i;
+			if ((set >> i & 1) != 0)
+				t->lanes_in[set] |= (uint64_t)i << 8 * n++;
+		}
+	}
+}
+
 void
 wave_table_init(struct wave_tables *t)
 {
 	uint32_t v;
 	int i;
 
+	lanes_fill(t);
 	wave_preset_fill(t->preset);
 	for (v = 1; v <= WAVE_ONE;
 	     v++) { /* log2 by squaring, 8 binary digits */
@@ -164,7 +178,7 @@ struct own {
 	uint32_t n;                /* tokens sent */
 };
 
-/* Cost of the symbols counted in h, in 1/256 bit. */
+/* Cost of the n symbols counted in h, in 1/256 bit. */
 static uint64_t
 cost_of(const struct wave_tables *t, const uint32_t *h, const uint16_t *f,
     uint32_t n)
@@ -173,26 +187,28 @@ cost_of(const struct wave_tables *t, const uint32_t *h, const uint16_t *f,
 	uint32_t s;
 
 	for (s = 0; s < n; s++) {
-		if (h[s] > 0 && f[s] == 0)
+		if (h[s] == 0)
+			continue;
+		if (f[s] == 0)
 			return NEVER;
-		cost += (uint64_t)h[s] * (WAVE_BITS * 256 - t->lg[f[s]]);
+		cost += (uint64_t)h[s] * (WAVE_BITS * 256u - t->lg[f[s]]);
 	}
 	return cost;
 }
 
-/* The table that h asks for, as the decoder will see it; its cost. */
+/* The table that the counts of n tokens ask for, as the decoder will see it;
+ * its cost. */
 static uint64_t
-own_make(const struct wave_tables *t, const uint32_t *h, struct own *o)
+own_make(
+    const struct wave_tables *t, const uint32_t *h, uint32_t n, struct own *o)
 {
-	uint64_t cost = 9 * 256;
-	uint32_t u[WAVE_TOKENS] = { 0 };
+	uint32_t u[WAVE_TOKENS], s;
 	int l1 = LEVEL_FIRST, l2 = LEVEL_FIRST;
-	uint32_t s;
+	uint64_t cost = 9 * 256;
 
-	wave_normalise(h, o->f);
-	for (o->n = WAVE_TOKENS; o->f[o->n - 1] == 0;)
-		o->n--;
-	for (s = 0; s < o->n; s++) {
+	o->n = n;
+	wave_normalise(h, n, o->f);
+	for (s = 0; s < n; s++) {
 		int level = (int)level_of(o->f[s]);
 		int d = level - (s > 1 ? (l1 + l2 + 1) / 2 : l1);
 
@@ -203,8 +219,8 @@ own_make(const struct wave_tables *t, const uint32_t *h, struct own *o)
 		l2 = l1;
 		l1 = level;
 	}
-	wave_normalise(u, o->f);
-	return cost + cost_of(t, h, o->f, o->n);
+	wave_normalise(u, n, o->f);
+	return cost + cost_of(t, h, o->f, n);
 }
 
 static void
@@ -223,32 +239,54 @@ own_put(const struct own *o, struct wave_bits_out *b)
 	}
 }
 
+/* Adds up the two counts of a context; returns last token + 1, 0: unused. */
+static uint32_t
+count_join(struct wave_tables *t, unsigned c)
+{
+	uint32_t *h = t->hist[0] + c * WAVE_ROW, n = 0, s;
+	const uint32_t *h2 = t->hist[1] + c * WAVE_ROW;
+
+	for (s = 0; s < WAVE_TOKENS; s++) {
+		h[s] += h2[s];
+		n = h[s] != 0 ? s + 1 : n;
+	}
+	return n;
+}
+
+/* Is a table of the frame worth it?  A token of it costs a bit or more. */
+static bool
+own_better(const struct wave_tables *t, const uint32_t *h, uint32_t n,
+    const uint16_t *preset, struct own *own)
+{
+	uint64_t cost;
+
+	if (n == 0)
+		return false;
+	cost = cost_of(t, h, preset, n);
+	return cost > 256 * (9 + n) && own_make(t, h, n, own) < cost;
+}
+
 /* Takes the counts, leaves the encoder's tables; b: up to WAVE_CTX *
  * (2 + 2 * WAVE_TOKENS) bytes. */
 void
 wave_table_put(struct wave_tables *t, struct wave_bits_out *b)
 {
 	struct own own;
-	unsigned c, s;
+	unsigned c;
 
 	for (c = 0; c < WAVE_CTX; c++) {
-		uint32_t *h = t->hist[0] + c * WAVE_ROW;
-		const uint32_t *h2 = t->hist[1] + c * WAVE_ROW;
-		uint32_t any = 0;
+		const uint32_t *h = t->hist[0] + c * WAVE_ROW;
+		uint32_t n = count_join(t, c);
+		uint32_t *enc = t->enc + c * WAVE_ROW;
 
-		for (s = 0; s < WAVE_TOKENS; s++) {
-			h[s] += h2[s];
-			any |= h[s];
-		}
-		if (any == 0 || cost_of(t, h, t->preset[c], WAVE_TOKENS) <=
-				    own_make(t, h, &own)) {
+		if (own_better(t, h, n, t->preset[c], &own)) {
+			wave_bits_put(b, 1, 1);
+			own_put(&own, b);
+			enc_fill(own.f, n, enc);
+		} else {
 			wave_bits_put(b, 0, 1);
-			enc_fill(t->preset[c], t->enc + c * WAVE_ROW);
-			continue;
+			enc_fill(t->preset[c], n, enc);
 		}
-		wave_bits_put(b, 1, 1);
-		own_put(&own, b);
-		enc_fill(own.f, t->enc + c * WAVE_ROW);
 	}
 }
 
@@ -283,7 +321,7 @@ own_get(struct wave_bits_in *b, uint16_t f[WAVE_TOKENS])
 	}
 	if (any == 0)
 		return false;
-	wave_normalise(u, f);
+	wave_normalise(u, n, f);
 	return true;
 }
 

@@ -54,19 +54,84 @@ transpose(__m128i v[8])
 	__m128i a[8], b[8];
 	unsigned i;
 
+	WAVE_UNROLL
 	for (i = 0; i < 4; i++) {
 		a[2 * i] = _mm_unpacklo_epi16(v[2 * i], v[2 * i + 1]);
 		a[2 * i + 1] = _mm_unpackhi_epi16(v[2 * i], v[2 * i + 1]);
 	}
+	WAVE_UNROLL
 	for (i = 0; i < 2; i++) {
 		b[4 * i] = _mm_unpacklo_epi32(a[4 * i], a[4 * i + 2]);
 		b[4 * i + 1] = _mm_unpackhi_epi32(a[4 * i], a[4 * i + 2]);
 		b[4 * i + 2] = _mm_unpacklo_epi32(a[4 * i + 1], a[4 * i + 3]);
 		b[4 * i + 3] = _mm_unpackhi_epi32(a[4 * i + 1], a[4 * i + 3]);
 	}
+	WAVE_UNROLL
 	for (i = 0; i < 4; i++) {
 		v[2 * i] = _mm_unpacklo_epi64(b[i], b[i + 4]);
 		v[2 * i + 1] = _mm_unpackhi_epi64(b[i], b[i + 4]);
+	}
+}
+
+/* Are the eight runs of lanes l to l + 7 whole, and in one block?  Then the
+ * pixels of lane l begin at *at, and each other lane's w - 2 further on. */
+static inline bool
+square_at(
+    const struct wave_geom *g, uint32_t b, uint32_t q, uint32_t l, size_t *at)
+{
+	uint32_t first = 2 * (l + 7), y = b * g->lanes + l;
+
+	if (q < first || q - 2 * l + 8 > g->w || y + 8 > g->h)
+		return false;
+	*at = (size_t)y * g->w + q - 2 * l;
+	return true;
+}
+
+static void
+gather_slow(const uint16_t *px, const struct wave_geom *g, uint32_t b,
+    uint32_t q, uint32_t l, __m128i v[8])
+{
+	uint32_t k, j;
+
+	for (k = 0; k < 8; k++) {
+		struct run r = run_at(g, b, q, l + k);
+		uint16_t few[8] = { 0 };
+		const uint16_t *from = few;
+
+		if (r.whole)
+			from = px + (size_t)r.y * g->w + r.x;
+		for (j = 0; j < 8 && !r.whole; j++) {
+			size_t at = run_index(g, &r, l + k, j);
+
+			if (at != SIZE_MAX)
+				few[j] = px[at];
+		}
+		v[k] = _mm_loadu_si128((const void *)from);
+	}
+}
+
+static void
+scatter_slow(uint16_t *px, const struct wave_geom *g, uint32_t b, uint32_t q,
+    uint32_t l, const __m128i v[8])
+{
+	uint32_t k, j;
+
+	for (k = 0; k < 8; k++) {
+		struct run r = run_at(g, b, q, l + k);
+		uint16_t few[8];
+
+		if (r.whole) {
+			_mm_storeu_si128(
+			    (void *)(px + (size_t)r.y * g->w + r.x), v[k]);
+			continue;
+		}
+		_mm_storeu_si128((void *)few, v[k]);
+		for (j = 0; j < 8; j++) {
+			size_t at = run_index(g, &r, l + k, j);
+
+			if (at != SIZE_MAX)
+				px[at] = few[j];
+		}
 	}
 }
 
@@ -75,31 +140,26 @@ wave_tile_in(const uint16_t *px, const struct wave_geom *g, uint32_t b,
     uint32_t q, uint32_t n, uint16_t base, uint16_t *tile)
 {
 	__m128i vbase = _mm_set1_epi16((short)base), v[8];
-	uint32_t l, i, k, j;
+	uint32_t l, i, k;
+	size_t at;
 
 	for (l = 0; l < g->lanes; l += 8) {
 		for (i = 0; i < n; i += 8) {
-			for (k = 0; k < 8; k++) {
-				struct run r = run_at(g, b, q + i, l + k);
-				uint16_t few[8] = { 0 };
-				const uint16_t *from = few;
+			uint16_t *to = tile + i * g->lanes + l;
 
-				if (r.whole)
-					from = px + (size_t)r.y * g->w + r.x;
-				for (j = 0; j < 8 && !r.whole; j++) {
-					size_t at = run_index(g, &r, l + k, j);
-
-					if (at != SIZE_MAX)
-						few[j] = px[at];
-				}
-				v[k] = _mm_sub_epi16(
-				    _mm_loadu_si128((const void *)from), vbase);
+			if (square_at(g, b, q + i, l, &at)) {
+				WAVE_UNROLL
+				for (k = 0; k < 8; k++, at += g->w - 2)
+					v[k] = _mm_loadu_si128(
+					    (const void *)(px + at));
+			} else {
+				gather_slow(px, g, b, q + i, l, v);
 			}
 			transpose(v);
+			WAVE_UNROLL
 			for (k = 0; k < 8; k++)
-				_mm_storeu_si128(
-				    (void *)(tile + (i + k) * g->lanes + l),
-				    v[k]);
+				_mm_storeu_si128((void *)(to + k * g->lanes),
+				    _mm_sub_epi16(v[k], vbase));
 		}
 	}
 }
@@ -109,35 +169,26 @@ wave_tile_out(uint16_t *px, const struct wave_geom *g, uint32_t b, uint32_t q,
     uint32_t n, uint16_t base, const uint16_t *tile)
 {
 	__m128i vbase = _mm_set1_epi16((short)base), v[8];
-	uint32_t l, i, k, j;
+	uint32_t l, i, k;
+	size_t at;
 
 	for (l = 0; l < g->lanes; l += 8) {
 		for (i = 0; i < n; i += 8) {
+			const uint16_t *from = tile + i * g->lanes + l;
+
+			WAVE_UNROLL
 			for (k = 0; k < 8; k++)
-				v[k] = _mm_loadu_si128(
-				    (const void *)(tile + (i + k) * g->lanes +
-						   l));
+				v[k] = _mm_add_epi16(vbase,
+				    _mm_loadu_si128(
+					(const void *)(from + k * g->lanes)));
 			transpose(v);
-			for (k = 0; k < 8; k++) {
-				struct run r = run_at(g, b, q + i, l + k);
-				uint16_t few[8];
-
-				v[k] = _mm_add_epi16(v[k], vbase);
-				if (r.whole) {
-					_mm_storeu_si128(
-					    (void *)(px + (size_t)r.y * g->w +
-						     r.x),
-					    v[k]);
-					continue;
-				}
-				_mm_storeu_si128((void *)few, v[k]);
-				for (j = 0; j < 8 && i + j < n; j++) {
-					size_t at = run_index(g, &r, l + k, j);
-
-					if (at != SIZE_MAX)
-						px[at] = few[j];
-				}
+			if (!square_at(g, b, q + i, l, &at)) {
+				scatter_slow(px, g, b, q + i, l, v);
+				continue;
 			}
+			WAVE_UNROLL
+			for (k = 0; k < 8; k++, at += g->w - 2)
+				_mm_storeu_si128((void *)(px + at), v[k]);
 		}
 	}
 }

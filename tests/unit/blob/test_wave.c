@@ -170,7 +170,7 @@ test_images_shrink_whichever_end_comes_first(void **state)
 	struct world *w = *state;
 	struct wave_shape sh = { WAVE_16, 256, false };
 	struct prng p = { 13 };
-	size_t n = 256 * 200 * 2, i, little;
+	size_t n = 256 * 300 * 2, i, little;
 	uint8_t *d = malloc(n);
 
 	prng_image(&p, d, n, 256, 1);
@@ -243,7 +243,7 @@ test_damage_gets_one_verdict(void **state)
 {
 	struct world *w = *state;
 	struct prng p = { 14 };
-	size_t n = 140 * 70 * 2;
+	size_t n = 140 * 470 * 2;
 	uint8_t *d = malloc(n);
 	unsigned round, i;
 
