@@ -133,6 +133,32 @@ status_who(struct api_call *c, struct jw *w)
 	jw_str(w, "fingerprint", text);
 }
 
+static int
+status_lock(void *ctx, const struct asset_id *id)
+{
+	(void)id;
+	++*(uint64_t *)ctx;
+	return 0;
+}
+
+/* GET /locks has them one by one. */
+static enum err
+status_locks(struct api_call *c, struct jw *w)
+{
+	struct db_txn *t = NULL;
+	uint64_t n = 0;
+	enum err e = store_read(c->a->o.store, &t);
+
+	if (e != ERR_OK)
+		return e;
+	e = cat_locked_each(t, status_lock, &n);
+	db_abort(t);
+	jw_obj(w, "locks");
+	jw_u64(w, "assets", n);
+	jw_end(w);
+	return e;
+}
+
 enum err
 api_h_status(struct api_call *c)
 {
@@ -151,6 +177,8 @@ api_h_status(struct api_call *c)
 	if ((e = status_store(c, &w)) != ERR_OK ||
 	    (e = status_shares(c, &w)) != ERR_OK ||
 	    (e = status_peers(c, &w)) != ERR_OK)
+		goto out;
+	if ((e = status_locks(c, &w)) != ERR_OK)
 		goto out;
 	jw_obj(&w, "quarantine");
 	jw_u64(&w, "held", ingest_quarantine_held(c->a->o.ingest));

@@ -324,6 +324,7 @@ shares_append_edit(struct store_txn *t, struct shares *sh, uint32_t share_no,
 	struct buf plain = BUF_MAX(LIM_OP_PAYLOAD_BYTES);
 	struct cat_seen *seen = mem_new(sizeof(*seen));
 	struct cat_origin o = { 0 };
+	const char *fault = NULL;
 	struct cry_id share;
 	enum err e = seen == NULL ? ERR_NOMEM : ERR_OK;
 
@@ -339,9 +340,9 @@ shares_append_edit(struct store_txn *t, struct shares *sh, uint32_t share_no,
 		goto out;
 	a->plain = buf_slice(&plain);
 	a->h.kind = OP_EDIT;
-	e = share_edit_fault(a->slot->wrk->m, &a->feed, a->plain) != NULL
-		? ERR_DENIED
-		: edit_of_derived(t, a, edit);
+	e = share_edit_fault(a->slot->wrk->m, &a->feed, a->plain, &fault);
+	if (e == ERR_OK)
+		e = fault != NULL ? ERR_DENIED : edit_of_derived(t, a, edit);
 	if (e == ERR_OK)
 		e = append_log(t, a, &o);
 	if (e == ERR_OK)

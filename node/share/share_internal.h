@@ -120,8 +120,9 @@ enum err share_packing_items(
  * it carries some. */
 const char *share_put_fault(const struct member *m, const struct op_feed *f,
     struct slice payload, bool *content);
-const char *share_edit_fault(
-    const struct member *m, const struct op_feed *f, struct slice payload);
+/* ERR_NOMEM only: no memory is not the author's fault. */
+enum err share_edit_fault(const struct member *m, const struct op_feed *f,
+    struct slice payload, const char **fault) PSC_MUST_USE;
 /* Content that its author made wrongly is an event, not a failure of ours. */
 enum err share_content_complete(struct store_txn *t, const struct cat_origin *o,
     const struct asset_id *asset) PSC_MUST_USE;

@@ -58,16 +58,18 @@ share_put_fault(const struct member *m, const struct op_feed *f,
 
 /* What is said of data needs the rights of who may add such data; what is
  * permitted, those of who may change the share. */
-const char *
-share_edit_fault(
-    const struct member *m, const struct op_feed *f, struct slice payload)
+enum err
+share_edit_fault(const struct member *m, const struct op_feed *f,
+    struct slice payload, const char **fault)
 {
 	const struct cry_sign_pk *d = &f->device;
 	enum cat_edit_right need = CAT_BY_ADMIN;
 	bool ok = false;
+	enum err e = cat_edit_right(payload, &need);
 
-	if (cat_edit_right(payload, &need) != ERR_OK)
-		return "payload does not parse";
+	*fault = "payload does not parse";
+	if (e != ERR_OK)
+		return e == ERR_NOMEM ? e : ERR_OK;
 	switch (need) {
 	case CAT_BY_RUNNER: ok = member_may_write(m, d, f->compartment); break;
 	case CAT_BY_WRITER:
@@ -75,7 +77,8 @@ share_edit_fault(
 		break;
 	case CAT_BY_ADMIN: ok = member_may_admin(m, d, f->compartment); break;
 	}
-	return ok ? NULL : "the author may not say this here";
+	*fault = ok ? NULL : "the author may not say this here";
+	return ERR_OK;
 }
 
 /* --- others' ops --- */
@@ -182,9 +185,12 @@ incoming_edit(struct store_txn *t, const struct incoming *in,
     const struct cat_origin *o, struct slice plain)
 {
 	struct asset_id asset;
-	const char *fault = share_edit_fault(in->slot->wrk->m, in->feed, plain);
-	enum err e;
+	const char *fault = NULL;
+	enum err e =
+	    share_edit_fault(in->slot->wrk->m, in->feed, plain, &fault);
 
+	if (e != ERR_OK)
+		return e;
 	if (fault != NULL)
 		return set_aside(t, o, fault);
 	e = cat_apply_edit(t, o, plain, &asset);

@@ -74,6 +74,18 @@ may_write(struct workflows *w, const struct cat_asset *a)
 	return ok;
 }
 
+/* Do those who run the share permit this workflow for such assets? */
+static enum err
+permitted(struct db_txn *t, const struct wf_def *d, const struct cat_asset *a,
+    bool *ok)
+{
+	struct cat_place place = { .share = &a->share,
+		.compartment = a->compartment,
+		.level = a->level };
+
+	return cat_permitted(t, &place, "workflows", slice_str(d->name), ok);
+}
+
 static enum err
 trigger_match(struct trigger *g, struct db_txn *t, const struct cat_event *ev,
     const struct wf_def *d)
@@ -97,8 +109,14 @@ trigger_match(struct trigger *g, struct db_txn *t, const struct cat_event *ev,
 	if (a == NULL)
 		return ERR_NOMEM;
 	e = cat_asset_get(s, t, &ev->asset, a);
+	if (e == ERR_OK)
+		e = permitted(t, d, a, &hit);
+	if (e == ERR_OK && !hit)
+		log_info("workflow", "not permitted",
+		    "workflow=%s level=%s next=\"pesscara context show\"",
+		    d->name, a->level);
 	/* A newer version whose content is on its way announces itself. */
-	if (e == ERR_OK && a->head.complete && may_write(g->w, a)) {
+	if (e == ERR_OK && hit && a->head.complete && may_write(g->w, a)) {
 		r = &g->runs[g->n_runs++];
 		memset(r, 0, sizeof(*r));
 		r->def = d->key;

@@ -121,11 +121,24 @@ query_retired(struct query_run *r, bool *out)
 }
 
 enum err
-query_hidden(struct query_run *r, bool *out)
+query_any_retired(struct db_txn *t, bool *out)
+{
+	struct field_hash h;
+	struct key first = { 0 };
+	enum err e;
+
+	field_hash_pseudo("retired", &h);
+	e = key_first(t, DB_IX, slice_of(h.b, sizeof(h.b)), NULL, &first);
+	*out = e == ERR_OK;
+	return e == ERR_NOTFOUND ? ERR_OK : e;
+}
+
+enum err
+query_hidden(struct query_run *r, bool retired, bool *out)
 {
 	*out = !r->q->says_context &&
 	       strcmp(r->rows[0].level, CAT_LEVEL_CONTEXT) == 0;
-	if (*out || r->q->says_retired)
+	if (*out || !retired || r->q->says_retired)
 		return ERR_OK;
 	return query_retired(r, out);
 }

@@ -75,8 +75,11 @@ struct query_run {
 enum err query_eval(struct query_run *r, uint16_t node, bool *out) PSC_MUST_USE;
 /* Is the asset, or one above it, retired? */
 enum err query_retired(struct query_run *r, bool *out) PSC_MUST_USE;
-/* Not looked at unless the query asks: retired, or about a level. */
-enum err query_hidden(struct query_run *r, bool *out) PSC_MUST_USE;
+/* Not looked at unless the query asks: retired (if anything is), or about a
+ * level. */
+enum err query_hidden(
+    struct query_run *r, bool retired, bool *out) PSC_MUST_USE;
+enum err query_any_retired(struct db_txn *t, bool *out) PSC_MUST_USE;
 
 /* --- planning (query_plan.c) --- */
 enum range_kind {

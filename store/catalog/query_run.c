@@ -18,6 +18,7 @@ struct find {
 	void *ctx;
 	uint64_t given;
 	uint32_t last; /* highest asset number */
+	bool retired;  /* some asset is */
 	uint32_t prev; /* walking an index: an asset may stand there twice */
 	uint8_t *marked;
 	uint8_t *opened; /* what lies below it is marked */
@@ -25,20 +26,18 @@ struct find {
 
 /* --- testing one --- */
 
-/* all: also what queries do not look at by themselves. */
+/* all: also what queries do not look at by themselves; retired: something
+ * is, so that the assets above are worth reading. */
 static enum err
-row_match(struct db_txn *t, const struct cat_query *q, struct query_run *r,
-    bool all, bool *out)
+row_match(struct query_run *r, bool all, bool retired, bool *out)
 {
 	bool hidden = false;
 	enum err e;
 
-	r->t = t;
-	r->q = q;
 	r->n = 1;
-	e = query_eval(r, q->root, out);
+	e = query_eval(r, r->q->root, out);
 	if (e == ERR_OK && *out && !all)
-		e = query_hidden(r, &hidden);
+		e = query_hidden(r, retired, &hidden);
 	*out = *out && !hidden;
 	return e;
 }
@@ -75,7 +74,7 @@ static int
 find_test(void *ctx, uint32_t no)
 {
 	struct find *f = ctx;
-	struct query_run r;
+	struct query_run r = { .t = f->t, .q = f->q };
 	bool yes = false;
 	enum err e;
 
@@ -90,7 +89,7 @@ find_test(void *ctx, uint32_t no)
 	if (!row_wanted(f, &r.rows[0]))
 		return 0;
 	r.nos[0] = no;
-	e = row_match(f->t, f->q, &r, f->o->retired, &yes);
+	e = row_match(&r, f->o->retired, f->retired, &yes);
 	if (e != ERR_OK)
 		return e;
 	return yes ? find_give(f, no, &r.rows[0]) : 0;
@@ -242,6 +241,8 @@ cat_find(struct store *s, struct db_txn *t, const struct cat_query *q,
 	f.must = query_level(q, must);
 	e = row_asset_last(t, &f.last);
 	if (e == ERR_OK)
+		e = query_any_retired(t, &f.retired);
+	if (e == ERR_OK)
 		e = query_plan(t, q, f.level, &p);
 	if (e != ERR_OK)
 		return e;
@@ -260,11 +261,11 @@ enum err
 cat_match(struct store *s, struct db_txn *t, const struct cat_query *q,
     const struct asset_id *id, bool *out)
 {
-	struct query_run r;
+	struct query_run r = { .t = t, .q = q };
 	enum err e = row_asset_no(t, id, &r.nos[0]);
 
 	(void)s;
 	if (e == ERR_OK)
 		e = row_asset_get(t, r.nos[0], &r.rows[0]);
-	return e == ERR_OK ? row_match(t, q, &r, false, out) : e;
+	return e == ERR_OK ? row_match(&r, false, true, out) : e;
 }

@@ -54,9 +54,22 @@ def build(top):
     return hub, lab, centre
 
 
-def release(node, folder, n):
+WORKFLOW = """name: to-nifti
+version: 1
+trigger:
+  arrival:
+    where: level=series
+steps:
+  - id: nifti
+    builtin: convert
+    with:
+      to: nifti
+"""
+
+
+def release(node, folder, n, seed=5):
     """Send n images of one series and release what is new; its id."""
-    files = e2e.make_series(folder, n, seed=5, size=32)
+    files = e2e.make_series(folder, n, seed=seed, size=32)
     done = storescu(node.port("dicom"), "SCANNER1", files)
     assert done.returncode == 0, done.stderr
     item = node.rows("quarantine", "list")[-1]
@@ -269,6 +282,26 @@ def check_context(hub, lab, centre, asset):
     centre.cli("set", asset, "grade=1")
 
 
+def check_workflows(hub, lab, centre, top):
+    """A workflow that is not permitted for a level does not start; events
+    are looked at in order, so a later run proves that none was made."""
+    (top / "w.yaml").write_text(WORKFLOW, encoding="ascii")
+    lab.cli("workflow", "add", top / "w.yaml", "--share", SHARE)
+    permit = ["context", "set", SHARE, "series", "--compartment", "images",
+              "--workflows"]
+    lab.cli(*permit, "other-one")
+    hub.start()
+    release(centre, top / "w1", 2, seed=21)
+    until("first", 30, lambda: count(lab, "level=image and not tag:x") >= 8)
+    until("said no", 20, lambda: "not permitted" in lab.log_tail(200))
+    lab.cli(*permit, "to-nifti,other-one")
+    second = release(centre, top / "w2", 2, seed=22)
+    run = until("a run", 30, lambda: lab.rows("workflow", "runs"))
+    assert [r["input"] for r in run] == [second], run
+    until("in sync", 60, lambda: roots(lab) == roots(centre), 0.2)
+    hub.stop()
+
+
 def check_events(centre, asset):
     """Each edit is an event, and an audit row where it was made."""
     types = {e["type"] for e in centre.rows("events")
@@ -296,8 +329,10 @@ def main():
             check_groups(hub, lab, centre, asset)
             check_versions(hub, lab, centre, asset, top)
             check_context(hub, lab, centre, asset)
+            check_workflows(hub, lab, centre, top)
             check_events(centre, asset)
             before = said(lab, asset)
+            assert lab.json("status")["locks"] == {"assets": 0}
             lab.stop()
             lab.start()
             assert said(lab, asset) == before

@@ -34,8 +34,8 @@ grant_liar(enum role role)
 {
 	struct errmsg em = { 0 };
 
-	assert_ok(
-	    shares_grant(lab.sh, "trial", &liar.me.pub, role, "centre1", &em));
+	assert_ok(shares_grant(lab.sh, "trial", &liar.me.pub, role,
+	    role == ROLE_ADMIN ? NULL : "centre1", &em));
 }
 
 static void
@@ -68,13 +68,14 @@ epoch_key(struct cry_key *out)
 
 /* The liar's first op of a new feed reaches the lab. */
 static void
-tell(const struct cat_put *put, uint64_t incarnation, uint64_t lamport)
+tell_bytes(enum op_kind kind, struct slice plain, uint64_t incarnation,
+    uint64_t lamport)
 {
 	struct share_info i = site_share(&lab, "trial");
 	struct op_header h = {
-		.kind = OP_ASSET_PUT, .epoch = 1, .seq = 1, .lamport = lamport
+		.kind = (uint8_t)kind, .epoch = 1, .seq = 1, .lamport = lamport
 	};
-	struct buf plain = BUF_MAX(LIM_OP_PAYLOAD_BYTES), op = BUF_MAX(MIB);
+	struct buf op = BUF_MAX(MIB);
 	struct repl_ops run = { .n_ops = 1 };
 	struct carry c = { .to = &lab, .ops = &run };
 	struct cry_key key;
@@ -87,9 +88,7 @@ tell(const struct cat_put *put, uint64_t incarnation, uint64_t lamport)
 		.device = liar.me.pub.sign,
 		.incarnation = incarnation };
 	op_feed_id(&run.feed, &h.feed);
-	assert_ok(cat_put_encode(put, &plain));
-	assert_ok(op_build(
-	    &h, &key, buf_slice(&plain), (struct slice){ 0 }, &op, &id));
+	assert_ok(op_build(&h, &key, plain, (struct slice){ 0 }, &op, &id));
 	bytes = buf_slice(&op);
 	run.ops = &bytes;
 	run.head = (struct op_head){
@@ -97,9 +96,34 @@ tell(const struct cat_put *put, uint64_t incarnation, uint64_t lamport)
 	};
 	op_head_sign(&run.head, &liar.me.sign_sk);
 	assert_ok(store_write(lab.st, ops_job, &c));
-	buf_fini(&plain);
 	buf_fini(&op);
 	share_info_fini(&i);
+}
+
+static void
+tell(const struct cat_put *put, uint64_t incarnation, uint64_t lamport)
+{
+	struct buf plain = BUF_MAX(LIM_OP_PAYLOAD_BYTES);
+
+	assert_ok(cat_put_encode(put, &plain));
+	tell_bytes(OP_ASSET_PUT, buf_slice(&plain), incarnation, lamport);
+	buf_fini(&plain);
+}
+
+/* n: how many were set aside then, and why the last. */
+static void
+tell_edit(const struct cat_edit *edit, const struct cat_seen *seen, uint64_t no,
+    uint64_t n, const char *why)
+{
+	struct buf plain = BUF_MAX(LIM_OP_PAYLOAD_BYTES);
+	struct site_count ev;
+
+	assert_ok(cat_edit_encode(edit, seen, &plain));
+	tell_bytes(OP_EDIT, buf_slice(&plain), no, 1000 + no);
+	ev = site_events(&lab, "op.aside");
+	assert_int_equal(ev.n, n);
+	assert_string_equal(ev.detail, why);
+	buf_fini(&plain);
 }
 
 static void
@@ -196,6 +220,49 @@ runner_changes_nothing_it_was_given(void **state)
 	    "the author may not change what it was given");
 }
 
+static void
+edits_beyond_a_right_are_set_aside(void **state)
+{
+	static const char mine[] = "the author may not say this here";
+	static const char bad[] = "payload does not parse";
+	struct cat_edit tag = { .kind = CAT_TAG_ADD,
+		.level = "series",
+		.key = "S-1",
+		.name = SLICE_LIT("x"),
+		.actor = "a@b",
+		.site = "x" };
+	struct cat_edit permit = { .kind = CAT_CONTEXT,
+		.level = CAT_LEVEL_CONTEXT,
+		.key = "series",
+		.name = SLICE_LIT("methods"),
+		.actor = "a@b",
+		.site = "x" };
+	struct cat_seen ahead = { .n = 1, .v = { { 1000 + 6, { { 1 } } } } };
+
+	(void)state;
+	grant_liar(ROLE_RUNNER);
+	tell_edit(&tag, NULL, 1, 1, mine);
+	tag.level = "nifti"; /* control: what may be derived */
+	tell_edit(&tag, NULL, 2, 1, mine);
+	assert_int_equal(site_events(&lab, "tag.add").n, 1);
+	tell_bytes(OP_EDIT, SLICE_LIT("\x81\xa1v\x01"), 3, 9000);
+	assert_int_equal(site_events(&lab, "op.aside").n, 2);
+	assert_string_equal(site_events(&lab, "op.aside").detail, bad);
+	grant_liar(ROLE_WRITER);
+	tag.level = "series";
+	tell_edit(&tag, NULL, 4, 2, bad);
+	assert_int_equal(site_events(&lab, "tag.add").n, 2);
+	tell_edit(&permit, NULL, 5, 3, mine);
+	/* it has seen what cannot have been there */
+	tell_edit(&tag, &ahead, 6, 4, "payload does not fit the catalog");
+	ahead.v[0].lamport = 1000;
+	tell_edit(&tag, &ahead, 7, 4, "payload does not fit the catalog");
+	assert_int_equal(site_events(&lab, "tag.add").n, 3);
+	grant_liar(ROLE_ADMIN);
+	tell_edit(&permit, NULL, 8, 4, "payload does not fit the catalog");
+	assert_int_equal(site_events(&lab, "context.set").n, 1);
+}
+
 int
 main(void)
 {
@@ -203,6 +270,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(inflated_clock_stops_nobody_from_writing),
 		T(runner_changes_nothing_it_was_given),
+		T(edits_beyond_a_right_are_set_aside),
 	};
 
 	if (cry_init() != ERR_OK)
