@@ -44,6 +44,11 @@ void member_free(struct member *m); /* NULL ok */
  * record with this sequence number (equivocation: keep both, halt). */
 enum err member_apply(struct member *m, struct slice record) PSC_MUST_USE;
 
+/* Share and number of a record as it says, unchecked: a chain is checked as
+ * it is applied.  ERR_MALFORMED. */
+enum err member_record_place(
+    struct slice record, struct share_id *share, uint64_t *seq) PSC_MUST_USE;
+
 const struct share_id *member_share(const struct member *m);
 uint64_t member_seq(const struct member *m); /* of the last record; genesis 0 */
 const struct cry_id *member_head(const struct member *m); /* its hash */

@@ -50,6 +50,21 @@ record_decode(struct slice in, struct member_record *out)
 	return ERR_OK;
 }
 
+enum err
+member_record_place(struct slice record, struct share_id *share, uint64_t *seq)
+{
+	struct member_record r;
+	enum err e = record_decode(record, &r);
+
+	if (e != ERR_OK)
+		return e == ERR_NOMEM ? e : ERR_MALFORMED;
+	*share = r.share;
+	if (r.kind == MEMBER_GENESIS) /* it makes the share's name */
+		memcpy(share->b, r.id.b, sizeof(share->b));
+	*seq = r.seq;
+	return ERR_OK;
+}
+
 static void
 device_get(struct rd *r, struct cry_device_pub *d)
 {

@@ -17,6 +17,9 @@
 enum err ingest_vault_chunks(struct store *s, struct db_txn *t,
     struct slice value, store_hold_fn hold, void *ctx) PSC_MUST_USE;
 
+/* In a rebuild: plaintext hashes of the images of a vault row. */
+enum err ingest_vault_learn(struct store_txn *t, struct slice row) PSC_MUST_USE;
+
 struct ingest;
 struct ingest_opts {
 	struct store *store;

@@ -293,3 +293,19 @@ ingest_vault_chunks(struct store *s, struct db_txn *t, struct slice value,
 	v_page_fini(&p);
 	return e;
 }
+
+enum err
+ingest_vault_learn(struct store_txn *t, struct slice row)
+{
+	struct v_page p;
+	uint32_t i;
+	enum err e = v_page_decode(row, &p);
+
+	for (i = 0; e == ERR_OK && i < p.n; i++) {
+		e = blob_manifest_learn(t, p.v[i].original);
+		if (e == ERR_OK)
+			e = blob_manifest_learn(t, p.v[i].deid);
+	}
+	v_page_fini(&p);
+	return e == ERR_CORRUPT || e == ERR_AUTH ? ERR_OK : e;
+}

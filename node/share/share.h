@@ -26,6 +26,12 @@ enum err shares_open(const struct shares_opts *o, struct shares **out,
     struct errmsg *em) PSC_MUST_USE;
 void shares_close(struct shares *sh); /* NULL ok */
 
+/* In a rebuild of the store (store_rebuild_begin): indexes membership, feeds,
+ * ops and heads from the log and applies the ops.  What damage took is told
+ * by store_rebuild_bad(). */
+enum err shares_rebuild(
+    const struct shares_opts *o, struct errmsg *em) PSC_MUST_USE;
+
 /* --- asking --- */
 struct share_compartment {
 	uint16_t no;

@@ -126,6 +126,11 @@ enum err share_edit_fault(const struct member *m, const struct op_feed *f,
 /* Content that its author made wrongly is an event, not a failure of ours. */
 enum err share_content_complete(struct store_txn *t, const struct cat_origin *o,
     const struct asset_id *asset) PSC_MUST_USE;
+/* In a rebuild: an op whose record lies at `at` is indexed and applied.  id:
+ * what the record says; it must be the op's. */
+enum err share_op_replay(struct store_txn *t, struct shares *sh,
+    const struct cry_id *id, struct slice bytes, const struct store_loc *at,
+    const struct cat_told *told) PSC_MUST_USE;
 /* Where an op comes from, read from its bytes. */
 enum err share_origin(struct db_txn *txn, struct shares *sh, uint64_t lseq,
     struct cat_origin *out) PSC_MUST_USE;

@@ -90,6 +90,9 @@ struct incoming {
 	struct oplog_feed row;
 	bool want;
 	bool reads;
+	/* in a rebuild: where the record lies, and what was told before */
+	const struct store_loc *at;
+	const struct cat_told *told;
 };
 
 static enum err
@@ -228,7 +231,8 @@ incoming_op(struct store_txn *t, struct incoming *in, struct slice bytes)
 {
 	struct cat_origin o = { .share = share_cry_id(&in->slot->id),
 		.share_no = in->slot->no,
-		.compartment = in->feed->compartment };
+		.compartment = in->feed->compartment,
+		.told = in->told };
 	struct oplog_op row = { .share = in->slot->no,
 		.compartment = in->feed->compartment,
 		.feed = in->row.no,
@@ -247,7 +251,8 @@ incoming_op(struct store_txn *t, struct incoming *in, struct slice bytes)
 	row.seq = v->h.seq;
 	row.lamport = v->h.lamport;
 	row.id = v->id;
-	e = oplog_op_put(t, &row, &o.lseq, &missing);
+	e = in->at != NULL ? oplog_op_index(t, &row, in->at, &o.lseq, &missing)
+			   : oplog_op_put(t, &row, &o.lseq, &missing);
 	if (e == ERR_EXISTS) { /* here already: nothing to do again */
 		e = ERR_OK;
 		goto out;
@@ -258,7 +263,8 @@ incoming_op(struct store_txn *t, struct incoming *in, struct slice bytes)
 	o.lamport = v->h.lamport;
 	o.wall_ms = v->h.wall_ms;
 	o.op_id = v->id;
-	if (in->reads)
+	/* What was set aside stays aside, whatever was granted since. */
+	if (in->reads && !cat_told_has(in->told, "op.aside", &o.op_id))
 		e = incoming_apply(t, in, v, &o, missing);
 out:
 	mem_free(v);
@@ -333,6 +339,57 @@ shares_put_ops(
 		e = incoming_op(t, &in, ops->ops[i]);
 	sh->touched = true;
 	return e == ERR_OK ? incoming_head(t, &in, &ops->head) : e;
+}
+
+/* --- in a rebuild --- */
+
+static enum err
+replay_feed(
+    const struct shares *sh, const struct oplog_feed *f, struct op_feed *out)
+{
+	uint32_t i;
+
+	for (i = 0; i < sh->n; i++) {
+		if (sh->slot[i]->no != f->share)
+			continue;
+		out->share = sh->slot[i]->id;
+		out->compartment = f->compartment;
+		out->incarnation = f->incarnation;
+		memcpy(out->device.b, f->device, sizeof(out->device.b));
+		return ERR_OK;
+	}
+	return ERR_NOTFOUND;
+}
+
+enum err
+/* NOLINTNEXTLINE(readability-function-size): one act, six inputs */
+share_op_replay(struct store_txn *t, struct shares *sh, const struct cry_id *id,
+    struct slice bytes, const struct store_loc *at, const struct cat_told *told)
+{
+	struct op_feed feed = { 0 };
+	struct incoming in = {
+		.sh = sh, .feed = &feed, .at = at, .told = told
+	};
+	struct op_view *v = mem_new(sizeof(*v));
+	enum err e = v == NULL ? ERR_NOMEM : op_decode(bytes, v);
+
+	if (e == ERR_OK && memcmp(&v->id, id, sizeof(*id)) != 0)
+		e = ERR_CORRUPT;
+	if (e == ERR_OK)
+		e = oplog_feed_find(store_txn_db(t), v->h.feed.b, &in.row);
+	if (e == ERR_OK)
+		e = replay_feed(sh, &in.row, &feed);
+	if (e == ERR_OK)
+		e = share_work(t, sh, &feed.share, &in.slot);
+	if (e == ERR_OK)
+		e = incoming_want(t, &in);
+	/* Ours names what was stored before it: it is wanted always. */
+	if (memcmp(&feed.device, &sh->me->pub.sign, sizeof(feed.device)) == 0)
+		in.want = true;
+	if (e == ERR_OK)
+		e = incoming_op(t, &in, bytes);
+	mem_free(v);
+	return e;
 }
 
 /* --- reading an op --- */

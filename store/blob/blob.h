@@ -181,6 +181,10 @@ enum err blob_chunk_put(struct store_txn *t, const struct cry_id *cid,
 enum err blob_entry_learn(
     struct store_txn *t, const struct blob_entry *e) PSC_MUST_USE;
 
+/* The same for every entry of a manifest whose chunk is here. */
+enum err blob_manifest_learn(
+    struct store_txn *t, struct slice manifest) PSC_MUST_USE;
+
 /* --- a value of many alike parts, compressed (blob_pack.c) --- */
 /* Appends to out. */
 enum err blob_pack(struct slice in, struct buf *out) PSC_MUST_USE;

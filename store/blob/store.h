@@ -102,6 +102,9 @@ enum err store_row_del(
 /* value is appended to out. txn may be a job's (store_txn_db) or a read. */
 enum err store_row_get(struct store *s, struct db_txn *txn, const char *tag,
     struct slice key, struct buf *out) PSC_MUST_USE;
+/* ERR_OK, ERR_NOTFOUND. */
+enum err store_row_there(
+    struct db_txn *txn, const char *tag, struct slice key) PSC_MUST_USE;
 /* Calls fn for each row of tag whose key starts with prefix, in key order,
  * until it returns non-zero: an enum err is returned, a positive value only
  * stops. */
@@ -165,6 +168,10 @@ void store_rebuild_bad(struct store *s, const struct store_bad *bad);
  * db.old when keep_old.  s is freed either way. */
 enum err store_rebuild_end(
     struct store *s, bool keep_old, struct errmsg *em) PSC_MUST_USE;
+/* fn with each row of a tag, in jobs of a bounded number of rows. */
+typedef enum err (*store_learn_fn)(struct store_txn *t, struct slice value);
+enum err store_rebuild_rows(
+    struct store *s, const char *tag, store_learn_fn fn) PSC_MUST_USE;
 /* As store_rec_get, and gives the record's id. */
 enum err store_rec_get_id(struct store *s, const struct store_loc *l,
     enum rec_kind kind, struct cry_id *id, struct buf *body) PSC_MUST_USE;

@@ -319,6 +319,19 @@ store_row_get(struct store *s, struct db_txn *txn, const char *tag,
 	return e;
 }
 
+enum err
+store_row_there(struct db_txn *txn, const char *tag, struct slice key)
+{
+	struct buf rkey = BUF_EMPTY;
+	struct slice v;
+	enum err e = row_key(tag, key, &rkey);
+
+	if (e == ERR_OK)
+		e = db_get(txn, DB_ROW, buf_slice(&rkey), &v);
+	buf_fini(&rkey);
+	return e;
+}
+
 /* Rows under prefix, from a key inside it on (empty: all). */
 static enum err
 row_walk(struct store *s, struct db_txn *txn, size_t tag_n, struct slice prefix,

@@ -84,6 +84,27 @@ cat_audit_append(struct store_txn *t, const char *actor, const char *act,
 	return e;
 }
 
+static int
+audit_restore(void *ctx, struct slice key, struct slice value)
+{
+	struct db_txn *db = ctx;
+	struct rd r = rd_init(key);
+	uint64_t no = rd_be64(&r);
+	struct cry_id hash;
+
+	if (key_decoded(&r) != ERR_OK)
+		return ERR_CORRUPT;
+	audit_hash(no, value, &hash);
+	return db_append(db, DB_AUDIT, key, slice_of(hash.b, sizeof(hash.b)));
+}
+
+enum err
+cat_audit_restore(struct store_txn *t)
+{
+	return store_row_each(store_txn_store(t), store_txn_db(t), "audit",
+	    (struct slice){ 0 }, audit_restore, store_txn_db(t));
+}
+
 /* --- reading and checking --- */
 
 static void

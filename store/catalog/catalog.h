@@ -223,6 +223,12 @@ void cat_told_free(struct cat_told *x); /* NULL ok */
 enum err cat_audit_append(struct store_txn *t, const char *actor,
     const char *act, const char *object, const char *reason) PSC_MUST_USE;
 
+/* In a rebuild: plaintext hashes of a version's content, from its row (tag
+ * "version"), so that what comes in again is found. */
+enum err cat_version_learn(struct store_txn *t, struct slice row) PSC_MUST_USE;
+/* In a rebuild: table AUDIT from the rows.  Gaps stay gaps. */
+enum err cat_audit_restore(struct store_txn *t) PSC_MUST_USE;
+
 struct cat_audit {
 	uint64_t no;
 	uint64_t wall_ms;

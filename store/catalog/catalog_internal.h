@@ -138,6 +138,8 @@ enum err row_version_put(
  * (local numbers do not survive a rebuild). */
 enum err row_body_put(struct store_txn *t, const struct cry_id *op,
     struct slice manifest, struct slice provenance) PSC_MUST_USE;
+enum err row_body_read(struct slice row, struct slice *manifest,
+    struct slice *prov) PSC_MUST_USE; /* prov may be NULL */
 enum err row_body_get(struct store *s, struct db_txn *t,
     const struct cry_id *op, struct buf *manifest,
     struct buf *provenance) PSC_MUST_USE;

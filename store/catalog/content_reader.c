@@ -422,3 +422,39 @@ content_copy(struct content *c, uint32_t i, struct content_writer *to)
 	buf_fini(&header);
 	return e;
 }
+
+/* --- in a rebuild --- */
+
+static enum err
+content_learn(struct store_txn *t, struct slice manifest)
+{
+	struct content *c = NULL;
+	struct slice bundle;
+	uint32_t i;
+	enum err e =
+	    content_open_in(store_txn_store(t), store_txn_db(t), manifest, &c);
+
+	if (e != ERR_OK)
+		return e;
+	bundle = mp_bin(&c->doc, mp_get(c->doc.root, "bundle"), MIB);
+	e = blob_manifest_learn(t, bundle);
+	for (i = 0; e == ERR_OK && i < c->n; i++)
+		e = blob_manifest_learn(t, c->m[i].body);
+	content_close(c);
+	return e;
+}
+
+enum err
+cat_version_learn(struct store_txn *t, struct slice row)
+{
+	struct slice manifest;
+	enum err e = row_body_read(row, &manifest, NULL);
+
+	if (e == ERR_OK)
+		e = blob_manifest_learn(t, manifest);
+	if (e == ERR_OK && manifest.n > 0)
+		e = content_learn(t, manifest);
+	/* Only for finding duplicates: content that is not (all) here, or
+	 * badly made by its author, is learnt no further. */
+	return e == ERR_NOMEM || e == ERR_IO || e == ERR_FULL ? e : ERR_OK;
+}

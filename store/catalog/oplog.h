@@ -126,4 +126,20 @@ enum err oplog_wants_count(struct db_txn *t, uint64_t *n) PSC_MUST_USE;
 enum err oplog_wants_settle(
     struct store_txn *t, oplog_complete_fn complete, void *ctx) PSC_MUST_USE;
 
+/* --- rebuilding the index: records that are in the log already --- */
+/* As the functions of the same name that put; at: where the record lies. */
+enum err oplog_member_index(struct store_txn *t, uint32_t share, uint64_t seq,
+    const struct store_loc *at) PSC_MUST_USE;
+enum err oplog_op_index(struct store_txn *t, const struct oplog_op *op,
+    const struct store_loc *at, uint64_t *lseq, uint32_t *missing) PSC_MUST_USE;
+enum err oplog_head_index(struct store_txn *t, uint32_t feed,
+    const struct oplog_head *h) PSC_MUST_USE;
+/* Feeds from their local rows, and the shares these name. */
+enum err oplog_feeds_restore(struct store_txn *t) PSC_MUST_USE;
+/* Is the op of this place here? */
+bool oplog_op_there(struct db_txn *t, uint32_t feed, uint64_t seq);
+/* Forget the heads of a feed from seq on: a peer is asked for them again. */
+enum err oplog_heads_cut(
+    struct store_txn *t, uint32_t feed, uint64_t seq) PSC_MUST_USE;
+
 #endif

@@ -83,23 +83,14 @@ feed_keep(struct store_txn *t, const struct oplog_feed *f)
 	return e;
 }
 
-enum err
-oplog_feed_add(struct store_txn *t, struct oplog_feed *f)
+static enum err
+feed_index(struct db_txn *db, struct oplog_feed *f)
 {
-	struct db_txn *db = store_txn_db(t);
-	struct oplog_feed old;
 	struct buf v = BUF_MAX(128), x = BUF_MAX(4);
 	struct key k = { 0 }, kx = { 0 };
 	uint32_t last;
-	enum err e = oplog_feed_find(db, f->id, &old);
+	enum err e = key_last_be32(db, DB_FEED, (struct slice){ 0 }, &last);
 
-	if (e == ERR_OK)
-		f->no = old.no;
-	if (e != ERR_NOTFOUND)
-		return e;
-	e = key_last_be32(db, DB_FEED, (struct slice){ 0 }, &last);
-	if (e == ERR_OK)
-		e = feed_keep(t, f);
 	if (e != ERR_OK)
 		return e;
 	key_be32(&k, last + 1);
@@ -113,6 +104,45 @@ oplog_feed_add(struct store_txn *t, struct oplog_feed *f)
 	if (e == ERR_OK)
 		f->no = last + 1;
 	return e;
+}
+
+enum err
+oplog_feed_add(struct store_txn *t, struct oplog_feed *f)
+{
+	struct db_txn *db = store_txn_db(t);
+	struct oplog_feed old;
+	enum err e = oplog_feed_find(db, f->id, &old);
+
+	if (e == ERR_OK)
+		f->no = old.no;
+	if (e != ERR_NOTFOUND)
+		return e;
+	e = feed_keep(t, f);
+	return e == ERR_OK ? feed_index(db, f) : e;
+}
+
+static int
+feed_restore(void *ctx, struct slice key, struct slice value)
+{
+	struct store_txn *t = ctx;
+	struct rd r = rd_init(value);
+	struct oplog_feed f;
+	struct cry_id share;
+	enum err e;
+
+	(void)key;
+	rd_copy(&r, share.b, sizeof(share.b));
+	e = feed_read(0, rd_rest(&r), &f);
+	if (e == ERR_OK)
+		e = oplog_share_add(t, &share, &f.share);
+	return e == ERR_OK ? (int)feed_index(store_txn_db(t), &f) : (int)e;
+}
+
+enum err
+oplog_feeds_restore(struct store_txn *t)
+{
+	return store_row_each(store_txn_store(t), store_txn_db(t), "feed",
+	    (struct slice){ 0 }, feed_restore, t);
 }
 
 /* --- heads --- */
@@ -142,8 +172,9 @@ head_key(uint32_t feed, uint64_t seq)
 	return k;
 }
 
-enum err
-oplog_head_put(struct store_txn *t, uint32_t feed, const struct oplog_head *h)
+static enum err
+head_put(
+    struct store_txn *t, uint32_t feed, const struct oplog_head *h, bool logged)
 {
 	struct db_txn *db = store_txn_db(t);
 	struct key k = head_key(feed, h->seq);
@@ -165,14 +196,44 @@ oplog_head_put(struct store_txn *t, uint32_t feed, const struct oplog_head *h)
 	if (e != ERR_NOTFOUND)
 		return e;
 	cry_hash(slice_of(h->bytes, sizeof(h->bytes)), &id);
-	e = store_rec_put(
-	    t, REC_HEAD, &id, slice_of(h->bytes, sizeof(h->bytes)), &loc);
-	if (e != ERR_OK)
-		return e;
+	if (!logged) {
+		e = store_rec_put(t, REC_HEAD, &id,
+		    slice_of(h->bytes, sizeof(h->bytes)), &loc);
+		if (e != ERR_OK)
+			return e;
+	}
 	buf_put(&v, h->op_id.b, sizeof(h->op_id.b));
 	buf_u64(&v, h->lamport);
 	buf_put(&v, h->bytes, sizeof(h->bytes));
 	return key_store(db, DB_HEAD, &k, &v);
+}
+
+enum err
+oplog_head_put(struct store_txn *t, uint32_t feed, const struct oplog_head *h)
+{
+	return head_put(t, feed, h, false);
+}
+
+enum err
+oplog_head_index(struct store_txn *t, uint32_t feed, const struct oplog_head *h)
+{
+	return head_put(t, feed, h, true);
+}
+
+enum err
+oplog_heads_cut(struct store_txn *t, uint32_t feed, uint64_t seq)
+{
+	struct db_txn *db = store_txn_db(t);
+	struct key prefix = { 0 }, from = head_key(feed, seq), k = { 0 };
+	enum err e = ERR_OK;
+
+	key_be32(&prefix, feed);
+	while (e == ERR_OK) {
+		e = key_first(db, DB_HEAD, key_slice(&prefix), &from, &k);
+		if (e == ERR_OK)
+			e = db_del(db, DB_HEAD, key_slice(&k));
+	}
+	return e == ERR_NOTFOUND ? ERR_OK : e;
 }
 
 enum err

@@ -180,9 +180,10 @@ op_index(struct db_txn *t, const struct oplog_op *op, uint64_t lseq,
 	return key_store(t, DB_OPID, &by_id, &y);
 }
 
-enum err
-oplog_op_put(struct store_txn *t, const struct oplog_op *op, uint64_t *lseq,
-    uint32_t *missing)
+/* at: where its record lies already; NULL: it is written. */
+static enum err
+op_put(struct store_txn *t, const struct oplog_op *op,
+    const struct store_loc *at, uint64_t *lseq, uint32_t *missing)
 {
 	struct db_txn *db = store_txn_db(t);
 	struct op_row row = { .share = op->share,
@@ -204,7 +205,10 @@ oplog_op_put(struct store_txn *t, const struct oplog_op *op, uint64_t *lseq,
 	if (e != ERR_OK)
 		return e;
 	no++;
-	e = store_rec_put(t, REC_OP, &op->id, op->bytes, &row.loc);
+	if (at != NULL)
+		row.loc = *at;
+	else
+		e = store_rec_put(t, REC_OP, &op->id, op->bytes, &row.loc);
 	if (e == ERR_OK)
 		e = chunk_refs(t, op, no, &row.missing);
 	if (e == ERR_OK)
@@ -214,6 +218,29 @@ oplog_op_put(struct store_txn *t, const struct oplog_op *op, uint64_t *lseq,
 	*lseq = no;
 	*missing = row.missing;
 	return ERR_OK;
+}
+
+enum err
+oplog_op_put(struct store_txn *t, const struct oplog_op *op, uint64_t *lseq,
+    uint32_t *missing)
+{
+	return op_put(t, op, NULL, lseq, missing);
+}
+
+enum err
+oplog_op_index(struct store_txn *t, const struct oplog_op *op,
+    const struct store_loc *at, uint64_t *lseq, uint32_t *missing)
+{
+	return op_put(t, op, at, lseq, missing);
+}
+
+bool
+oplog_op_there(struct db_txn *t, uint32_t feed, uint64_t seq)
+{
+	struct key k = feed_seq_key(feed, seq);
+	struct slice v;
+
+	return db_get(t, DB_OPX, key_slice(&k), &v) == ERR_OK;
 }
 
 /* --- reading --- */

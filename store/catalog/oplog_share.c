@@ -106,21 +106,13 @@ member_key(uint32_t share, uint64_t seq)
 	return k;
 }
 
-enum err
-oplog_member_put(
-    struct store_txn *t, uint32_t share, uint64_t seq, struct slice record)
+/* Its place is free and the one before is taken. */
+static enum err
+member_fits(struct db_txn *db, uint32_t share, uint64_t seq)
 {
-	struct db_txn *db = store_txn_db(t);
 	struct key k = member_key(share, seq);
-	struct buf v = BUF_MAX(STORE_LOC_BYTES);
-	struct store_loc loc;
-	struct cry_id id;
 	bool there = false;
-	enum err e;
-
-	if (record.n > LIM_MEMBER_RECORD_BYTES)
-		return ERR_LIMIT;
-	e = key_there(db, DB_MLOG, &k, &there);
+	enum err e = key_there(db, DB_MLOG, &k, &there);
 	if (e != ERR_OK || there)
 		return e != ERR_OK ? e : ERR_EXISTS;
 	if (seq > 0) {
@@ -130,12 +122,39 @@ oplog_member_put(
 		if (e != ERR_OK || !there)
 			return e != ERR_OK ? e : ERR_AGAIN;
 	}
-	cry_hash(record, &id);
-	e = store_rec_put(t, REC_MEMBER, &id, record, &loc);
+	return ERR_OK;
+}
+
+enum err
+oplog_member_index(struct store_txn *t, uint32_t share, uint64_t seq,
+    const struct store_loc *at)
+{
+	struct db_txn *db = store_txn_db(t);
+	struct key k = member_key(share, seq);
+	struct buf v = BUF_MAX(STORE_LOC_BYTES);
+	enum err e = member_fits(db, share, seq);
+
 	if (e != ERR_OK)
 		return e;
-	store_loc_put(&v, &loc);
+	store_loc_put(&v, at);
 	return key_store(db, DB_MLOG, &k, &v);
+}
+
+enum err
+oplog_member_put(
+    struct store_txn *t, uint32_t share, uint64_t seq, struct slice record)
+{
+	struct store_loc loc;
+	struct cry_id id;
+	enum err e;
+
+	if (record.n > LIM_MEMBER_RECORD_BYTES)
+		return ERR_LIMIT;
+	if ((e = member_fits(store_txn_db(t), share, seq)) != ERR_OK)
+		return e;
+	cry_hash(record, &id);
+	e = store_rec_put(t, REC_MEMBER, &id, record, &loc);
+	return e == ERR_OK ? oplog_member_index(t, share, seq, &loc) : e;
 }
 
 enum err

@@ -256,8 +256,11 @@ row_body_put(struct store_txn *t, const struct cry_id *op,
 {
 	struct buf b = BUF_MAX(BODY_BYTES_MAX);
 	struct slice k = slice_of(op->b, sizeof(op->b));
-	enum err e;
+	enum err e = store_row_there(store_txn_db(t), "version", k);
 
+	/* The op alone decides it: a rebuild finds it as it was. */
+	if (e != ERR_NOTFOUND)
+		return e;
 	buf_u8(&b, ROW_FORMAT);
 	buf_u32(&b, (uint32_t)manifest.n);
 	buf_put_slice(&b, manifest);
@@ -270,27 +273,33 @@ row_body_put(struct store_txn *t, const struct cry_id *op,
 }
 
 enum err
+row_body_read(struct slice row, struct slice *manifest, struct slice *prov)
+{
+	struct rd r = rd_init(row);
+	uint8_t format = rd_u8(&r);
+	struct slice m = rd_bytes(&r, rd_u32(&r));
+	struct slice p = rd_rest(&r);
+
+	if (format != ROW_FORMAT || rd_end(&r) != ERR_OK)
+		return ERR_CORRUPT;
+	*manifest = m;
+	if (prov != NULL)
+		*prov = p;
+	return ERR_OK;
+}
+
+enum err
 row_body_get(struct store *s, struct db_txn *t, const struct cry_id *op,
     struct buf *manifest, struct buf *provenance)
 {
 	struct buf b = BUF_MAX(BODY_BYTES_MAX);
 	struct slice k = slice_of(op->b, sizeof(op->b));
 	struct slice m, p;
-	struct rd r;
-	uint8_t format;
 	enum err e = store_row_get(s, t, "version", k, &b);
 
-	if (e != ERR_OK)
-		goto out;
-	r = rd_init(buf_slice(&b));
-	format = rd_u8(&r);
-	m = rd_bytes(&r, rd_u32(&r));
-	p = rd_rest(&r);
-	if (format != ROW_FORMAT || rd_end(&r) != ERR_OK) {
-		e = ERR_CORRUPT;
-		goto out;
-	}
-	if (manifest != NULL) {
+	if (e == ERR_OK)
+		e = row_body_read(buf_slice(&b), &m, &p);
+	if (manifest != NULL && e == ERR_OK) {
 		buf_put_slice(manifest, m);
 		e = buf_err(manifest);
 	}
@@ -298,7 +307,6 @@ row_body_get(struct store *s, struct db_txn *t, const struct cry_id *op,
 		buf_put_slice(provenance, p);
 		e = buf_err(provenance);
 	}
-out:
 	buf_fini(&b);
 	return e;
 }
