@@ -26,6 +26,12 @@ cmd_config_check(struct cli *c)
 	return cli_exec_node(c, "config-check");
 }
 
+enum cli_exit
+cmd_rebuild(struct cli *c)
+{
+	return cli_exec_node(c, "rebuild");
+}
+
 /* A document as it came (--json), or by a printer of its own. */
 struct doc {
 	struct cli *c;
@@ -382,6 +388,21 @@ print_verify(struct cli *c, const json_t *doc)
 	}
 }
 
+static void
+print_root(struct cli *c, const json_t *doc)
+{
+	(void)c;
+	print_field("root", json_object_get(doc, "root"));
+}
+
+static enum cli_exit
+verify_root(struct cli *c)
+{
+	struct doc d = { .c = c, .print = print_root };
+
+	return cli_get(c, "/store/root", doc_row, &d);
+}
+
 enum cli_exit
 cmd_verify(struct cli *c)
 {
@@ -390,6 +411,8 @@ cmd_verify(struct cli *c)
 	char *line;
 	enum cli_exit rc;
 
+	if (cli_flag(c, "root"))
+		return verify_root(c);
 	cli_progress_start(c, "checking the store", 0);
 	rc = cli_post(c, "/verify",
 	    json_pack("{s:b}", "deep", cli_flag(c, "deep") ? 1 : 0), doc_row,

@@ -17,7 +17,8 @@ cli_signs(const struct cli_verb *v)
 {
 	uint32_t i;
 
-	if (strcmp(v->name, "init") == 0 || strcmp(v->name, "import") == 0)
+	if (strcmp(v->name, "init") == 0 || strcmp(v->name, "import") == 0 ||
+	    strcmp(v->name, "rebuild") == 0 || strcmp(v->name, "restore") == 0)
 		return false;
 	for (i = 0; i < CLI_OPTIONS_MAX && v->options[i].name != NULL; i++) {
 		if (strcmp(v->options[i].name, "passphrase-file") == 0)

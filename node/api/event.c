@@ -154,6 +154,34 @@ api_h_verify(struct api_call *c)
 	return e;
 }
 
+enum err
+api_h_root(struct api_call *c)
+{
+	struct store *s = c->a->o.store;
+	struct buf b = BUF_MAX(4096);
+	struct db_txn *t = NULL;
+	struct cry_id root;
+	uint64_t commit = 0;
+	struct jw w;
+	enum err e = store_read(s, &t);
+
+	if (e == ERR_OK)
+		e = store_commit_no(t, &commit);
+	if (e == ERR_OK)
+		e = shares_root(s, t, &root);
+	db_abort(t);
+	if (e != ERR_OK)
+		return e;
+	jw_init(&w, &b);
+	jw_obj(&w, NULL);
+	api_jw_id32(&w, "root", root.b);
+	jw_u64(&w, "commit", commit);
+	jw_end(&w);
+	e = api_answer(c, &b);
+	buf_fini(&b);
+	return e;
+}
+
 /* --- workflows --- */
 static int
 workflow_row(void *ctx, const struct workflow_info *i)

@@ -123,6 +123,9 @@ const struct api_route api_routes[] = {
 	{ "POST", "/gc", api_h_gc, API_ACT, true, "",
 	    "Give back the space of what nothing refers to: {dry_run}; answers "
 	    "what was collected, removed and copied forward." },
+	{ "GET", "/store/root", api_h_root, API_READ, true, "",
+	    "One hash over all that is kept, {root, commit}: equal for a "
+	    "rebuilt index and a restored backup." },
 	{ "GET", "/workflows", api_h_workflows, API_READ, false, "",
 	    "Workflows, one a line." },
 	{ "POST", "/workflows", api_h_workflow_add, API_ACT, false, "share",

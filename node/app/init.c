@@ -7,10 +7,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "node/app/app.h"
+#include "node/app/home.h"
 #include "store/base/enc.h"
 #include "store/base/mem.h"
-#include "store/blob/store.h"
 
 static enum err
 make_folder(const char *path, struct errmsg *em)
@@ -41,17 +40,12 @@ static enum err
 init_store(const struct app_args *a, const struct conf *c,
     const struct cry_identity *id, struct errmsg *em)
 {
-	struct store_opts o = { .local = id->local,
-		.convergence = id->convergence,
-		.segment_bytes = c->store_segment_bytes,
-		.map_bytes = c->store_map_bytes };
-	char dir[APP_PATH_MAX];
 	struct store *s = NULL;
+	struct app_store o;
 	enum err e;
 
-	app_path(a->home, APP_STORE, dir);
-	o.dir = dir;
-	e = store_open(&o, &s, em);
+	app_store_opts(a, c, id, &o);
+	e = store_open(&o.opts, &s, em);
 	cry_wipe(&o, sizeof(o));
 	store_close(s);
 	return e;

@@ -12,6 +12,7 @@
 #include "node/api/api.h"
 #include "node/app/app.h"
 #include "node/app/gc.h"
+#include "node/app/home.h"
 #include "node/ops/log.h"
 #include "node/web/web.h"
 
@@ -33,55 +34,13 @@ struct node {
 };
 
 static enum err
-node_keys(struct node *n, const struct app_args *a, struct errmsg *em)
-{
-	char credential[APP_PATH_MAX];
-	struct buf pass = BUF_MAX(4 * KIB);
-	enum err e = ERR_OK;
-
-	app_path(a->home, APP_KEYSTORE, n->keystore);
-	app_path(a->home, APP_CREDENTIAL, credential);
-	if (!app_exists(n->keystore))
-		return errmsg_set(em, ERR_NOTFOUND,
-		    "run `pesscara --home DIR init --site NAME`",
-		    "this home is not initialised");
-	n->unattended = app_exists(credential);
-	if (!n->unattended)
-		e = app_passphrase(a, false, &pass, em);
-	if (e == ERR_OK)
-		e = cry_keystore_load(n->keystore,
-		    n->unattended ? NULL : buf_cstr(&pass),
-		    n->unattended ? credential : NULL, &n->id, em);
-	buf_wipe(&pass);
-	return e;
-}
-
-/* Who refers to chunks: the vault's rows and the ops.  A room that keeps
- * manifests in rows of its own belongs here, or its content is collected. */
-static const struct store_row_owner node_rows[] = {
-	{ "vi", ingest_vault_chunks },
-};
-static const struct store_owners node_owners = {
-	.rows = node_rows,
-	.n_rows = sizeof(node_rows) / sizeof(node_rows[0]),
-	.refs_each = oplog_refs_each,
-	.rec_move = oplog_rec_move,
-};
-
-static enum err
 node_store(struct node *n, const struct app_args *a, struct errmsg *em)
 {
-	struct store_opts o = { .local = n->id.local,
-		.convergence = n->id.convergence,
-		.segment_bytes = n->conf.store_segment_bytes,
-		.map_bytes = n->conf.store_map_bytes,
-		.owners = &node_owners };
-	char dir[APP_PATH_MAX];
+	struct app_store o;
 	enum err e;
 
-	app_path(a->home, APP_STORE, dir);
-	o.dir = dir;
-	e = store_open(&o, &n->store, em);
+	app_store_opts(a, &n->conf, &n->id, &o);
+	e = store_open(&o.opts, &n->store, em);
 	cry_wipe(&o, sizeof(o));
 	return e;
 }
@@ -215,7 +174,8 @@ app_run(const struct app_args *a, struct errmsg *em)
 		return e;
 	if ((e = app_sibling("pesscara-imaging", n.helper, em)) != ERR_OK)
 		return e;
-	if ((e = node_keys(&n, a, em)) != ERR_OK)
+	app_path(a->home, APP_KEYSTORE, n.keystore);
+	if ((e = app_keys(a, &n.id, &n.unattended, em)) != ERR_OK)
 		return e;
 	e = node_store(&n, a, em);
 	if (e == ERR_OK)

@@ -32,6 +32,11 @@ void shares_close(struct shares *sh); /* NULL ok */
 enum err shares_rebuild(
     const struct shares_opts *o, struct errmsg *em) PSC_MUST_USE;
 
+/* One hash over all that the store holds as t sees it: equal for a rebuilt
+ * index and a restored backup. */
+enum err shares_root(
+    struct store *s, struct db_txn *t, struct cry_id *out) PSC_MUST_USE;
+
 /* --- asking --- */
 struct share_compartment {
 	uint16_t no;

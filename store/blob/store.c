@@ -140,6 +140,21 @@ key_check(struct store *s, struct db_txn *t)
 	return e;
 }
 
+enum err
+store_commit_no(struct db_txn *txn, uint64_t *out)
+{
+	struct slice v;
+	struct rd r;
+	enum err e = db_get(txn, DB_META, SLICE_LIT("commit"), &v);
+
+	*out = 0;
+	if (e != ERR_OK)
+		return e == ERR_NOTFOUND ? ERR_OK : e;
+	r = rd_init(v);
+	*out = rd_u64(&r);
+	return rd_end(&r) == ERR_OK ? ERR_OK : ERR_CORRUPT;
+}
+
 static enum err
 meta_read(struct store *s, struct db_txn *t, struct errmsg *em)
 {
@@ -159,15 +174,7 @@ meta_read(struct store *s, struct db_txn *t, struct errmsg *em)
 	if (e != ERR_OK)
 		return errmsg_set(em, e, "open it with its own keystore",
 		    "the keystore does not fit this store");
-	e = db_get(t, DB_META, SLICE_LIT("commit"), &v);
-	if (e == ERR_NOTFOUND)
-		return ERR_OK;
-	if (e == ERR_OK) {
-		r = rd_init(v);
-		s->commit_no = rd_u64(&r);
-		e = rd_end(&r);
-	}
-	return e;
+	return store_commit_no(t, &s->commit_no);
 }
 
 /* An empty index beside a log is a lost one: to go on would write over it. */

@@ -132,6 +132,13 @@ struct store_stats {
 };
 enum err store_stats(struct store *s, struct store_stats *out) PSC_MUST_USE;
 
+/* Number of the commit that txn sees. */
+enum err store_commit_no(struct db_txn *txn, uint64_t *out) PSC_MUST_USE;
+/* All local rows, as sealed; all chunks that something refers to. */
+enum err store_rows_hash(
+    struct store *s, struct db_txn *txn, struct cry_id *out) PSC_MUST_USE;
+enum err store_chunks_hash(struct db_txn *txn, struct cry_id *out) PSC_MUST_USE;
+
 struct store_bad {
 	char what[16]; /* "chunk", "op", "row", "segment", "index" */
 	char where[96];

@@ -613,14 +613,15 @@ path_make(const struct rebuild *r, const char *name, char out[PATH_BYTES])
 static enum err
 index_remove(const struct rebuild *r, const char *name)
 {
-	static const char *const files[] = { "data.mdb", "lock.mdb", "LOCK" };
+	static const char *const files[] = { "data.mdb", "data.mdb.new",
+		"lock.mdb", "LOCK" };
 	char path[PATH_BYTES], file[PATH_BYTES];
 	size_t i;
 	enum err e = path_make(r, name, path);
 
 	if (e != ERR_OK)
 		return e;
-	for (i = 0; i < 3; i++) {
+	for (i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
 		if (snprintf(file, sizeof(file), "%.4000s/%s", path, files[i]) <
 		    0)
 			return ERR_LIMIT;
