@@ -81,7 +81,7 @@ def around(a, up, x):
 def frame(z, size, w, h):
     """One plane: w * h samples of size bytes."""
     method = z[0]
-    assert method <= 4 and z[1] == 0, "method"
+    assert method <= 3 and z[1] == 0, "method"
     if method < 2:  # stored, constant
         n = w * h if method == 0 else 1
         px = struct.unpack("<%d%s" % (n, "BH"[size - 1]), z[2:])
@@ -97,7 +97,7 @@ def frame(z, size, w, h):
         tables += [[(s, n, i) for s, n in f for i in range(n)]]
     at += (bits.pos + 7) // 8
     extra, at = Bits(z[at:at + n_extra]), at + n_extra
-    lanes = 64 if w >= 128 and h > 32 else 32
+    lanes = 64 if w >= 128 and h >= 64 and w * h >= 65536 else 32
     period = max(w, 2 * lanes)
     state = list(struct.unpack_from("<%dI" % min(h, lanes), z, at))
     at += 4 * len(state)
@@ -110,9 +110,9 @@ def frame(z, size, w, h):
             y = y * lanes + k
             if x >= w or y >= h:
                 continue
-            best, med, ls = guess(p, dif, x, y, wt, method)
             e = around(err[y + 1], err[y], x)
             n = 2 * (e[0] + e[1]) + e[2] + e[3] + 1
+            best, med, ls = guess(p, dif, x, y, wt, n - 1)
             o = n.bit_length() - 1
             table = tables[2 * o + (n >> o - 1 & 1) if o else 0]
             token, f, off = table[state[k] & 2047]
@@ -127,20 +127,20 @@ def frame(z, size, w, h):
     assert set(state) == {65536} and next(words, None) is None, "coder's end"
     return [(v + base) & 65535 for row in p[2:] for v in row]
 
-def guess(p, dif, x, y, wt, method):
+def guess(p, dif, x, y, wt, energy):
     """What is predicted; by the median; by the weights."""
     u, up, a = p[y], p[y + 1], p[y + 2]
     near = around(a, up, x)
     left, t, tl, _ = near
     med = sorted((left, t, left + t - tl))[1]
-    if method == 2:
+    if wt is None:
         return med, med, med
     near += (u[x], a[x - 2] if x > 1 else up[0], around(a, u, x)[3],
              up[x - 2] if x > 1 else up[0])
     ls = sum(c * v for c, v in zip(wt, near)) + 2048 & 0xFFFFFFFF
     ls = max(-32768, min(32767, (ls - (ls >> 31 << 32)) >> 12))
     ls = t if t == tl == left else ls
-    worse = method == 4 and sum(around(dif[y + 1], dif[y], x)) < 0
+    worse = sum(around(dif[y + 1], dif[y], x)) + energy // 4 < 0
     return med if worse else ls, med, ls
 
 def rows_of_samples(z, raw_len):
