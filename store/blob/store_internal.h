@@ -210,6 +210,9 @@ void store_seg_release(struct store *s, struct seg_hold *h);
  * waits at most wait_ms for readers.  Adds what went to *n and *bytes. */
 enum err store_seg_bury(struct store *s, uint32_t wait_ms, uint32_t *n,
     uint64_t *bytes) PSC_MUST_USE;
+/* Unlinks the file, for good when it returns ERR_OK: a power cut does not
+ * bring it back, where its old records would stand for new ones. */
+enum err store_seg_remove(struct store *s, uint32_t seg) PSC_MUST_USE;
 /* The same at open: nobody reads yet, and there is no writer. */
 enum err store_seg_bury_open(struct store *s) PSC_MUST_USE;
 

@@ -13,7 +13,6 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <time.h>
 #include <unistd.h>
 
 #define SEG_NAME_BYTES 16u
@@ -676,48 +675,8 @@ store_seg_read(
 	return read_file(s, seg, off, out, n - staged);
 }
 
-/* --- holding and burying --- */
-
-void
-store_seg_hold(struct store *s, uint32_t seg, struct seg_hold *h)
-{
-	pthread_mutex_lock(&s->fd_lock);
-	*h = (struct seg_hold){ .seg = seg, .next = s->held };
-	if (s->held != NULL)
-		s->held->prev = h;
-	s->held = h;
-	pthread_mutex_unlock(&s->fd_lock);
-}
-
-void
-store_seg_release(struct store *s, struct seg_hold *h)
-{
-	pthread_mutex_lock(&s->fd_lock);
-	if (h->prev != NULL)
-		h->prev->next = h->next;
-	else
-		s->held = h->next;
-	if (h->next != NULL)
-		h->next->prev = h->prev;
-	pthread_mutex_unlock(&s->fd_lock);
-}
-
-static bool
-seg_is_held(struct store *s, uint32_t seg)
-{
-	const struct seg_hold *h;
-
-	pthread_mutex_lock(&s->fd_lock);
-	for (h = s->held; h != NULL && h->seg != seg; h = h->next)
-		;
-	pthread_mutex_unlock(&s->fd_lock);
-	return h != NULL;
-}
-
-/* Gone for good when it returns ERR_OK: a power cut does not bring it back,
- * where its old records would stand for new ones. */
-static enum err
-seg_remove(struct store *s, uint32_t seg)
+enum err
+store_seg_remove(struct store *s, uint32_t seg)
 {
 	char name[SEG_NAME_BYTES];
 
@@ -726,87 +685,6 @@ seg_remove(struct store *s, uint32_t seg)
 	if (unlinkat(s->dir_fd, name, 0) != 0 && errno != ENOENT)
 		return ERR_IO;
 	return fsync(s->dir_fd) == 0 ? ERR_OK : ERR_IO;
-}
-
-static enum err
-row_del_job(struct store_txn *t, void *ctx)
-{
-	uint8_t key[4];
-	enum err e = db_del(t->db, DB_SEG, seg_key(*(uint32_t *)ctx, key));
-
-	return e == ERR_NOTFOUND ? ERR_OK : e;
-}
-
-/* The next dead segment after *seg. */
-static enum err
-seg_next_dead(struct db_txn *t, uint32_t *seg, struct seg_row *row)
-{
-	enum err e;
-
-	do {
-		e = store_seg_row_from(t, *seg + 1, seg, row);
-	} while (e == ERR_OK && row->state != SEG_DEAD);
-	return e;
-}
-
-static bool
-reads_wait(struct store *s, uint32_t *wait_ms)
-{
-	const struct timespec ms = { .tv_nsec = 1000000 };
-	uint64_t mark = db_reads_mark(s->db);
-
-	while (!db_reads_over(s->db, mark)) {
-		if (*wait_ms == 0)
-			return false;
-		(*wait_ms)--;
-		(void)nanosleep(&ms, NULL);
-	}
-	return true;
-}
-
-enum err
-store_seg_bury(struct store *s, uint32_t wait_ms, uint32_t *n, uint64_t *bytes)
-{
-	uint32_t seg = 0;
-
-	for (;;) {
-		struct seg_row row;
-		struct db_txn *t;
-		enum err e = store_read(s, &t);
-
-		if (e != ERR_OK)
-			return e;
-		e = seg_next_dead(t, &seg, &row);
-		db_abort(t);
-		if (e != ERR_OK)
-			return e == ERR_NOTFOUND ? ERR_OK : e;
-		if (!reads_wait(s, &wait_ms) || seg_is_held(s, seg))
-			continue; /* another time */
-		if ((e = seg_remove(s, seg)) != ERR_OK ||
-		    (e = store_write(s, row_del_job, &seg)) != ERR_OK)
-			return e;
-		(*n)++;
-		*bytes += row.used;
-	}
-}
-
-enum err
-store_seg_bury_open(struct store *s)
-{
-	uint32_t seg = 0;
-	struct seg_row row;
-	struct db_txn *t;
-	enum err e = store_read(s, &t);
-
-	if (e != ERR_OK)
-		return e;
-	while ((e = seg_next_dead(t, &seg, &row)) == ERR_OK) {
-		e = seg_remove(s, seg);
-		if (e != ERR_OK)
-			break;
-	}
-	db_abort(t);
-	return e == ERR_NOTFOUND ? ERR_OK : e; /* the rows go with a pass */
 }
 
 void
