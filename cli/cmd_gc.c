@@ -26,6 +26,10 @@ gc_print(void *ctx, json_t *doc, const char *text)
 	cli_bytes_text(num(doc, "waiting_bytes"), waiting);
 	cli_bytes_text(num(doc, "freed_bytes"), freed);
 	cli_bytes_text(num(doc, "copied_bytes"), copied);
+	if (num(doc, "let_go_versions") > 0)
+		(void)printf("let go the content of %" PRIu64
+			     " versions that are not subscribed to\n",
+		    num(doc, "let_go_versions"));
 	(void)printf("%s %" PRIu64 " chunks (%s) that nothing refers to\n",
 	    dry ? "would collect" : "collected", num(doc, "chunks"), bytes);
 	(void)printf("%s %" PRIu64 " segments (%s), copying %s of them "

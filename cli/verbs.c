@@ -72,8 +72,9 @@ const struct cli_verb cli_verbs[] = {
 	{ "peer remove", "HOST:PORT|KEY", 1, 1, cmd_peer_remove, { { 0 } },
 	    "forget a peer" },
 	{ "subscribe", "SHARE", 1, 1, cmd_subscribe,
-	    { O_COMPARTMENT,
-		{ "content", "none|all", "fetch content or only metadata" } },
+	    { O_COMPARTMENT, { "content", "none|all|pin",
+				 "fetch content or only metadata; none lets it "
+				 "go with gc" } },
 	    "choose what content is kept here" },
 	{ "import", "PATH...", 1, CLI_WORDS_MAX, cmd_import,
 	    { O_SHARE_NEEDED, O_COMPARTMENT,

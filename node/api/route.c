@@ -29,7 +29,8 @@ const struct api_route api_routes[] = {
 	    "Grant: {key, role, compartment, history}." },
 	{ "PUT", "/shares/{share}/subscription", api_h_subscribe, API_ACT,
 	    false, "",
-	    "Which content is fetched: {compartment, content: none or all}." },
+	    "Which content is fetched: {compartment, content: none, all or "
+	    "pin}." },
 	{ "POST", "/joins", api_h_join, API_ACT, false, "",
 	    "Join by an invite: {invite}." },
 	{ "GET", "/peers", api_h_peers, API_READ, false, "",

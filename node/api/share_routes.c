@@ -336,18 +336,22 @@ api_h_subscribe(struct api_call *c)
 {
 	static const char *const keys[] = { "s:compartment", "s:content",
 		NULL };
+	static const char *const words[] = { "none", "all", "pin" };
 	const char *content;
+	uint32_t i;
 	enum err e;
 
 	if ((e = api_body(c)) != ERR_OK || (e = api_only(c, keys)) != ERR_OK ||
 	    (e = api_need(c, "content", &content)) != ERR_OK)
 		return e;
-	if (strcmp(content, "all") != 0 && strcmp(content, "none") != 0)
+	for (i = 0; i < 3 && strcmp(content, words[i]) != 0; i++)
+		;
+	if (i == 3)
 		return errmsg_set(&c->em, ERR_UNSUPPORTED,
-		    "Use --content none or --content all.",
-		    "content must be none or all");
+		    "Use --content none, all or pin.",
+		    "content must be none, all or pin");
 	e = shares_subscribe(c->a->o.shares, c->param[0],
-	    json_get_str(c->body, "compartment", NULL),
-	    strcmp(content, "all") == 0, &c->em);
+	    json_get_str(c->body, "compartment", NULL), (enum share_content)i,
+	    &c->em);
 	return e == ERR_OK ? share_answer(c, c->param[0]) : e;
 }

@@ -151,7 +151,7 @@ api_jw_compartment(struct jw *w, const struct share_info *i,
 		jw_null(w, "root");
 	jw_bool(w, "read", k->may_read);
 	jw_bool(w, "write", k->may_write);
-	jw_str(w, "content", k->content ? "all" : "none");
+	jw_str(w, "content", k->pinned ? "pin" : k->content ? "all" : "none");
 	jw_end(w);
 }
 

@@ -16,6 +16,7 @@
 
 struct app_gc {
 	struct store *store;
+	struct shares *shares;
 	uint64_t grace_ms;
 	uint64_t interval_s;
 	pthread_t thread;
@@ -42,9 +43,12 @@ gc_pass(struct app_gc *g)
 	struct store_gc_opts o = {
 		.grace_ms = g->grace_ms, .stop = gc_stopping, .ctx = g
 	};
-	struct store_gc_report r;
-	enum err e = store_gc(g->store, &o, &r);
+	struct store_gc_report r = { 0 };
+	struct share_evicted gone;
+	enum err e = shares_evict(g->shares, gc_stopping, g, &gone);
 
+	if (e == ERR_OK)
+		e = store_gc(g->store, &o, &r);
 	if (e == ERR_CANCELLED)
 		return;
 	if (e != ERR_OK)
@@ -53,6 +57,9 @@ gc_pass(struct app_gc *g)
 		log_error("gc", "segments were kept: damaged",
 		    "segments=%" PRIu32 " next=\"pesscara verify --deep\"",
 		    r.damaged);
+	if (gone.versions > 0)
+		log_info("gc", "content not subscribed to was let go",
+		    "versions=%" PRIu64, gone.versions);
 	if (r.chunks > 0 || r.segments > 0)
 		log_info("gc", "space given back",
 		    "chunks=%" PRIu64 " segments=%" PRIu32 " freed=%" PRIu64
@@ -92,7 +99,8 @@ gc_free(struct app_gc *g)
 }
 
 enum err
-app_gc_start(struct store *s, const struct conf *conf, struct app_gc **out)
+app_gc_start(struct store *s, struct shares *shares, const struct conf *conf,
+    struct app_gc **out)
 {
 	pthread_condattr_t mono;
 	struct app_gc *g;
@@ -103,6 +111,7 @@ app_gc_start(struct store *s, const struct conf *conf, struct app_gc **out)
 	if ((g = mem_new(sizeof(*g))) == NULL)
 		return ERR_NOMEM;
 	g->store = s;
+	g->shares = shares;
 	g->grace_ms = conf->gc_grace_hours * HOUR_MS;
 	g->interval_s = conf->gc_interval_minutes * 60;
 	pthread_mutex_init(&g->mu, NULL);

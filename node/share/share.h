@@ -43,6 +43,7 @@ struct share_compartment {
 	char name[LIM_NAME_BYTES + 1]; /* "" at a hub */
 	bool may_read, may_write, may_write_original;
 	bool content; /* subscribed: content is fetched */
+	bool pinned;
 };
 struct share_info {
 	struct share_id id;
@@ -100,9 +101,22 @@ enum err shares_join(struct shares *sh, const char *invite_text,
 enum err shares_grant(struct shares *sh, const char *share,
     const struct cry_device_pub *device, enum role role,
     const char *compartment, struct errmsg *em) PSC_MUST_USE;
-/* Content of a compartment (NULL: every one we may read): fetch it or not. */
+/* Content of a compartment (NULL: every one we may read).  NONE: it is not
+ * fetched, and what came from others goes with shares_evict; PIN: as ALL, and
+ * NONE is refused (ERR_DENIED) until ALL was said. */
+enum share_content { SHARE_NONE, SHARE_ALL, SHARE_PIN };
 enum err shares_subscribe(struct shares *sh, const char *share,
-    const char *compartment, bool content, struct errmsg *em) PSC_MUST_USE;
+    const char *compartment, enum share_content content,
+    struct errmsg *em) PSC_MUST_USE;
+/* Lets go of content that is not subscribed to.  What was written here stays,
+ * and what its author can no longer give: it may be the only copy.  Bounded
+ * jobs; stop, asked between them, may be NULL. */
+struct share_evicted {
+	uint64_t versions; /* that were complete until now */
+	uint64_t chunks;   /* references let go */
+};
+enum err shares_evict(struct shares *sh, bool (*stop)(void *ctx), void *ctx,
+    struct share_evicted *out) PSC_MUST_USE;
 
 /* --- jobs --- */
 /* A claim came from the network (RX_CLAIM): check the invite (known, unused,

@@ -62,3 +62,18 @@ shares_put_chunk(struct store_txn *t, struct shares *sh,
 	mem_free(d.v);
 	return e;
 }
+
+enum err
+share_wants_settle(struct store_txn *t, struct shares *sh)
+{
+	struct done_ops d = { .e = ERR_OK };
+	uint32_t i;
+	enum err e = oplog_wants_settle(t, done_add, &d);
+
+	if (e == ERR_OK)
+		e = d.e;
+	for (i = 0; e == ERR_OK && i < d.n; i++)
+		e = chunk_complete(t, sh, d.v[i]);
+	mem_free(d.v);
+	return e;
+}

@@ -97,6 +97,7 @@ info_compartments(const struct shares *sh, const struct share_state *s,
 		c->may_write_original = member_may_write_original(s->m, me, no);
 		c->content =
 		    out->hub || no > LIM_COMPARTMENTS || !s->no_content[no];
+		c->pinned = no <= LIM_COMPARTMENTS && s->pinned[no];
 	}
 	return ERR_OK;
 }

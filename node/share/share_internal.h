@@ -19,7 +19,7 @@
 #define SHARE_TAG_KEY "ekey"      /* share, compartment, epoch -> keys */
 #define SHARE_TAG_JOIN "join"     /* share -> registrar, claim */
 #define SHARE_TAG_INVITE "invite" /* share, invite id -> what it grants */
-#define SHARE_TAG_SUB "sub"       /* share, compartment -> content or not */
+#define SHARE_TAG_SUB "sub"       /* share, compartment -> share_content */
 #define SHARE_ROW_VERSION 1u
 #define SHARE_KEY_MAX 64u
 
@@ -29,6 +29,7 @@ struct share_state {
 	bool has_name; /* keys.name is known */
 	struct member_keys keys;
 	bool no_content[LIM_COMPARTMENTS + 1]; /* unsubscribed, by number */
+	bool pinned[LIM_COMPARTMENTS + 1];
 };
 
 struct share_slot {
@@ -106,6 +107,17 @@ enum err share_record_put(struct store_txn *t, struct shares *sh,
 enum err share_grant_compartment(const struct share_state *s, enum role role,
     const char *name, uint16_t *no, struct errmsg *em) PSC_MUST_USE;
 bool share_has_grant(const struct share_state *s, const struct member_grant *g);
+
+/* --- share_chunk.c --- */
+/* Wants of chunks that are here; what becomes whole by that is complete. */
+enum err share_wants_settle(
+    struct store_txn *t, struct shares *sh) PSC_MUST_USE;
+
+/* --- share_evict.c --- */
+/* What is wanted of a compartment, as txn has it. */
+enum err share_sub_get(struct shares *sh, struct db_txn *t,
+    const struct share_id *id, uint16_t no,
+    enum share_content *out) PSC_MUST_USE;
 
 /* --- row keys --- */
 void share_row_key(struct buf *b, const struct share_id *id);

@@ -271,7 +271,7 @@ struct subscribe {
 	struct shares *sh;
 	struct share_id id;
 	const char *compartment;
-	bool content;
+	enum share_content content;
 	uint32_t done;
 };
 
@@ -285,14 +285,14 @@ subscribe_one(struct store_txn *t, struct subscribe *s,
 	share_row_key(&key, &slot->id);
 	buf_u8(&key, (uint8_t)(no >> 8));
 	buf_u8(&key, (uint8_t)(no & 0xff));
-	buf_u8(&val, s->content ? 1 : 0);
+	buf_u8(&val, (uint8_t)s->content);
 	e = buf_err(&key) != ERR_OK ? buf_err(&key) : buf_err(&val);
 	if (e == ERR_OK)
 		e = store_row_put(
 		    t, SHARE_TAG_SUB, buf_slice(&key), buf_slice(&val));
 	if (e == ERR_OK)
-		e = s->content ? oplog_want_all(t, slot->no, no)
-			       : oplog_want_none(t, slot->no, no);
+		e = s->content != SHARE_NONE ? oplog_want_all(t, slot->no, no)
+					     : oplog_want_none(t, slot->no, no);
 	buf_fini(&key);
 	buf_fini(&val);
 	s->done++;
@@ -304,6 +304,7 @@ subscribe_job(struct store_txn *t, void *ctx)
 {
 	struct subscribe *s = ctx;
 	char text[LIM_NAME_BYTES + 1];
+	enum share_content was;
 	struct share_slot *slot;
 	enum err e;
 	uint32_t i;
@@ -319,9 +320,18 @@ subscribe_job(struct store_txn *t, void *ctx)
 			continue;
 		if (!member_may_fetch(slot->wrk->m, &s->sh->me->pub.sign, no))
 			continue;
+		e = share_sub_get(s->sh, store_txn_db(t), &s->id, no, &was);
+		if (e == ERR_OK && s->content == SHARE_NONE && was == SHARE_PIN)
+			e = ERR_DENIED;
+		if (e != ERR_OK)
+			return e;
 		if ((e = subscribe_one(t, s, slot, no)) != ERR_OK)
 			return e;
 	}
+	if (s->content != SHARE_NONE)
+		e = share_wants_settle(t, s->sh);
+	if (e != ERR_OK)
+		return e;
 	s->sh->touched = true;
 	s->sh->touched_members = true;
 	s->sh->touched_wants = true;
@@ -330,7 +340,7 @@ subscribe_job(struct store_txn *t, void *ctx)
 
 enum err
 shares_subscribe(struct shares *sh, const char *share, const char *compartment,
-    bool content, struct errmsg *em)
+    enum share_content content, struct errmsg *em)
 {
 	struct subscribe s = {
 		.sh = sh, .compartment = compartment, .content = content
@@ -346,6 +356,10 @@ shares_subscribe(struct shares *sh, const char *share, const char *compartment,
 	if (e != ERR_OK)
 		return e;
 	e = store_write(sh->store, subscribe_job, &s);
+	if (e == ERR_DENIED)
+		return errmsg_set(em, e,
+		    "run `pesscara subscribe SHARE --content all` first",
+		    "the content is pinned");
 	if (e == ERR_OK && s.done == 0)
 		return errmsg_set(em, ERR_NOTFOUND, "see `pesscara share show`",
 		    "this site can read no such compartment");

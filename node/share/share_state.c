@@ -174,16 +174,18 @@ sub_load_row(void *ctx, struct slice key, struct slice value)
 	struct rd rk = rd_init(key), rv = rd_init(value);
 	uint8_t hi, lo;
 	uint32_t no;
-	bool content;
+	uint8_t content;
 
 	(void)rd_bytes(&rk, sizeof(struct share_id));
 	hi = rd_u8(&rk);
 	lo = rd_u8(&rk);
 	no = (uint32_t)hi << 8 | lo;
-	content = rd_u8(&rv) != 0;
+	content = rd_u8(&rv);
 	if (rd_end(&rk) == ERR_OK && rd_end(&rv) == ERR_OK &&
-	    no <= LIM_COMPARTMENTS)
-		s->no_content[no] = !content;
+	    no <= LIM_COMPARTMENTS) {
+		s->no_content[no] = content == SHARE_NONE;
+		s->pinned[no] = content == SHARE_PIN;
+	}
 	return 0;
 }
 

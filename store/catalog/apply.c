@@ -431,3 +431,21 @@ cat_content_complete(struct store_txn *t, const struct cat_origin *o,
 	e = row_version_put(db, no, &v);
 	return e == ERR_OK ? apply_event(t, o, asset, type, none) : e;
 }
+
+enum err
+cat_content_gone(struct store_txn *t, const struct cat_origin *o,
+    const struct asset_id *asset)
+{
+	struct stamp by = { .lamport = o->lamport, .op = o->op_id };
+	struct db_txn *db = store_txn_db(t);
+	struct cat_version v;
+	uint32_t no = 0;
+	enum err e = row_asset_no(db, asset, &no);
+
+	if (e == ERR_OK)
+		e = row_version_get(db, no, &by, &v);
+	if (e != ERR_OK || !v.complete)
+		return e;
+	v.complete = false;
+	return row_version_put(db, no, &v);
+}

@@ -95,6 +95,10 @@ enum err cat_apply_put(struct store_txn *t, const struct cat_origin *o,
 enum err cat_content_complete(struct store_txn *t, const struct cat_origin *o,
     const struct asset_id *asset) PSC_MUST_USE;
 /* Which asset an op put; ERR_NOTFOUND if none. */
+/* Content of a version was let go: it is not complete any more.  Its images
+ * stay in the catalog. */
+enum err cat_content_gone(struct store_txn *t, const struct cat_origin *o,
+    const struct asset_id *asset) PSC_MUST_USE;
 enum err cat_asset_of_op(
     struct db_txn *t, uint64_t lseq, struct asset_id *out) PSC_MUST_USE;
 

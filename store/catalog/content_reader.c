@@ -352,6 +352,7 @@ content_stream(struct content *c, uint32_t i, blob_part_fn fn, void *ctx)
 	struct gate g = {
 		.held = BUF_MAX(LIM_PIECE_BYTES), .fn = fn, .ctx = ctx
 	};
+	struct store_lease lease; /* what is let go meanwhile stays so long */
 	const struct member *m;
 	enum err e;
 
@@ -359,12 +360,14 @@ content_stream(struct content *c, uint32_t i, blob_part_fn fn, void *ctx)
 		return ERR_NOTFOUND;
 	m = &c->m[i];
 	g.left = m->len;
+	store_lease_begin(c->s, &lease);
 	cry_hasher_init(&g.hasher);
 	e = header_stream(c, m, &g);
 	if (e == ERR_OK)
 		e = body_stream(c, m, &g);
 	if (e == ERR_OK)
 		e = gate_end(&g, &m->hash);
+	store_lease_end(c->s, &lease);
 	buf_fini(&g.held);
 	return e;
 }

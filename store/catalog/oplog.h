@@ -105,12 +105,35 @@ typedef void (*oplog_complete_fn)(void *ctx, uint64_t lseq);
 enum err oplog_chunk_put(struct store_txn *t, const struct cry_id *cid,
     struct slice ciphertext, oplog_complete_fn complete,
     void *ctx) PSC_MUST_USE;
-/* Add wants for every chunk that ops of a compartment name and we lack
- * (subscribing later); or drop them (unsubscribing). */
+/* Add wants for every chunk that ops of a compartment count as missing
+ * (subscribing later), also for those that are here (oplog_wants_settle); or
+ * drop them (unsubscribing). */
 enum err oplog_want_all(
     struct store_txn *t, uint32_t share, uint16_t compartment) PSC_MUST_USE;
 enum err oplog_want_none(
     struct store_txn *t, uint32_t share, uint16_t compartment) PSC_MUST_USE;
+/* Content that is here, of a compartment that is not subscribed to: looked
+ * for op by op, let go in jobs of at most OPLOG_EVICT_CHUNKS chunks. */
+#define OPLOG_PACKING_ITEM 36u /* cid 32, ciphertext length u32 LE */
+#define OPLOG_EVICT_CHUNKS 64u
+struct oplog_evict {
+	uint32_t share;
+	uint16_t compartment;
+	const uint32_t *keep; /* feeds whose content stays */
+	uint32_t n_keep;
+	/* where it stands; zero to begin with */
+	uint64_t lseq;
+	uint32_t item;
+	bool found;
+	uint64_t chunks; /* references let go */
+};
+/* Goes on to the next op of which something is here.  v->found: step it;
+ * !*more: that was the last. */
+enum err oplog_evict_find(
+    struct db_txn *t, struct oplog_evict *v, bool *more) PSC_MUST_USE;
+/* *lseq: of an op that was whole until now; 0: none. */
+enum err oplog_evict_step(
+    struct store_txn *t, struct oplog_evict *v, uint64_t *lseq) PSC_MUST_USE;
 struct oplog_want {
 	uint32_t share;
 	uint16_t compartment;

@@ -8,8 +8,6 @@
  * ERR_EXISTS and changes nothing. */
 #include "store/catalog/catalog_internal.h"
 
-#define PACKING_ITEM 36u /* cid 32, ciphertext length u32 LE */
-
 static struct key
 lseq_key(uint64_t lseq)
 {
@@ -197,7 +195,7 @@ op_put(struct store_txn *t, const struct oplog_op *op,
 	uint64_t no;
 	enum err e;
 
-	if (op->packing.n % PACKING_ITEM != 0)
+	if (op->packing.n % OPLOG_PACKING_ITEM != 0)
 		return ERR_MALFORMED;
 	e = op_known(db, op);
 	if (e == ERR_OK)

@@ -41,6 +41,25 @@ lacking_note(void *ctx, struct slice k, struct slice v)
 	return rd_end(&r);
 }
 
+/* Does the op count this chunk as missing?  Also one that is here may be: it
+ * came, or stayed, for another reason.  Its want is settled at once. */
+static enum err
+cref_missing(
+    struct db_txn *t, const struct oplog_want *w, uint64_t lseq, bool *missing)
+{
+	struct key k = { 0 };
+	struct slice v;
+	enum err e;
+
+	key_put(&k, w->cid.b, 16);
+	key_be32(&k, w->share);
+	key_be16(&k, w->compartment);
+	key_be64(&k, lseq);
+	e = db_get(t, DB_CREF, key_slice(&k), &v);
+	*missing = e == ERR_OK && v.n == 1 && v.p[0] != 0;
+	return e == ERR_NOTFOUND ? ERR_CORRUPT : e;
+}
+
 static enum err
 want_lacking(struct store_txn *t, const struct lacking *l, uint64_t lseq)
 {
@@ -60,11 +79,13 @@ want_lacking(struct store_txn *t, const struct lacking *l, uint64_t lseq)
 		struct oplog_want w = { .share = l->share,
 			.compartment = l->compartment };
 
+		bool missing = false;
+
 		rd_copy(&r, w.cid.b, sizeof(w.cid.b));
 		w.c_len = rd_u32(&r);
-		if (r.err != ERR_OK)
-			e = ERR_CORRUPT;
-		else if (blob_chunk_have(db, &w.cid) == ERR_NOTFOUND)
+		e = r.err != ERR_OK ? ERR_CORRUPT
+				    : cref_missing(db, &w, lseq, &missing);
+		if (e == ERR_OK && missing)
 			e = oplog_want_put(db, &w);
 	}
 	buf_fini(&op);

@@ -28,6 +28,13 @@ struct site {
 	struct cry_box_sk recovery;
 	struct store *st;
 	struct shares *sh;
+	size_t segment_bytes; /* 0: 64 MiB; site_new keeps it */
+};
+
+/* As a node has them, without the vault. */
+static const struct store_owners site_owners = {
+	.refs_each = oplog_refs_each,
+	.rec_move = oplog_rec_move,
 };
 
 static UNUSED_FN void
@@ -36,7 +43,9 @@ site_open(struct site *s)
 	struct store_opts so = { .dir = s->dir,
 		.local = s->me.local,
 		.convergence = s->me.convergence,
-		.segment_bytes = 64 * MIB,
+		.owners = &site_owners,
+		.segment_bytes =
+		    s->segment_bytes != 0 ? s->segment_bytes : 64 * MIB,
 		.map_bytes = 512 * MIB };
 	struct errmsg em = { 0 };
 	struct shares_opts o = { .me = &s->me, .site = s->name };
@@ -58,7 +67,10 @@ site_close(struct site *s)
 static UNUSED_FN void
 site_new(struct site *s, const char *name)
 {
+	size_t segment_bytes = s->segment_bytes;
+
 	memset(s, 0, sizeof(*s));
+	s->segment_bytes = segment_bytes;
 	tmpdir_make(s->dir);
 	(void)snprintf(s->name, sizeof(s->name), "%s", name);
 	assert_ok(cry_init());

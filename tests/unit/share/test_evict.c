@@ -1,0 +1,339 @@
+/* Claims: content that is not subscribed to goes, if others wrote it, and
+ * comes again when it is wanted again; what was written here, what else
+ * refers to and what is pinned stays; counts stay right; ops, heads and
+ * membership records outlive the segments they were written to. */
+#include "lib/carry.h"
+#include "store/base/mem.h"
+#include "store/blob/blob_internal.h"
+#include "store/blob/store_internal.h"
+
+#define BYTES 150000u
+
+static struct site lab, site1;
+
+static int
+join_one(void *ctx, const struct share_id *share,
+    const struct cry_sign_pk *registrar, struct slice claim)
+{
+	(void)share;
+	(void)registrar;
+	buf_put_slice(ctx, claim);
+	return 0;
+}
+
+static void
+join(struct site *s)
+{
+	struct invite_addr a = { .host = "127.0.0.1", .port = 1 };
+	struct share_invite_opts o = { .role = ROLE_WRITER,
+		.compartment = "centre1",
+		.expires_in_s = 60,
+		.addrs = &a,
+		.n_addrs = 1 };
+	struct buf text = BUF_MAX(4096), claim = BUF_MAX(4096);
+	struct share_info i = site_share(&lab, "trial");
+	struct carry c = { .to = &lab, .share = i.id };
+	struct errmsg em = { 0 };
+	struct invite v;
+
+	assert_ok(shares_invite(lab.sh, "trial", &o, &text, &em));
+	assert_ok(shares_join(s->sh, buf_cstr(&text), &v, &em));
+	assert_ok(shares_joins_each(s->sh, join_one, &claim));
+	c.bytes = buf_slice(&claim);
+	assert_ok(store_write(lab.st, claim_job, &c));
+	carry_members(&lab, s);
+	share_info_fini(&i);
+	buf_fini(&text);
+	buf_fini(&claim);
+}
+
+static int
+setup(void **state)
+{
+	static const char *const names[] = { "centre1", "centre2" };
+	struct errmsg em = { 0 };
+
+	(void)state;
+	lab.segment_bytes = MIB;
+	site_new(&lab, "lab");
+	site_new(&site1, "centre-one");
+	assert_ok(shares_create(lab.sh, "trial", names, 2, false, &em));
+	join(&site1);
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	site_end(&lab);
+	site_end(&site1);
+	return 0;
+}
+
+static void
+put(struct site *s, const char *subject, uint8_t *bytes, struct asset_id *asset)
+{
+	struct prng g = { (uint64_t)subject[2] * 31 + (uint64_t)s->name[0] };
+	struct site_put p = { .s = s,
+		.share = "trial",
+		.compartment = "centre1",
+		.subject = subject,
+		.bytes = bytes,
+		.n = BYTES };
+
+	prng_fill(&g, bytes, BYTES);
+	assert_ok(site_put(&p));
+	*asset = p.asset;
+}
+
+static void
+subscribe(enum share_content content, enum err expect)
+{
+	struct errmsg em = { 0 };
+
+	assert_int_equal(
+	    shares_subscribe(lab.sh, "trial", "centre1", content, &em), expect);
+}
+
+static struct share_evicted
+evict(struct site *s)
+{
+	struct share_evicted out;
+
+	assert_ok(shares_evict(s->sh, NULL, NULL, &out));
+	return out;
+}
+
+static void
+count_bad(void *ctx, const struct store_bad *bad)
+{
+	fprintf(stderr, "bad %s %s\n", bad->what, bad->where);
+	(*(unsigned *)ctx)++;
+}
+
+static struct store_gc_report
+collect(struct site *s)
+{
+	struct store_gc_opts o = { .no_pause = true };
+	struct store_gc_report r;
+	unsigned bad = 0;
+
+	assert_ok(store_gc(s->st, &o, &r));
+	assert_int_equal(r.damaged, 0);
+	assert_ok(store_refs_check(s->st, count_bad, &bad, NULL));
+	assert_ok(store_verify(s->st, true, count_bad, &bad, NULL));
+	assert_int_equal(bad, 0);
+	return r;
+}
+
+static bool
+complete(struct site *s, const struct asset_id *id)
+{
+	struct cat_asset *a = mem_new(sizeof(*a));
+	struct db_txn *t;
+	bool is;
+
+	assert_ok(store_read(s->st, &t));
+	assert_ok(cat_asset_get(s->st, t, id, a));
+	db_abort(t);
+	is = a->head.complete;
+	mem_free(a);
+	return is;
+}
+
+static void
+evicted_content_goes_and_comes_again(void **state)
+{
+	uint8_t bytes[BYTES];
+	struct asset_id asset;
+	uint64_t before;
+
+	(void)state;
+	put(&site1, "S-1", bytes, &asset);
+	assert_true(carry_ops(&site1, &lab) > 0);
+	assert_true(carry_chunks(&site1, &lab) > 0);
+	assert_true(site_has(&lab, &asset, bytes, BYTES));
+	assert_int_equal(evict(&lab).chunks, 0); /* subscribed */
+	assert_int_equal(collect(&lab).chunks, 0);
+	before = site_table(&lab, DB_CHUNK);
+	subscribe(SHARE_NONE, ERR_OK);
+	assert_true(evict(&lab).chunks > 0);
+	assert_false(complete(&lab, &asset));
+	assert_int_equal(collect(&lab).chunks, before);
+	assert_int_equal(site_table(&lab, DB_CHUNK), 0);
+	assert_false(site_has(&lab, &asset, bytes, BYTES));
+	assert_int_equal(evict(&lab).chunks, 0); /* once is enough */
+	subscribe(SHARE_ALL, ERR_OK);
+	assert_true(carry_chunks(&site1, &lab) > 0);
+	assert_true(site_has(&lab, &asset, bytes, BYTES));
+	assert_true(complete(&lab, &asset));
+	assert_int_equal(collect(&lab).chunks, 0);
+}
+
+static void
+a_change_of_mind_within_grace_fetches_nothing(void **state)
+{
+	uint8_t bytes[BYTES];
+	struct asset_id asset;
+
+	(void)state;
+	put(&site1, "S-2", bytes, &asset);
+	assert_true(carry_ops(&site1, &lab) > 0);
+	assert_true(carry_chunks(&site1, &lab) > 0);
+	subscribe(SHARE_NONE, ERR_OK);
+	assert_int_equal(evict(&lab).versions, 1);
+	subscribe(SHARE_ALL, ERR_OK);
+	assert_int_equal(site_table(&lab, DB_WANT), 0);
+	assert_true(complete(&lab, &asset));
+	assert_int_equal(collect(&lab).chunks, 0);
+	assert_true(site_has(&lab, &asset, bytes, BYTES));
+}
+
+static void
+what_was_written_here_stays(void **state)
+{
+	uint8_t bytes[BYTES];
+	struct asset_id asset;
+	struct errmsg em = { 0 };
+
+	(void)state;
+	assert_ok(shares_grant(
+	    lab.sh, "trial", &lab.me.pub, ROLE_WRITER, "centre1", &em));
+	put(&lab, "S-3", bytes, &asset);
+	subscribe(SHARE_NONE, ERR_OK);
+	assert_int_equal(evict(&lab).chunks, 0);
+	site_close(&lab); /* a new incarnation is still us */
+	site_open(&lab);
+	assert_int_equal(evict(&lab).chunks, 0);
+	assert_int_equal(collect(&lab).chunks, 0);
+	assert_true(site_has(&lab, &asset, bytes, BYTES));
+}
+
+static void
+what_is_pinned_stays(void **state)
+{
+	uint8_t bytes[BYTES];
+	struct asset_id asset;
+	struct share_info i;
+
+	(void)state;
+	put(&site1, "S-4", bytes, &asset);
+	assert_true(carry_ops(&site1, &lab) > 0);
+	assert_true(carry_chunks(&site1, &lab) > 0);
+	subscribe(SHARE_PIN, ERR_OK);
+	i = site_share(&lab, "trial");
+	assert_true(i.c[0].content && i.c[0].pinned);
+	share_info_fini(&i);
+	subscribe(SHARE_NONE, ERR_DENIED);
+	assert_int_equal(evict(&lab).chunks, 0);
+	assert_int_equal(collect(&lab).chunks, 0);
+	subscribe(SHARE_ALL, ERR_OK);
+	subscribe(SHARE_NONE, ERR_OK);
+	assert_int_equal(evict(&lab).versions, 1);
+}
+
+/* The same bytes by both: ours keeps what theirs lets go. */
+static void
+a_second_reference_keeps_chunks(void **state)
+{
+	uint8_t bytes[BYTES];
+	struct asset_id asset;
+	struct slice whole = slice_of(bytes, BYTES);
+	struct buf got = BUF_MAX(MIB);
+
+	(void)state;
+	put(&site1, "S-5", bytes, &asset);
+	assert_true(carry_ops(&site1, &lab) > 0);
+	assert_true(carry_chunks(&site1, &lab) > 0);
+	/* site1 keeps its own; the lab lets go of it */
+	subscribe(SHARE_NONE, ERR_OK);
+	assert_int_equal(evict(&site1).chunks, 0);
+	assert_int_equal(evict(&lab).versions, 1);
+	(void)collect(&site1);
+	assert_ok(site_read(&site1, &asset, &got));
+	assert_true(slice_eq(buf_slice(&got), whole));
+	buf_fini(&got);
+}
+
+static uint64_t
+ops_readable(struct site *s)
+{
+	struct buf b = BUF_MAX(64 * MIB);
+	uint64_t lseq, n = site_table(s, DB_OP);
+	struct db_txn *t;
+
+	assert_ok(store_read(s->st, &t));
+	for (lseq = 1; lseq <= n; lseq++) {
+		buf_reset(&b);
+		assert_ok(oplog_op_get_lseq(s->st, t, lseq, &b));
+	}
+	db_abort(t);
+	buf_fini(&b);
+	return n;
+}
+
+static uint32_t
+first_segment(struct site *s)
+{
+	struct seg_row row;
+	struct db_txn *t;
+	uint32_t seg = 0;
+
+	assert_ok(store_read(s->st, &t));
+	assert_ok(store_seg_row_from(t, 1, &seg, &row));
+	db_abort(t);
+	return seg;
+}
+
+static void
+the_log_outlives_its_segments(void **state)
+{
+	uint8_t bytes[BYTES];
+	char subject[] = "S-a";
+	struct asset_id asset[12];
+	struct store_gc_report r;
+	struct share_info i;
+	uint32_t k;
+
+	(void)state;
+	for (k = 0; k < 12; k++, subject[2]++) {
+		put(&site1, subject, bytes, &asset[k]);
+		assert_true(carry_ops(&site1, &lab) > 0);
+		assert_true(carry_chunks(&site1, &lab) > 0);
+	}
+	subscribe(SHARE_NONE, ERR_OK);
+	assert_int_equal(evict(&lab).versions, 12);
+	r = collect(&lab);
+	assert_true(r.segments > 0);
+	assert_true(r.copied_bytes < MIB);
+	assert_int_equal(ops_readable(&lab), 12);
+	site_close(&lab);
+	site_open(&lab); /* loads the chain from records that were moved */
+	i = site_share(&lab, "trial");
+	assert_true(i.registrar);
+	share_info_fini(&i);
+	assert_int_equal(ops_readable(&lab), 12);
+	if (r.segments > 1)
+		assert_true(first_segment(&lab) > 1);
+	subscribe(SHARE_ALL, ERR_OK);
+	assert_true(carry_chunks(&site1, &lab) > 0);
+	assert_true(site_has(&lab, &asset[11], bytes, BYTES));
+	assert_int_equal(collect(&lab).chunks, 0);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+		TEST(evicted_content_goes_and_comes_again),
+		TEST(a_change_of_mind_within_grace_fetches_nothing),
+		TEST(what_was_written_here_stays),
+		TEST(what_is_pinned_stays),
+		TEST(a_second_reference_keeps_chunks),
+		TEST(the_log_outlives_its_segments),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
