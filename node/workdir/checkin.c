@@ -189,28 +189,12 @@ static void
 entry_fill(
     const struct checkin *k, const struct ci_group *g, struct wd_asset *e)
 {
-	const struct ci_base *b = k->base[g->base];
-	uint32_t i, c;
-
 	e->id = g->id;
 	e->version = g->version;
 	e->derived = true;
 	memcpy(e->level, g->path[g->n_path - 1].level, sizeof(e->level));
 	memcpy(e->path, g->folder, sizeof(e->path));
-	(void)snprintf(e->share, sizeof(e->share), "?");
-	(void)snprintf(e->compartment, sizeof(e->compartment), "?");
-	for (i = 0; i < k->n_shares; i++) {
-		const struct share_info *s = &k->shares[i];
-
-		if (memcmp(&s->id, &b->a.share, sizeof(b->a.share)) != 0)
-			continue;
-		memcpy(e->share, s->name, sizeof(e->share));
-		for (c = 0; c < s->n_compartments; c++) {
-			if (s->c[c].no == b->a.compartment)
-				memcpy(e->compartment, s->c[c].name,
-				    sizeof(e->compartment));
-		}
-	}
+	wd_names_of(k->shares, k->n_shares, &k->base[g->base]->a, e);
 }
 
 static enum err

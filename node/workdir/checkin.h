@@ -11,7 +11,7 @@
 
 #define CI_FILES_MAX 100000u
 #define CI_ABOVE_MAX 4u  /* levels above an asset */
-#define CI_TEXT_MAX 500u /* note, reason, tool */
+#define CI_TEXT_MAX 400u /* note, reason, tool: as much as the audit keeps */
 
 struct ci_file { /* on disk, to go in; or gone (removed) */
 	enum workdir_state state;

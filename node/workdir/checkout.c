@@ -425,7 +425,7 @@ job_entry(struct checkout *k, uint32_t n)
 	w->lock = k->locks[n].wanted || (k->o->lock && k->locks[n].mine);
 	memcpy(w->level, j->a.level, sizeof(w->level));
 	memcpy(w->path, j->path, sizeof(w->path));
-	wd_names_of(k, &j->a, w);
+	wd_names_of(k->shares, k->n_shares, &j->a, w);
 	for (i = 0; e == ERR_OK && i < content_n(j->content); i++) {
 		content_member(j->content, i, &m);
 		e = wd_file_add(w, m.name, m.len, &m.hash);

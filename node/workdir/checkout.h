@@ -32,10 +32,6 @@ struct checkout {
  * "SUBJECT_LEVEL_MODALITY_ID". */
 enum err wd_folder_name(const struct checkout *k, struct db_txn *t,
     const struct cat_asset *a, char out[CONTENT_NAME_MAX + 1]) PSC_MUST_USE;
-/* Share and compartment by name. */
-void wd_names_of(
-    const struct checkout *k, const struct cat_asset *a, struct wd_asset *w);
-
 /* lock.c */
 /* Who has the i-th asset, and shall this act take it? */
 enum err wd_lock_plan(

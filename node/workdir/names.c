@@ -104,8 +104,8 @@ wd_folder_name(const struct checkout *k, struct db_txn *t,
 }
 
 void
-wd_names_of(
-    const struct checkout *k, const struct cat_asset *a, struct wd_asset *w)
+wd_names_of(const struct share_info *shares, uint32_t n,
+    const struct cat_asset *a, struct wd_asset *w)
 {
 	uint32_t i, c;
 
@@ -113,8 +113,8 @@ wd_names_of(
 	 */
 	(void)snprintf(w->share, sizeof(w->share), "?");
 	(void)snprintf(w->compartment, sizeof(w->compartment), "?");
-	for (i = 0; i < k->n_shares; i++) {
-		const struct share_info *s = &k->shares[i];
+	for (i = 0; i < n; i++) {
+		const struct share_info *s = &shares[i];
 
 		if (memcmp(&s->id, &a->share, sizeof(a->share)) != 0)
 			continue;

@@ -90,6 +90,10 @@ void wd_names_fini(struct wd_names *l);
 enum err wd_dir_empty(int dir, bool *out) PSC_MUST_USE;
 enum err wd_errno(int e);
 
+/* names.c: share and compartment by name, never empty. */
+void wd_names_of(const struct share_info *shares, uint32_t n,
+    const struct cat_asset *a, struct wd_asset *w);
+
 /* lock.c */
 struct wd_lock { /* of one asset */
 	struct asset_id id;

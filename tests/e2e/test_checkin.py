@@ -478,6 +478,21 @@ def test_texts_that_were_there_stay(nodes, top):
     refused(lab, work, "header holds text")
 
 
+def test_many_small_files(nodes, top, image):
+    """2,000 files of one thing: one version, one job."""
+    lab = nodes["lab"]
+    work = top / "many"
+    lab.rows("checkout", image, work, "--no-lock")
+    folder = folder_of(work, image)
+    for i in range(2000):
+        (folder / f"tile.{i:04}").write_bytes(b"%d" % i)
+    start = time.monotonic()
+    rows = checkin(lab, work, *REASON)
+    assert len(rows) == 2 and rows[0]["files"] == 2000, rows
+    assert states(lab, work)[0] == {}
+    print(f"2,000 files in and compared in {time.monotonic() - start:.1f} s")
+
+
 def main():
     """All of it on three nodes."""
     with tempfile.TemporaryDirectory(prefix="psc-checkin-") as tmp:
@@ -496,6 +511,7 @@ def main():
             test_the_gate_for_volumes(nodes, top, image)
             test_the_gate_for_dicom(nodes, top, series)
             test_texts_that_were_there_stay(nodes, top)
+            test_many_small_files(nodes, top, image)
             test_killed_in_the_middle(nodes, top, image)
         finally:
             for node in nodes.values():

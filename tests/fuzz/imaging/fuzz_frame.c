@@ -62,6 +62,17 @@ fuzz_identity(struct mp_doc *d)
 }
 
 static void
+fuzz_verdict(struct mp_doc *d)
+{
+	struct img_verdict v;
+
+	if (msg_get_verdict(d, &v) != ERR_OK)
+		return;
+	REQUIRE(v.kind <= IMG_CHECK_NIFTI);
+	REQUIRE(v.text.n <= IMG_CHECK_TEXT_MAX);
+}
+
+static void
 fuzz_others(struct mp_doc *d, uint32_t kind)
 {
 	struct img_assoc a;
@@ -77,6 +88,8 @@ fuzz_others(struct mp_doc *d, uint32_t kind)
 		e = msg_get_done(d, &done);
 	else if (kind == IMG_RESULT)
 		e = msg_get_result(d, &r);
+	else if (kind == IMG_VERDICT)
+		fuzz_verdict(d);
 	else if (kind == MSG_CONFIG)
 		e = msg_get_config(d, &cfg);
 	if (kind == IMG_RESULT && e == ERR_OK)

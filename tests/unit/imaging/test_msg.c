@@ -83,6 +83,44 @@ test_small_messages(void **state)
 }
 
 static void
+test_a_verdict_comes_back_as_it_was(void **state)
+{
+	struct img_verdict v = { .kind = IMG_CHECK_NIFTI,
+		.blocked = "why not",
+		.review = "why to look",
+		.patient_id = "lab-0001",
+		.patient_name = "L\xc3\xa4mmle",
+		.packed_name = "x.nii",
+		.packed_text = true,
+		.text = SLICE_LIT("descrip=FSL") },
+			   back;
+	struct buf b = BUF_MAX(4096);
+	struct mp_doc d;
+
+	(void)state;
+	msg_put_verdict(&b, &v);
+	reopen(&b, &d, IMG_VERDICT);
+	assert_int_equal(msg_get_verdict(&d, &back), ERR_OK);
+	assert_int_equal(back.kind, v.kind);
+	assert_string_equal(back.blocked, v.blocked);
+	assert_string_equal(back.review, v.review);
+	assert_string_equal(back.patient_id, v.patient_id);
+	assert_string_equal(back.patient_name, v.patient_name);
+	assert_string_equal(back.packed_name, v.packed_name);
+	assert_true(back.packed_text);
+	assert_true(slice_eq(back.text, v.text));
+	mp_doc_fini(&d);
+	buf_reset(&b);
+	/* What is shown to people is held to plain text. */
+	v.blocked[0] = '\n';
+	msg_put_verdict(&b, &v);
+	reopen(&b, &d, IMG_VERDICT);
+	assert_int_equal(msg_get_verdict(&d, &back), ERR_MALFORMED);
+	mp_doc_fini(&d);
+	buf_fini(&b);
+}
+
+static void
 test_control_characters_are_refused(void **state)
 {
 	struct img_assoc a = { "CALL\nING", "CALLED", "192.0.2.1" }, out;
@@ -404,6 +442,7 @@ main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_small_messages),
+		cmocka_unit_test(test_a_verdict_comes_back_as_it_was),
 		cmocka_unit_test(test_control_characters_are_refused),
 		cmocka_unit_test(
 		    test_largest_identity_fits_one_more_uid_does_not),
