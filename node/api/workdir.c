@@ -18,6 +18,13 @@ struct workdir_run {
 	enum err e; /* why rows could not be written */
 };
 
+static enum err
+workdir_gate(
+    void *ctx, const struct cry_id *share, struct slice text, struct errmsg *em)
+{
+	return ingest_gate(ctx, share, text, em);
+}
+
 static struct workdir_env
 workdir_env(const struct api *a)
 {
@@ -25,7 +32,9 @@ workdir_env(const struct api *a)
 		.shares = a->o.shares,
 		.site = a->o.conf->site,
 		.helper = a->o.helper,
-		.home = a->o.home };
+		.home = a->o.home,
+		.gate = workdir_gate,
+		.gate_ctx = a->o.ingest };
 }
 
 static int

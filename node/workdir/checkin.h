@@ -95,6 +95,10 @@ enum err ci_still(struct checkin *k) PSC_MUST_USE;
 enum err ci_gate(struct checkin *k, const struct ci_group *g,
     const struct ci_file *f, int fd) PSC_MUST_USE;
 void ci_gate_end(struct checkin *k);
+/* Before any file is read: is a check-in permitted at its level, and do note,
+ * reason and tool name no patient? */
+enum err ci_gate_group(
+    struct checkin *k, const struct ci_group *g) PSC_MUST_USE;
 /* The level of what is added, by its files' names. */
 const char *ci_level(const char *name);
 

@@ -7,17 +7,24 @@
  * person's reason.  NIfTI: the header's texts and extensions are empty, or
  * what the files that were checked out hold.  What no program here can check
  * needs a reason, which is kept with the version and audited.  A share that
- * allows identified data takes all with a reason. */
+ * allows identified data takes all with a reason.  Notes, file names and files
+ * of text are searched for patients that this site knows. */
 #include "node/workdir/checkin.h"
 
 #include <fcntl.h>
 #include <strings.h>
 #include <unistd.h>
 
+#include "node/share/share_edit.h"
 #include "store/base/mem.h"
 
 #define GATE_WAIT_MS 120000u
 #define GATE_MEMORY (4 * GIB)
+/* Files of text up to this size are searched for patients of this site, some
+ * words at a time; steps overlap, so that no name lies between two. */
+#define GATE_TEXT_BYTES (1 * MIB)
+#define GATE_STEP (8 * KIB)
+#define GATE_OVERLAP 256u
 
 static enum err
 gate_no(const struct checkin *k, const struct ci_file *f, const char *next,
@@ -61,6 +68,98 @@ gate_ask(struct checkin *k, int fd, uint64_t bytes, struct img_msg *m)
 		e = imaging_next(k->helper, GATE_WAIT_MS, m);
 	if (e == ERR_OK && m->kind != IMG_VERDICT)
 		e = ERR_MALFORMED;
+	return e;
+}
+
+/* --- texts --- */
+
+static enum err
+gate_text(const struct checkin *k, const struct ci_group *g, struct slice text)
+{
+	return k->env->gate(
+	    k->env->gate_ctx, &k->base[g->base]->a.share, text, k->em);
+}
+
+enum err
+ci_gate_group(struct checkin *k, const struct ci_group *g)
+{
+	const struct cat_asset *a = &k->base[g->base]->a;
+	struct cat_place place = { .share = &a->share,
+		.compartment = a->compartment,
+		.level = g->path[g->n_path - 1].level };
+	struct db_txn *t = NULL;
+	enum err e = store_read(k->env->store, &t);
+
+	if (e != ERR_OK)
+		return e;
+	e = shares_permit(t, &place, "checkin", k->em);
+	db_abort(t);
+	if (e == ERR_OK)
+		e = gate_text(k, g, slice_str(k->o->note));
+	if (e == ERR_OK)
+		e = gate_text(k, g, slice_str(k->o->reason));
+	if (e == ERR_OK && k->o->tool != NULL)
+		e = gate_text(k, g, slice_str(k->o->tool));
+	return e;
+}
+
+/* As it is, and its parts as words. */
+static enum err
+gate_name(
+    const struct checkin *k, const struct ci_group *g, const struct ci_file *f)
+{
+	char words[CONTENT_NAME_MAX + 1];
+	char *s;
+	enum err e = gate_text(k, g, slice_str(f->name));
+
+	(void)snprintf(words, sizeof(words), "%s", f->name);
+	for (s = words; *s != '\0'; s++) {
+		if (*s == '_' || *s == '-' || *s == '.')
+			*s = ' ';
+	}
+	return e == ERR_OK ? gate_text(k, g, slice_str(words)) : e;
+}
+
+static enum err
+gate_read(const struct ci_file *f, int fd, struct buf *out)
+{
+	uint8_t *at = buf_room(out, (size_t)f->bytes);
+	size_t n = 0;
+
+	if (at == NULL)
+		return buf_err(out);
+	while (n < f->bytes) {
+		ssize_t got = pread(fd, at + n, (size_t)f->bytes - n, (off_t)n);
+
+		if (got <= 0)
+			return ERR_IO;
+		n += (size_t)got;
+	}
+	buf_grew(out, n);
+	return ERR_OK;
+}
+
+/* What a person looked at is searched all the same, if it is text. */
+static enum err
+gate_words(const struct checkin *k, const struct ci_group *g,
+    const struct ci_file *f, int fd)
+{
+	struct buf b = BUF_MAX(GATE_TEXT_BYTES);
+	size_t at, n;
+	enum err e = ERR_OK;
+
+	if (f->bytes == 0 || f->bytes > GATE_TEXT_BYTES)
+		return ERR_OK;
+	e = gate_read(f, fd, &b);
+	if (e == ERR_OK && memchr(b.p, 0, b.n) == NULL) {
+		for (at = 0; e == ERR_OK && at < b.n; at += GATE_STEP) {
+			n = b.n - at < GATE_STEP + GATE_OVERLAP
+				? b.n - at
+				: GATE_STEP + GATE_OVERLAP;
+			e = gate_text(k, g, slice_of(b.p + at, n));
+		}
+	}
+	buf_fini(&b);
 	return e;
 }
 
@@ -233,18 +332,23 @@ ci_gate(struct checkin *k, const struct ci_group *g, const struct ci_file *f,
     int fd)
 {
 	struct img_msg *m;
-	enum err e;
+	enum err e = gate_name(k, g, f);
 
-	if (gate_identified(k, g) && *k->o->reason != '\0')
-		return ERR_OK;
+	if (e != ERR_OK || (gate_identified(k, g) && *k->o->reason != '\0'))
+		return e;
 	if ((m = mem_new(sizeof(*m))) == NULL)
 		return ERR_NOMEM;
 	e = gate_ask(k, fd, f->bytes, m);
-	if (e == ERR_OK)
-		e = gate_verdict(k, g, f, &m->verdict);
-	else if (e == ERR_FOREIGN || e == ERR_MALFORMED || e == ERR_TIMEOUT)
+	if (e == ERR_FOREIGN || e == ERR_MALFORMED || e == ERR_TIMEOUT) {
 		e = gate_no(k, f, "Correct it, then check in again.",
 		    "the program that looks at it died on it");
+		goto out;
+	}
+	if (e == ERR_OK)
+		e = gate_verdict(k, g, f, &m->verdict);
+	if (e == ERR_OK && m->verdict.kind == IMG_CHECK_OTHER)
+		e = gate_words(k, g, f, fd);
+out:
 	mem_free(m);
 	return e;
 }

@@ -363,6 +363,8 @@ take_group(struct checkin *k, uint32_t i)
 	struct mine l = { .n = 0 };
 	enum err e = w == NULL ? ERR_NOMEM : mine_of(k, i, &l);
 
+	if (e == ERR_OK)
+		e = ci_gate_group(k, g);
 	if (e == ERR_OK && !g->derived) {
 		e = ci_base_open(k, k->base[g->base], &was);
 		if (e == ERR_NOTFOUND)

@@ -25,6 +25,11 @@ struct workdir_env {
 	const char *site;
 	const char *helper; /* path of pesscara-imaging */
 	const char *home;   /* files are copied there while checked in */
+	/* Does a text name a patient of this site?  ERR_DENIED with em if so
+	 * (domain.md 11); asked of notes, file names and files of text. */
+	enum err (*gate)(void *ctx, const struct cry_id *share,
+	    struct slice text, struct errmsg *em);
+	void *gate_ctx;
 };
 
 /* --- which assets have the files --- */

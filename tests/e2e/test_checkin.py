@@ -73,8 +73,8 @@ def sync(nodes):
 def series_of(nodes, top, seed=1, n=3):
     """A series the centre released, and what the lab converted it to."""
     centre = nodes["centre"]
-    e2e.make_series(top / f"in{seed}", n, seed=seed, patient=f"P-{seed}",
-                    name=f"Name{seed}^V")
+    e2e.make_series(top / f"in{seed}", n, seed=seed, patient=f"PID-{seed}-77",
+                    name=f"Name{seed}^Given")
     centre.cli("import", top / f"in{seed}", "--share", e2e.SHARE,
                "--compartment", "images")
     item = centre.rows("quarantine", "list")[-1]["id"]
@@ -104,7 +104,9 @@ def test_the_analysts_way(nodes, top, series, image):
     rows = lab.rows("checkout", image, work)
     assert rows[0]["lock"] == "taken", rows
     sync(nodes)
-    actor = lab.json("show", image)["versions"][-1]["actor"]
+    for node in nodes.values():
+        assert [k["holder"].endswith("@lab") for k in
+                node.json("show", image)["locks"]] == [True]
     out = centre.rows("checkout", image, top / "centre-look")[0]
     assert out["locked_by"] and out["locked_by"].endswith("@lab"), out
     assert out["lock"] == "taken", out
@@ -145,7 +147,8 @@ def test_the_analysts_way(nodes, top, series, image):
     row = viewer.rows("checkout", image, top / "viewer-look")[0]
     assert row["locked_by"] is None or \
         not row["locked_by"].endswith("@lab"), row
-    assert actor
+    assert not any(k["holder"].endswith("@lab") for k in
+                   viewer.json("show", image)["locks"])
     return work, made["asset"]
 
 
@@ -478,6 +481,37 @@ def test_texts_that_were_there_stay(nodes, top):
     refused(lab, work, "header holds text")
 
 
+def test_nothing_names_a_patient_of_the_site(nodes, top, image):
+    """Notes, reasons, file names and texts are searched where the patient is
+    known; a level whose context forbids check-in takes none."""
+    centre, lab = nodes["centre"], nodes["lab"]
+    work = top / "names"
+    centre.rows("checkout", image, work, "--no-lock")
+    folder = folder_of(work, image)
+    path = folder / "roi.nii"
+    path.write_bytes(nifti())
+    say = "patient of this site"
+    refused(centre, work, say, "--note", "seen PID-1-77 again")
+    refused(centre, work, say, "--tool", "drawn by Given Name1", *REASON)
+    refused(centre, work, say, "--reason", "pid-1-77")
+    path.rename(folder / "Name1_Given-roi.nii")
+    refused(centre, work, say)
+    (folder / "Name1_Given-roi.nii").rename(path)
+    table = folder / "table.csv"
+    table.write_text("n,name\n" + "1,x\n" * 4000 + "2,Name1 Given\n",
+                     encoding="ascii")
+    refused(centre, work, say, *REASON)
+    table.unlink()
+    lab.cli("context", "set", e2e.SHARE, "segmentation", "--compartment",
+            "images", "--methods", "set,tag")
+    sync(nodes)
+    refused(centre, work, "not permitted")
+    lab.cli("context", "set", e2e.SHARE, "segmentation", "--compartment",
+            "images", "--methods", "all")
+    sync(nodes)
+    assert checkin(centre, work)[0]["level"] == "segmentation"
+
+
 def test_many_small_files(nodes, top, image):
     """2,000 files of one thing: one version, one job."""
     lab = nodes["lab"]
@@ -511,6 +545,7 @@ def main():
             test_the_gate_for_volumes(nodes, top, image)
             test_the_gate_for_dicom(nodes, top, series)
             test_texts_that_were_there_stay(nodes, top)
+            test_nothing_names_a_patient_of_the_site(nodes, top, image)
             test_many_small_files(nodes, top, image)
             test_killed_in_the_middle(nodes, top, image)
         finally:

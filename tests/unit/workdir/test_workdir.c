@@ -16,6 +16,17 @@ static struct asset_id asset;
 static char id[ASSET_ID_TEXT + 1];
 static char top[TMPDIR_MAX];
 
+static enum err
+gate(
+    void *ctx, const struct cry_id *share, struct slice text, struct errmsg *em)
+{
+	(void)ctx;
+	(void)share;
+	(void)text;
+	(void)em;
+	return ERR_OK;
+}
+
 static int
 setup(void **state)
 {
@@ -43,7 +54,8 @@ setup(void **state)
 		.shares = site.sh,
 		.site = "lab",
 		.helper = "/nonexistent",
-		.home = top };
+		.home = top,
+		.gate = gate };
 	return 0;
 }
 
