@@ -124,6 +124,7 @@ pieces_of(const struct img_piece *plan, uint32_t n)
 			.len = plan[i].len,
 			.bits = plan[i].kind == IMG_P_FRAME ? plan[i].bits : 0,
 			.w = plan[i].w,
+			.apart = plan[i].kind == IMG_P_FRAME,
 		};
 	}
 	return p;

@@ -49,6 +49,7 @@ struct blob_piece {
 	uint64_t len;
 	uint8_t bits; /* 8, 16, 32 or 0: unknown */
 	uint16_t w;   /* samples a row, 0 unknown */
+	bool apart;   /* never in a bundle: pixels that are coded already */
 };
 
 /* --- writing content --- */

@@ -487,7 +487,7 @@ static enum err
 piece_item(
     struct blob_batch *b, const struct cut *cut, size_t below, uint32_t *no)
 {
-	bool small = cut->p.n < below && cut->hint.bits == 0;
+	bool small = cut->p.n < below && cut->hint.bits == 0 && !cut->apart;
 	struct item it = { .e.hp = cut->hp,
 		.kind = small ? BLOB_PIDX_PART : BLOB_PIDX_WHOLE };
 	enum err err;

@@ -258,23 +258,48 @@ blob_chunk_put(
 
 /* --- plaintext hash -> entry --- */
 
-/* Row: BE u64 chunk number, then sealed: first 8 bytes of the cid (numbers
- * may be used again after a collection), ck, what the entry says of the
- * piece.  cid and ciphertext length come from CHUNK. */
+/* Every row begins with BE u64 chunk number.  Of a piece, found by its hash,
+ * and of a bundle, found by its cid: then sealed, first 8 bytes of the cid
+ * (numbers may be used again after a collection), ck, and what the entry says
+ * of the piece.  Of a part of a bundle: first 8 bytes of the cid, off,
+ * raw_len; there are many of them, so the rest stands once, with the bundle.
+ * cid and ciphertext length come from CHUNK. */
 #define PIDX_CID 8u
-#define PIDX_PLAIN (PIDX_CID + 32u + 4u * 4u + 1u + 2u)
+#define PIDX_PLAIN (PIDX_CID + 32u + 2u * 4u + 1u + 2u)
 #define PIDX_ROW_MAX 128u
 
+/* id: a plaintext hash, or the cid of a bundle. */
 static struct slice
-pidx_key(const struct store *s, const struct cry_id *hp, enum blob_pidx kind,
+pidx_key(const struct store *s, const struct cry_id *id, enum blob_pidx kind,
     uint8_t out[16])
 {
-	struct slice part = slice_of(hp->b, sizeof(hp->b));
-	const char *domain =
-	    kind == BLOB_PIDX_PART ? "psc.pidx.2" : "psc.pidx.1";
+	static const char *const domain[] = { [BLOB_PIDX_WHOLE] = "psc.pidx.1",
+		[BLOB_PIDX_PART] = "psc.pidx.2",
+		[BLOB_PIDX_BUNDLE] = "psc.pidx.3" };
+	struct slice part = slice_of(id->b, sizeof(id->b));
 
-	cry_hash_parts(&s->pidx_key, domain, &part, 1, out, 16);
+	cry_hash_parts(&s->pidx_key, domain[kind], &part, 1, out, 16);
 	return slice_of(out, 16);
+}
+
+/* The chunk a row names, if it still is the one that was meant.  One that
+ * nothing refers to may go before who asks can refer to it: it is made anew,
+ * and found to be here when it is put. */
+static enum err
+pidx_chunk(const struct store *s, struct db_txn *txn, uint64_t no,
+    const uint8_t cid[PIDX_CID], struct blob_entry *e)
+{
+	struct chunk_row row;
+	enum err err = blob_chunk_row_no(txn, no, &row);
+
+	if (err != ERR_OK)
+		return err;
+	if (memcmp(row.cid.b, cid, PIDX_CID) != 0 ||
+	    (row.refs == 0 && s->owners != NULL))
+		return ERR_NOTFOUND;
+	e->cid = row.cid;
+	e->c_len = row.loc.len;
+	return ERR_OK;
 }
 
 static void
@@ -284,79 +309,91 @@ pidx_plain_put(struct buf *b, const struct blob_entry *e)
 	buf_put(b, e->ck.b, sizeof(e->ck.b));
 	buf_u32(b, e->z_len);
 	buf_u32(b, e->p_len);
-	buf_u32(b, e->off);
-	buf_u32(b, e->raw_len);
 	buf_u8(b, e->codec);
 	buf_u16(b, e->row);
 }
 
 static enum err
-pidx_plain_read(struct slice in, struct blob_entry *e)
+pidx_plain_read(struct slice in, uint8_t cid[PIDX_CID], struct blob_entry *e)
 {
 	struct rd r = rd_init(in);
 
-	rd_copy(&r, e->cid.b, PIDX_CID);
+	rd_copy(&r, cid, PIDX_CID);
 	rd_copy(&r, e->ck.b, sizeof(e->ck.b));
 	e->z_len = rd_u32(&r);
-	e->p_len = rd_u32(&r);
-	e->off = rd_u32(&r);
-	e->raw_len = rd_u32(&r);
+	e->p_len = e->raw_len = rd_u32(&r);
 	e->codec = rd_u8(&r);
 	e->row = rd_u16(&r);
 	return rd_end(&r);
 }
 
+/* The entry of a whole piece, without its hash. */
 static enum err
-pidx_open(struct store *s, struct slice key, struct slice sealed,
-    struct blob_entry *out)
+pidx_sealed_get(
+    struct store *s, struct db_txn *txn, struct slice key, struct blob_entry *e)
 {
 	struct buf b = BUF_MAX(PIDX_PLAIN);
-	enum err e = cry_box_local_open(&s->pent_key, key, sealed, &b);
-
-	if (e == ERR_OK)
-		e = pidx_plain_read(buf_slice(&b), out);
-	buf_wipe(&b);
-	return e == ERR_OK ? ERR_OK : ERR_CORRUPT;
-}
-
-/* The chunk a row names, if it still is the one that was meant.  One that
- * nothing refers to may go before who asks can refer to it: it is made anew,
- * and found to be here when it is put. */
-static enum err
-pidx_chunk(const struct store *s, struct db_txn *txn, uint64_t no,
-    struct blob_entry *e)
-{
-	struct chunk_row row;
-	enum err err = blob_chunk_row_no(txn, no, &row);
+	uint8_t cid[PIDX_CID];
+	struct slice v;
+	struct rd r;
+	uint64_t no;
+	enum err err = db_get(txn, DB_PIDX, key, &v);
 
 	if (err != ERR_OK)
 		return err;
-	if (memcmp(row.cid.b, e->cid.b, PIDX_CID) != 0 ||
-	    (row.refs == 0 && s->owners != NULL))
-		return ERR_NOTFOUND;
-	e->cid = row.cid;
-	e->c_len = row.loc.len;
-	return blob_entry_check(e) == ERR_OK ? ERR_OK : ERR_CORRUPT;
+	r = rd_init(v);
+	no = rd_be64(&r);
+	if (cry_box_local_open(&s->pent_key, key, rd_rest(&r), &b) != ERR_OK ||
+	    pidx_plain_read(buf_slice(&b), cid, e) != ERR_OK)
+		err = ERR_CORRUPT;
+	if (err == ERR_OK)
+		err = pidx_chunk(s, txn, no, cid, e);
+	buf_wipe(&b);
+	return err;
+}
+
+static enum err
+pidx_part_get(
+    struct store *s, struct db_txn *txn, struct slice key, struct blob_entry *e)
+{
+	uint8_t cid[PIDX_CID], raw[16];
+	uint32_t off, raw_len;
+	struct slice v;
+	struct rd r;
+	uint64_t no;
+	enum err err = db_get(txn, DB_PIDX, key, &v);
+
+	if (err != ERR_OK)
+		return err;
+	r = rd_init(v);
+	no = rd_be64(&r);
+	rd_copy(&r, cid, sizeof(cid));
+	off = rd_u32(&r);
+	raw_len = rd_u32(&r);
+	if (rd_end(&r) != ERR_OK)
+		return ERR_CORRUPT;
+	if ((err = pidx_chunk(s, txn, no, cid, e)) != ERR_OK)
+		return err;
+	key = pidx_key(s, &e->cid, BLOB_PIDX_BUNDLE, raw);
+	err = pidx_sealed_get(s, txn, key, e);
+	e->off = off;
+	e->raw_len = raw_len;
+	return err;
 }
 
 enum err
-blob_pidx_get(struct store *s, struct db_txn *txn, const struct cry_id *hp,
+blob_pidx_get(struct store *s, struct db_txn *txn, const struct cry_id *id,
     enum blob_pidx kind, struct blob_entry *out)
 {
-	struct blob_entry entry = { .hp = *hp };
+	struct blob_entry entry = { .hp = *id };
 	uint8_t raw[16];
-	struct slice key = pidx_key(s, hp, kind, raw), v;
-	struct rd r;
-	uint64_t no;
-	enum err e = db_get(txn, DB_PIDX, key, &v);
+	struct slice key = pidx_key(s, id, kind, raw);
+	enum err e = kind == BLOB_PIDX_PART
+			 ? pidx_part_get(s, txn, key, &entry)
+			 : pidx_sealed_get(s, txn, key, &entry);
 
-	if (e != ERR_OK)
-		return e;
-	r = rd_init(v);
-	no = rd_be64(&r);
-	e = pidx_open(s, key, rd_rest(&r), &entry);
-	if (e == ERR_OK)
-		e = pidx_chunk(s, txn, no, &entry);
+	if (e == ERR_OK && blob_entry_check(&entry) != ERR_OK)
+		e = ERR_CORRUPT;
 	if (e == ERR_OK)
 		*out = entry;
 	cry_wipe(&entry, sizeof(entry));
@@ -364,12 +401,13 @@ blob_pidx_get(struct store *s, struct db_txn *txn, const struct cry_id *hp,
 }
 
 static enum err
-pidx_put(struct store_txn *t, const struct blob_entry *e, enum blob_pidx kind)
+pidx_put(struct store_txn *t, const struct cry_id *id, enum blob_pidx kind,
+    const struct blob_entry *e)
 {
 	struct store *s = store_txn_store(t);
 	struct buf plain = BUF_MAX(PIDX_PLAIN), row = BUF_MAX(PIDX_ROW_MAX);
 	uint8_t raw[16];
-	struct slice key = pidx_key(s, &e->hp, kind, raw), number;
+	struct slice key = pidx_key(s, id, kind, raw), number;
 	enum err err;
 
 	err = db_get(
@@ -377,12 +415,17 @@ pidx_put(struct store_txn *t, const struct blob_entry *e, enum blob_pidx kind)
 	if (err != ERR_OK)
 		return err;
 	buf_put_slice(&row, number);
-	pidx_plain_put(&plain, e);
-	err = buf_err(&plain);
-	if (err == ERR_OK) {
+	if (kind == BLOB_PIDX_PART) {
+		buf_put(&row, e->cid.b, PIDX_CID);
+		buf_u32(&row, e->off);
+		buf_u32(&row, e->raw_len);
+	} else {
+		pidx_plain_put(&plain, e);
 		cry_box_local_seal(&s->pent_key, key, buf_slice(&plain), &row);
-		err = buf_err(&row);
 	}
+	err = buf_err(&plain);
+	if (err == ERR_OK)
+		err = buf_err(&row);
 	if (err == ERR_OK)
 		err = db_put(store_txn_db(t), DB_PIDX, key, buf_slice(&row));
 	buf_wipe(&plain);
@@ -390,21 +433,30 @@ pidx_put(struct store_txn *t, const struct blob_entry *e, enum blob_pidx kind)
 	return err;
 }
 
+static enum err
+pidx_learn(struct store_txn *t, const struct cry_id *id, enum blob_pidx kind,
+    const struct blob_entry *e)
+{
+	struct blob_entry have;
+	enum err err =
+	    blob_pidx_get(store_txn_store(t), store_txn_db(t), id, kind, &have);
+
+	cry_wipe(&have, sizeof(have));
+	return err == ERR_OK ? ERR_OK /* ours is as good */
+			     : pidx_put(t, id, kind, e);
+}
+
 enum err
 blob_entry_learn(struct store_txn *t, const struct blob_entry *e)
 {
-	enum blob_pidx kind =
-	    blob_entry_is_part(e) ? BLOB_PIDX_PART : BLOB_PIDX_WHOLE;
-	struct blob_entry have;
 	enum err err = blob_entry_check(e);
 
 	if (err == ERR_OK)
 		err = blob_chunk_have(store_txn_db(t), &e->cid);
 	if (err != ERR_OK)
 		return err;
-	err = blob_pidx_get(
-	    store_txn_store(t), store_txn_db(t), &e->hp, kind, &have);
-	if (err == ERR_OK)
-		return ERR_OK; /* ours is as good */
-	return pidx_put(t, e, kind);
+	if (!blob_entry_is_part(e))
+		return pidx_learn(t, &e->hp, BLOB_PIDX_WHOLE, e);
+	err = pidx_learn(t, &e->cid, BLOB_PIDX_BUNDLE, e);
+	return err == ERR_OK ? pidx_learn(t, &e->hp, BLOB_PIDX_PART, e) : err;
 }

@@ -120,8 +120,13 @@ cuts_add_file(
 	if (f->n_plan == 0)
 		return cut_by_content(c, gear, f->bytes);
 	e = plan_check(f->bytes, f->plan, f->n_plan);
-	for (i = 0; i < f->n_plan && e == ERR_OK; i++)
+	for (i = 0; i < f->n_plan && e == ERR_OK; i++) {
+		uint32_t k = c->n;
+
 		e = cut_planned(c, gear, f->bytes, &f->plan[i]);
+		for (; k < c->n; k++)
+			c->c[k].apart = f->plan[i].apart;
+	}
 	return e;
 }
 

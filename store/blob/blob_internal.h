@@ -44,6 +44,7 @@ size_t cdc_cut(const uint64_t gear[256], struct slice in, unsigned avg_bits);
 struct cut {
 	struct slice p; /* borrows the file */
 	struct codec_hint hint;
+	bool apart;    /* never in a bundle */
 	uint32_t same; /* first cut with these bytes; itself if none */
 	struct cry_id hp;
 };
@@ -90,11 +91,11 @@ enum err blob_chunk_row_put(
 /* Where the chunk is. ERR_NOTFOUND. */
 enum err blob_chunk_find(struct db_txn *txn, const struct cry_id *cid,
     struct store_loc *loc) PSC_MUST_USE;
-/* What a plaintext hash is looked up as: a whole piece, or a part of a bundle.
- * Bundles hold what lay near each other on arrival, so nothing that will be
- * shared may ever be found as a part. */
-enum blob_pidx { BLOB_PIDX_WHOLE, BLOB_PIDX_PART };
-/* The entry stored for plaintext hash hp, whose chunk is here. */
+/* What a plaintext hash is looked up as: a whole piece, or a part of a bundle;
+ * and a bundle, by its cid.  Bundles hold what lay near each other on arrival,
+ * so nothing that will be shared may ever be found as a part. */
+enum blob_pidx { BLOB_PIDX_WHOLE, BLOB_PIDX_PART, BLOB_PIDX_BUNDLE };
+/* The entry stored for id, whose chunk is here. */
 enum err blob_pidx_get(struct store *s, struct db_txn *txn,
     const struct cry_id *hp, enum blob_pidx kind,
     struct blob_entry *out) PSC_MUST_USE;

@@ -39,7 +39,8 @@ split_plan(struct slice file, struct split *s)
 	for (i = 0; i < s->n; i++) {
 		s->p[i] = (struct blob_piece){ .off = s->img[i].off,
 			.len = s->img[i].len,
-			.w = s->img[i].w };
+			.w = s->img[i].w,
+			.apart = s->img[i].kind == IMG_P_FRAME };
 		if (s->img[i].kind == IMG_P_FRAME)
 			s->p[i].bits = s->img[i].bits;
 	}

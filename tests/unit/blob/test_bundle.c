@@ -229,13 +229,18 @@ test_files_added_apart_are_never_in_a_bundle(void **state)
 	struct world *w = *state;
 	struct many *m = many_new(0);
 	struct blob_batch *b = blob_batch_new(w->s);
+	struct blob_piece alone = { .apart = true };
 
 	store_all(w, m->f, FILES);
 	m->f[3].apart = true;
+	m->f[5].plan = &alone;
+	m->f[5].n_plan = 1;
+	alone.len = m->f[5].bytes.n;
 	assert_int_equal(blob_batch_add_many(b, m->f, 10), ERR_OK);
 	assert_int_equal(blob_batch_seal(b), ERR_OK);
 	assert_int_equal(entries_of(b, m->f[3].no), ERR_OK);
 	assert_int_equal(entries_of(b, m->f[4].no), ERR_DENIED);
+	assert_int_equal(entries_of(b, m->f[5].no), ERR_OK);
 	assert_int_equal(store_write(w->s, put_job, b), ERR_OK);
 	expect_file(w, b, &m->f[3]);
 	blob_batch_free(b);
