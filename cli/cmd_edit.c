@@ -330,7 +330,7 @@ context_names(struct cli *c, json_t *o, const char *key, const char *all)
 
 	if (s == NULL)
 		return;
-	if (strcmp(s, "all") == 0) {
+	if (all != NULL && strcmp(s, "all") == 0) {
 		(void)json_object_set_new(o, all, json_true());
 		return;
 	}
@@ -353,12 +353,14 @@ cmd_context_set(struct cli *c)
 {
 	json_t *o;
 
-	if (cli_opt(c, "workflows") == NULL && cli_opt(c, "methods") == NULL)
-		return cli_usage(c, "context set needs --workflows or "
-				    "--methods");
+	if (cli_opt(c, "workflows") == NULL && cli_opt(c, "methods") == NULL &&
+	    cli_opt(c, "reasons") == NULL)
+		return cli_usage(c, "context set needs --workflows, --methods "
+				    "or --reasons");
 	o = body_new(c);
 	context_names(c, o, "workflows", "all_workflows");
 	context_names(c, o, "methods", "all_methods");
+	context_names(c, o, "reasons", NULL);
 	return context_post(c, o);
 }
 

@@ -206,6 +206,8 @@ print_status(struct cli *c, const json_t *doc)
 	print_shares(json_object_get(doc, "shares"));
 	for (i = 0; i < json_array_size(peers); i++)
 		print_peer(json_array_get(peers, i));
+	(void)printf("%-14s %" PRIu64 " assets: pesscara lock list\n", "locks",
+	    num(json_object_get(doc, "locks"), "assets"));
 	(void)printf("%-14s %" PRIu64 " held\n", "quarantine",
 	    num(json_object_get(doc, "quarantine"), "held"));
 }

@@ -149,7 +149,9 @@ const struct cli_verb cli_verbs[] = {
 	    { O_COMPARTMENT,
 		{ "workflows", "a,b", "those that may run; all; none" },
 		{ "methods", "a,b",
-		    "of set tag note link group retire undo lock checkin" },
+		    "of set tag untag note link unlink group retire undo lock "
+		    "checkin" },
+		{ "reasons", "a,b", "methods that must say why; none" },
 		O_REASON },
 	    "say what is permitted for a level (registrar or admin)" },
 	{ "context type", "SHARE LEVEL FIELD TYPE", 4, 4, cmd_context_type,

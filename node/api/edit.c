@@ -510,7 +510,7 @@ context_permit(struct api_call *c, const struct edit_call *x,
 	struct slice *names = NULL;
 	enum err e;
 
-	p->all = json_get_bool(c->body, all, false);
+	p->all = all != NULL && json_get_bool(c->body, all, false);
 	if (!p->all && json_get(c->body, p->what) == NULL)
 		return ERR_OK;
 	e = edit_texts(c, &w->share, p->what, &names, &p->n);
@@ -547,7 +547,8 @@ api_h_context_set(struct api_call *c)
 {
 	static const char *const keys[] = { "s:level", "s:compartment",
 		"s:field", "s:type", "l:workflows", "l:methods",
-		"b:all_workflows", "b:all_methods", "s:reason", NULL };
+		"b:all_workflows", "b:all_methods", "l:reasons", "s:reason",
+		NULL };
 	struct share_permit p = { .what = "workflows" };
 	struct share_where w = { 0 };
 	const char *level = NULL;
@@ -568,6 +569,9 @@ api_h_context_set(struct api_call *c)
 	p = (struct share_permit){ .level = level, .what = "methods" };
 	if (e == ERR_OK)
 		e = context_permit(c, &x, &w, &p, "all_methods");
+	p = (struct share_permit){ .level = level, .what = "reasons" };
+	if (e == ERR_OK)
+		e = context_permit(c, &x, &w, &p, NULL);
 	return e == ERR_OK ? api_answer_ok(c) : e;
 }
 

@@ -90,7 +90,8 @@ const struct api_route api_routes[] = {
 	    "",
 	    "Declare or permit for a level: {level, compartment, field, type} "
 	    "or {level, compartment, workflows: [...], methods: [...], "
-	    "all_workflows, all_methods, reason}." },
+	    "all_workflows, all_methods, reasons: [...], reason}; reasons: "
+	    "methods that must say why." },
 	{ "GET", "/assets/{id}/files", api_h_files, API_READ, true, "as",
 	    "Its files (as=original, dicom or nifti), one a line: {asset, n, "
 	    "name, "

@@ -36,8 +36,8 @@ struct release {
 	char study[IMG_UID_MAX + 1];
 	char series[IMG_UID_MAX + 1];
 	struct buf provenance;
-	struct cry_id parent;
-	bool has_parent;
+	struct cry_id parents[4]; /* all heads: one version joins them */
+	uint32_t n_parents;
 	struct share_info share;
 };
 
@@ -388,8 +388,8 @@ release_append(struct store_txn *t, struct release *r, struct asset_id *asset)
 		.members = r->content.members,
 		.actor = r->actor,
 		.site = r->g->o.conf->site,
-		.parents = &r->parent,
-		.n_parents = r->has_parent ? 1 : 0,
+		.parents = r->parents,
+		.n_parents = r->n_parents,
 		.provenance = buf_slice(&r->provenance),
 		.tags = tags,
 		.n_tags = n_tags,
@@ -479,30 +479,23 @@ release_check(struct release *r, const char *id, struct errmsg *em)
 	return ERR_OK;
 }
 
-/* The version that this one replaces, if the series was released before. */
+/* The versions that this one replaces, if the series was released before. */
 static enum err
-release_parent(struct release *r)
+release_parents(struct release *r)
 {
-	struct cat_asset *a = mem_new(sizeof(*a));
 	struct cry_id share;
 	struct asset_id id;
 	struct db_txn *t;
 	enum err e;
 
-	if (a == NULL)
-		return ERR_NOMEM;
 	memcpy(share.b, r->q.share.b, 32);
 	cat_asset_id(&share, r->q.compartment, "series", r->series, &id);
 	e = store_read(r->g->o.store, &t);
 	if (e == ERR_OK) {
-		e = cat_asset_get(r->g->o.store, t, &id, a);
+		e = cat_heads(
+		    r->g->o.store, t, &id, r->parents, 4, &r->n_parents);
 		db_abort(t);
 	}
-	if (e == ERR_OK) {
-		r->parent = a->head.op_id;
-		r->has_parent = true;
-	}
-	mem_free(a);
 	return e == ERR_NOTFOUND ? ERR_OK : e;
 }
 
@@ -569,7 +562,7 @@ ingest_release(struct ingest *g, const char *id, const char *actor,
 	if (e == ERR_OK)
 		e = release_provenance(r);
 	if (e == ERR_OK)
-		e = release_parent(r);
+		e = release_parents(r);
 	if (e == ERR_OK)
 		e = store_write(g->o.store, release_job, r);
 	if (e == ERR_OK)

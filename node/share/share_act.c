@@ -57,6 +57,21 @@ share_act_place(const struct share_act *act)
 		.level = act->a.level };
 }
 
+static enum err
+act_reason(struct db_txn *t, const struct share_act *act, const char *method)
+{
+	struct cat_place place = share_act_place(act);
+	bool needed = false;
+	enum err e = cat_reason_needed(t, &place, slice_str(method), &needed);
+
+	if (e != ERR_OK || !needed ||
+	    (act->by->reason != NULL && act->by->reason[0] != '\0'))
+		return e;
+	return errmsg_set(act->em, ERR_MALFORMED, "add --reason TEXT",
+	    "\"%s\" must say why for level %s in this compartment", method,
+	    act->a.level);
+}
+
 enum err
 share_act_load(
     struct share_act *act, const struct asset_id *id, const char *method)
@@ -70,10 +85,16 @@ share_act_load(
 	if (e == ERR_NOTFOUND)
 		e = errmsg_set(act->em, e, "find it with: pesscara find QUERY",
 		    "no asset has this id");
+	if (e == ERR_OK && strcmp(act->a.level, CAT_LEVEL_CONTEXT) == 0)
+		e = errmsg_set(act->em, ERR_UNSUPPORTED,
+		    "see `pesscara context --help`",
+		    "this holds what is said of a level, and is no data");
 	if (e == ERR_OK) {
 		place = share_act_place(act);
 		e = shares_permit(t, &place, method, act->em);
 	}
+	if (e == ERR_OK)
+		e = act_reason(t, act, method);
 	db_abort(t);
 	return e;
 }

@@ -200,7 +200,7 @@ shares_edit_tags(struct shares *sh, const struct share_by *by,
 	enum err e = share_act_new(sh, by, em, &act);
 
 	if (e == ERR_OK)
-		e = share_act_load(act, id, "tag");
+		e = share_act_load(act, id, tags->n_add > 0 ? "tag" : "untag");
 	off.act = act;
 	if (e == ERR_OK && tags->n_remove > 0)
 		e = tags_off(&off, id);
@@ -262,7 +262,7 @@ shares_edit_link(struct shares *sh, const struct share_by *by,
 	enum err e = share_act_new(sh, by, em, &act);
 
 	if (e == ERR_OK)
-		e = share_act_load(act, id, "link");
+		e = share_act_load(act, id, l->remove ? "unlink" : "link");
 	if (e == ERR_OK && !cat_edit_name_ok(CAT_LINK_ADD, l->name))
 		e = share_act_name_bad(act, "link", l->name,
 		    "one word of small letters, digits, _ and -, at most 24, "

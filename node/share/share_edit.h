@@ -85,7 +85,7 @@ enum err shares_edit_type(struct shares *sh, const struct share_by *by,
     enum cat_type type, struct errmsg *em) PSC_MUST_USE;
 struct share_permit {
 	const char *level;
-	const char *what; /* "workflows", "methods" */
+	const char *what; /* "workflows", "methods", "reasons" */
 	const struct slice *names;
 	uint32_t n;
 	bool all; /* everything is permitted (again) */
@@ -94,8 +94,8 @@ enum err shares_edit_permit(struct shares *sh, const struct share_by *by,
     const struct share_where *w, const struct share_permit *p,
     struct errmsg *em) PSC_MUST_USE;
 
-/* May this be done at a level?  method: set tag link note retire lock undo
- * group checkin.  ERR_DENIED with em. */
+/* May this be done at a level?  method: set tag untag link unlink note retire
+ * lock undo group checkin.  ERR_DENIED with em. */
 enum err shares_permit(struct db_txn *t, const struct cat_place *p,
     const char *method, struct errmsg *em) PSC_MUST_USE;
 

@@ -170,7 +170,8 @@ static bool
 context_name_ok(struct slice name)
 {
 	return slice_eq(name, SLICE_LIT("workflows")) ||
-	       slice_eq(name, SLICE_LIT("methods"));
+	       slice_eq(name, SLICE_LIT("methods")) ||
+	       slice_eq(name, SLICE_LIT("reasons"));
 }
 
 /* The context asset takes what is about its level, and only that. */

@@ -27,8 +27,9 @@ enum cat_edit_kind {
 	CAT_UNLOCK = 10,     /* name: whose lock ends */
 	CAT_FIELD_TYPE = 11, /* of the context asset: name of a field, type */
 	CAT_CONTEXT = 12,    /* of the context asset: name "workflows" or
-				"methods", value: array of what is permitted;
-				no value: everything is */
+				"methods", value: array of what is permitted,
+				no value: everything is; or name "reasons",
+				value: methods that must say why */
 };
 #define CAT_EDIT_KIND_MAX 12u
 /* "field.set", "tag.add" ...: also the type of its event. */
@@ -166,5 +167,9 @@ enum err cat_field_type(struct db_txn *t, const struct cat_place *p,
 /* what: "workflows" or "methods". */
 enum err cat_permitted(struct db_txn *t, const struct cat_place *p,
     const char *what, struct slice name, bool *out) PSC_MUST_USE;
+
+/* Must it say why?  By the list "reasons", which is empty at first. */
+enum err cat_reason_needed(struct db_txn *t, const struct cat_place *p,
+    struct slice method, bool *out) PSC_MUST_USE;
 
 #endif

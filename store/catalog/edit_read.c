@@ -289,9 +289,10 @@ cat_field_type(struct db_txn *t, const struct cat_place *p, struct slice name,
 	return e == ERR_NOTFOUND ? ERR_OK : e;
 }
 
-enum err
-cat_permitted(struct db_txn *t, const struct cat_place *p, const char *what,
-    struct slice name, bool *out)
+/* *said: somebody made a list; *in: the name is on it. */
+static enum err
+context_lists(struct db_txn *t, const struct cat_place *p, const char *what,
+    struct slice name, bool *said, bool *in)
 {
 	struct mp_limits lim = { DB_VALUE_MAX, 64, 2 };
 	struct buf b = BUF_MAX(DB_VALUE_MAX);
@@ -300,14 +301,35 @@ cat_permitted(struct db_txn *t, const struct cat_place *p, const char *what,
 	uint32_t i;
 	enum err e = context_fact(t, p, CAT_CONTEXT, slice_str(what), &b, &row);
 
-	*out = e == ERR_NOTFOUND || (e == ERR_OK && row.f.value.n == 0);
-	if (e == ERR_OK && !*out &&
-	    (e = mp_parse(row.f.value, &lim, &d)) == ERR_OK) {
-		for (i = 0; !*out && i < mp_len(d.root); i++)
-			*out = slice_eq(
-			    name, mp_str(&d, mp_at(d.root, i), LIM_NAME_BYTES));
-		mp_doc_fini(&d);
-	}
+	*said = e == ERR_OK && row.f.value.n > 0;
+	*in = false;
+	if (*said)
+		e = mp_parse(row.f.value, &lim, &d);
+	for (i = 0; e == ERR_OK && *said && !*in && i < mp_len(d.root); i++)
+		*in = slice_eq(
+		    name, mp_str(&d, mp_at(d.root, i), LIM_NAME_BYTES));
+	mp_doc_fini(&d);
 	buf_fini(&b);
 	return e == ERR_NOTFOUND ? ERR_OK : e;
+}
+
+enum err
+cat_permitted(struct db_txn *t, const struct cat_place *p, const char *what,
+    struct slice name, bool *out)
+{
+	bool said, in;
+	enum err e = context_lists(t, p, what, name, &said, &in);
+
+	*out = e == ERR_OK && (!said || in);
+	return e;
+}
+
+enum err
+cat_reason_needed(
+    struct db_txn *t, const struct cat_place *p, struct slice method, bool *out)
+{
+	bool said;
+	enum err e = context_lists(t, p, "reasons", method, &said, out);
+
+	return e;
 }

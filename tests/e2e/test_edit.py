@@ -277,6 +277,13 @@ def check_context(hub, lab, centre, asset):
         refused(node, "set", asset, "grade=1", cause="\"set\" is not")
         node.cli("tag", asset, "still")
     lab.cli("context", "set", SHARE, "series", "--methods", "all",
+            "--compartment", "images", "--reasons", "set,untag")
+    refused(lab, "set", asset, "grade=1", cause="must say why")
+    refused(lab, "untag", asset, "still", cause="must say why")
+    lab.cli("untag", asset, "still", "--reason", "a slip")
+    refused(lab, "tag", lab.rows("find", "level=context")[0]["id"], "x",
+            cause="said of a level")
+    lab.cli("context", "set", SHARE, "series", "--reasons", "none",
             "--compartment", "images")
     meet(hub, lab, centre)
     centre.cli("set", asset, "grade=1")
@@ -312,7 +319,7 @@ def check_events(centre, asset):
 
 
 def main():
-    """One story, start to end; then a restart sees the same."""
+    """One story, start to end; a rebuilt index then says the same."""
     with tempfile.TemporaryDirectory(prefix="psc-edit-") as tmp:
         top = pathlib.Path(tmp)
         nodes = hub, lab, centre = build(top)
@@ -334,8 +341,10 @@ def main():
             before = said(lab, asset)
             assert lab.json("status")["locks"] == {"assets": 0}
             lab.stop()
+            lab.cli("rebuild")
             lab.start()
             assert said(lab, asset) == before
+            assert count(lab, "level=series and grade=1") == 1
         finally:
             for node in nodes:
                 node.stop()
