@@ -255,10 +255,11 @@ cmd_checkin(struct cli *c)
 		if (workdir_num(r.summary, "versions") == 0)
 			(void)printf("nothing to check in");
 		else
-			(void)printf("%" PRIu64 " versions%s",
+			(void)printf("%" PRIu64 " version%s%s",
 			    workdir_num(r.summary, "versions"),
+			    workdir_num(r.summary, "versions") == 1 ? "" : "s",
 			    cli_flag(c, "dry-run") ? " would be made" : "");
-		(void)printf(", %" PRIu64 " locks given back\n",
+		(void)printf(", locks given back: %" PRIu64 "\n",
 		    workdir_num(r.summary, "unlocked"));
 	}
 	json_decref(r.summary);
