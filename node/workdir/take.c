@@ -14,11 +14,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "node/imaging/plan.h"
 #include "store/base/enc.h"
 #include "store/base/mem.h"
 
 #define COPY_BYTES (256 * KIB)
-#define BODY_BYTES (2 * MIB) /* of a manifest */
+#define BODY_BYTES (2 * MIB)      /* of a manifest */
+#define PLAN_BYTES_MIN (64 * KIB) /* less is one piece anyway */
 
 static enum err
 file_says(const struct checkin *k, const struct ci_file *f, enum err e)
@@ -123,10 +125,39 @@ file_spool(struct checkin *k, struct ci_file *f, int *spool)
 	return e == ERR_NOTFOUND ? ERR_AGAIN : e;
 }
 
+/* Where to cut: at the slices of a NIfTI file, else by content (*n 0). */
+static enum err
+file_plan(struct slice file, struct blob_piece **out, uint32_t *n)
+{
+	struct img_piece *p = mem_array(IMG_PIECES_MAX, sizeof(*p));
+	struct blob_piece *b = mem_array(IMG_PIECES_MAX, sizeof(*b));
+	uint32_t i;
+
+	*n = 0;
+	if (p == NULL || b == NULL) {
+		mem_free(p);
+		mem_free(b);
+		return ERR_NOMEM;
+	}
+	if (plan_nifti(file, p, IMG_PIECES_MAX, n) != ERR_OK)
+		*n = 0;
+	for (i = 0; i < *n; i++)
+		b[i] = (struct blob_piece){ .off = p[i].off,
+			.len = p[i].len,
+			.bits = p[i].kind == IMG_P_FRAME ? p[i].bits : 0,
+			.w = p[i].w };
+	mem_free(p);
+	*out = b;
+	return ERR_OK;
+}
+
 static enum err
 file_pieces(
     struct checkin *k, const struct ci_file *f, int spool, struct buf *body)
 {
+	struct blob_piece *plan = NULL;
+	struct slice file = { 0 };
+	uint32_t n = 0;
 	void *p;
 	enum err e;
 
@@ -135,8 +166,11 @@ file_pieces(
 	p = mmap(NULL, (size_t)f->bytes, PROT_READ, MAP_PRIVATE, spool, 0);
 	if (p == MAP_FAILED)
 		return wd_errno(errno);
-	e = blob_batch_add(
-	    k->batch, slice_of(p, (size_t)f->bytes), NULL, 0, body);
+	file = slice_of(p, (size_t)f->bytes);
+	e = file.n < PLAN_BYTES_MIN ? ERR_OK : file_plan(file, &plan, &n);
+	if (e == ERR_OK)
+		e = blob_batch_add(k->batch, file, plan, n, body);
+	mem_free(plan);
 	(void)munmap(p, (size_t)f->bytes);
 	return e;
 }

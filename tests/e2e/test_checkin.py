@@ -512,6 +512,26 @@ def test_nothing_names_a_patient_of_the_site(nodes, top, image):
     assert checkin(centre, work)[0]["level"] == "segmentation"
 
 
+def test_an_edited_volume_costs_what_changed(nodes, top, image):
+    """16 MiB of voxels, then one of them is another: its piece is stored."""
+    lab = nodes["lab"]
+    work = top / "volume"
+    lab.rows("checkout", image, work, "--no-lock")
+    path = folder_of(work, image) / "map.nii"
+    head = bytearray(nifti()[:352])
+    struct.pack_into("<8h", head, 40, 3, 256, 256, 128, 1, 1, 1, 1)
+    struct.pack_into("<hh", head, 70, 4, 16)
+    data = bytearray(bytes(head) + os.urandom(256 * 256 * 128 * 2))
+    path.write_bytes(data)
+    checkin(lab, work)
+    before = lab.json("status")["store"]["stored_bytes"]
+    data[9 << 20] ^= 1
+    path.write_bytes(data)
+    assert checkin(lab, work)[0]["state"] == "version"
+    grew = lab.json("status")["store"]["stored_bytes"] - before
+    assert grew < 2 << 20, grew
+
+
 def test_many_small_files(nodes, top, image):
     """2,000 files of one thing: one version, one job."""
     lab = nodes["lab"]
@@ -546,6 +566,7 @@ def main():
             test_the_gate_for_dicom(nodes, top, series)
             test_texts_that_were_there_stay(nodes, top)
             test_nothing_names_a_patient_of_the_site(nodes, top, image)
+            test_an_edited_volume_costs_what_changed(nodes, top, image)
             test_many_small_files(nodes, top, image)
             test_killed_in_the_middle(nodes, top, image)
         finally:
