@@ -78,7 +78,7 @@ blob_batch_new(struct store *s)
 	b->back = BUF_MAX(LIM_PIECE_BYTES);
 	b->bundle = BUF_MAX(BUNDLE_BYTES);
 	b->bundle_no = 1;
-	b->codec = codec_new();
+	b->codec = codec_take(s->codecs);
 	if (b->codec == NULL) {
 		mem_free(b);
 		return NULL;
@@ -112,7 +112,7 @@ blob_batch_free(struct blob_batch *b)
 	mem_free(b->chunks);
 	mem_free(b->refs);
 	mem_free(b->made);
-	codec_free(b->codec);
+	codec_give(b->s->codecs, b->codec);
 	buf_wipe(&b->bundle);
 	buf_wipe(&b->z);
 	buf_fini(&b->c);
@@ -352,8 +352,8 @@ piece_code(struct blob_batch *b, struct slice p, struct codec_hint hint,
 	buf_reset(&b->z);
 	buf_reset(&b->back);
 	if ((err = codec_encode(b->codec, p, hint, &used, &b->z)) != ERR_OK ||
-	    (err = codec_decode(
-		 used, buf_slice(&b->z), (uint32_t)p.n, &b->back)) != ERR_OK)
+	    (err = codec_decode(b->codec, used, buf_slice(&b->z), (uint32_t)p.n,
+		 &b->back)) != ERR_OK)
 		return err;
 	if (!slice_eq(buf_slice(&b->back), p))
 		return ERR_CORRUPT;

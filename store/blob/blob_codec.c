@@ -26,6 +26,7 @@
 struct codec {
 	int level;
 	ZSTD_CCtx *zc;
+	ZSTD_DCtx *zd;
 	struct wave *wave;
 	struct buf tmp;    /* filtered samples */
 	struct buf wave_z; /* may pass the length of the piece */
@@ -41,8 +42,9 @@ codec_new(void)
 	c->tmp = BUF_MAX(LIM_PIECE_BYTES);
 	c->wave_z = BUF_MAX(WAVE_Z_MAX);
 	c->zc = ZSTD_createCCtx();
+	c->zd = ZSTD_createDCtx();
 	c->wave = wave_new();
-	if (c->zc == NULL || c->wave == NULL) {
+	if (c->zc == NULL || c->zd == NULL || c->wave == NULL) {
 		codec_free(c);
 		return NULL;
 	}
@@ -55,10 +57,18 @@ codec_free(struct codec *c)
 	if (c == NULL)
 		return;
 	ZSTD_freeCCtx(c->zc);
+	ZSTD_freeDCtx(c->zd);
 	wave_free(c->wave);
 	buf_wipe(&c->tmp);
 	buf_wipe(&c->wave_z);
 	mem_free(c);
+}
+
+size_t
+codec_bytes(const struct codec *c)
+{
+	return ZSTD_sizeof_CCtx(c->zc) + ZSTD_sizeof_DCtx(c->zd) +
+	       wave_bytes(c->wave) + c->tmp.cap + c->wave_z.cap;
 }
 
 /* --- filters --- */
@@ -347,43 +357,32 @@ frame_check(struct slice z, uint32_t raw_len)
 }
 
 static enum err
-zstd_decode(struct slice z, uint32_t raw_len, uint8_t *out)
+zstd_decode(struct codec *c, struct slice z, uint32_t raw_len, uint8_t *out)
 {
-	size_t n = ZSTD_decompress(out, raw_len, z.p, z.n);
+	size_t n = ZSTD_decompressDCtx(c->zd, out, raw_len, z.p, z.n);
+
 	return ZSTD_isError(n) || n != raw_len ? ERR_MALFORMED : ERR_OK;
 }
 
 static enum err
-filtered_decode(
-    struct codec_choice how, struct slice z, uint32_t raw_len, uint8_t *out)
+filtered_decode(struct codec *c, struct codec_choice how, struct slice z,
+    uint32_t raw_len, uint8_t *out)
 {
 	uint8_t *tmp;
 	enum err e;
 
-	if ((tmp = mem_new(raw_len)) == NULL)
-		return ERR_NOMEM;
-	e = zstd_decode(z, raw_len, tmp);
+	buf_reset(&c->tmp);
+	if ((tmp = buf_room(&c->tmp, raw_len)) == NULL)
+		return buf_err(&c->tmp);
+	e = zstd_decode(c, z, raw_len, tmp);
 	if (e == ERR_OK)
 		unfilter(how, slice_of(tmp, raw_len), out);
-	mem_free(tmp);
-	return e;
-}
-
-static enum err
-wave_decode_alone(struct slice z, uint32_t raw_len, struct buf *out)
-{
-	struct wave *c = wave_new();
-	enum err e = ERR_NOMEM;
-
-	if (c != NULL)
-		e = wave_decode(c, z, raw_len, out);
-	wave_free(c);
 	return e;
 }
 
 enum err
-codec_decode(
-    struct codec_choice how, struct slice z, uint32_t raw_len, struct buf *out)
+codec_decode(struct codec *c, struct codec_choice how, struct slice z,
+    uint32_t raw_len, struct buf *out)
 {
 	uint8_t *to;
 	enum err e;
@@ -393,7 +392,7 @@ codec_decode(
 	if (how.row != 0)
 		return ERR_MALFORMED;
 	if (how.id == BLOB_WAVE)
-		return wave_decode_alone(z, raw_len, out);
+		return wave_decode(c->wave, z, raw_len, out);
 	if (how.id != BLOB_RAW && (e = frame_check(z, raw_len)) != ERR_OK)
 		return e;
 	if ((to = buf_room(out, raw_len)) == NULL)
@@ -405,10 +404,10 @@ codec_decode(
 		memcpy(to, z.p, z.n);
 		e = ERR_OK;
 		break;
-	case BLOB_ZSTD: e = zstd_decode(z, raw_len, to); break;
+	case BLOB_ZSTD: e = zstd_decode(c, z, raw_len, to); break;
 	case BLOB_SHUFFLE2_ZSTD:
 	case BLOB_SHUFFLE4_ZSTD:
-		e = filtered_decode(how, z, raw_len, to);
+		e = filtered_decode(c, how, z, raw_len, to);
 		break;
 	case BLOB_WAVE:
 	default: return ERR_UNSUPPORTED;

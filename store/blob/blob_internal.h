@@ -19,6 +19,7 @@ struct store;
 struct codec; /* compressor state and scratch; one thread at a time */
 struct codec *codec_new(void);
 void codec_free(struct codec *c);
+size_t codec_bytes(const struct codec *c); /* memory it holds, about */
 /* What is known of the samples of a piece. */
 struct codec_hint {
 	uint8_t bits;
@@ -33,8 +34,16 @@ enum err codec_encode(struct codec *c, struct slice raw, struct codec_hint hint,
     struct codec_choice *used, struct buf *out) PSC_MUST_USE;
 /* Appends exactly raw_len bytes.  Total on any input: ERR_MALFORMED,
  * ERR_LIMIT, ERR_UNSUPPORTED, ERR_NOMEM. */
-enum err codec_decode(struct codec_choice how, struct slice z, uint32_t raw_len,
-    struct buf *out) PSC_MUST_USE;
+enum err codec_decode(struct codec *c, struct codec_choice how, struct slice z,
+    uint32_t raw_len, struct buf *out) PSC_MUST_USE;
+
+/* --- blob_pool.c --- */
+/* Codecs that are not in use; any thread. */
+struct codec_pool;
+struct codec_pool *codec_pool_new(void);        /* NULL: no memory */
+void codec_pool_free(struct codec_pool *p);     /* NULL ok; none is taken */
+struct codec *codec_take(struct codec_pool *p); /* NULL: no memory */
+void codec_give(struct codec_pool *p, struct codec *c); /* NULL c ok */
 
 /* --- blob_cdc.c --- */
 /* Length of the first piece of in (in.n > 0), never above LIM_PIECE_BYTES. */
@@ -109,12 +118,12 @@ enum err blob_chunk_store(struct store_txn *t, const struct cry_id *cid,
 
 /* --- blob_read.c --- */
 /* Ciphertext to what the entry yields, all checks but the cid.  ERR_AUTH. */
-enum err blob_open(
-    const struct blob_entry *e, struct slice c, struct buf *out) PSC_MUST_USE;
+enum err blob_open(struct store *s, const struct blob_entry *e, struct slice c,
+    struct buf *out) PSC_MUST_USE;
 /* The same in two steps: the whole piece of a chunk, then a part of it, whose
  * hash is checked.  piece: e->p_len bytes of a checked entry. */
-enum err blob_open_piece(
-    const struct blob_entry *e, struct slice c, struct buf *out) PSC_MUST_USE;
+enum err blob_open_piece(struct store *s, const struct blob_entry *e,
+    struct slice c, struct buf *out) PSC_MUST_USE;
 enum err blob_open_part(const struct blob_entry *e, struct slice piece,
     struct buf *out) PSC_MUST_USE;
 

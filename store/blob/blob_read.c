@@ -5,6 +5,7 @@
  * the bytes that the entry yields.  A wrong byte on disk is ERR_CORRUPT; an
  * entry that does not fit an intact chunk is ERR_AUTH. */
 #include "store/blob/blob_internal.h"
+#include "store/blob/store_internal.h"
 
 static enum err
 padding_check(struct slice z, uint32_t z_len)
@@ -26,8 +27,22 @@ hash_check(const struct blob_entry *e, struct slice got)
 	return memcmp(hp.b, e->hp.b, sizeof(hp.b)) == 0 ? ERR_OK : ERR_AUTH;
 }
 
+static enum err
+decode(struct store *s, struct codec_choice how, struct slice z, uint32_t p_len,
+    struct buf *out)
+{
+	struct codec *c = codec_take(s->codecs);
+	enum err err = ERR_NOMEM;
+
+	if (c != NULL)
+		err = codec_decode(c, how, z, p_len, out);
+	codec_give(s->codecs, c);
+	return err;
+}
+
 enum err
-blob_open_piece(const struct blob_entry *e, struct slice c, struct buf *out)
+blob_open_piece(struct store *s, const struct blob_entry *e, struct slice c,
+    struct buf *out)
 {
 	struct codec_choice how = { (enum blob_codec)e->codec, e->row };
 	struct buf z = BUF_MAX(BLOB_C_MAX);
@@ -39,7 +54,7 @@ blob_open_piece(const struct blob_entry *e, struct slice c, struct buf *out)
 	if (err == ERR_OK)
 		err = padding_check(buf_slice(&z), e->z_len);
 	if (err == ERR_OK)
-		err = codec_decode(how, slice_of(z.p, e->z_len), e->p_len, out);
+		err = decode(s, how, slice_of(z.p, e->z_len), e->p_len, out);
 	buf_wipe(&z);
 	return err == ERR_MALFORMED || err == ERR_UNSUPPORTED ? ERR_AUTH : err;
 }
@@ -57,10 +72,11 @@ blob_open_part(const struct blob_entry *e, struct slice piece, struct buf *out)
 }
 
 static enum err
-open_whole(const struct blob_entry *e, struct slice c, struct buf *out)
+open_whole(struct store *s, const struct blob_entry *e, struct slice c,
+    struct buf *out)
 {
 	size_t start = out->n;
-	enum err err = blob_open_piece(e, c, out);
+	enum err err = blob_open_piece(s, e, c, out);
 
 	if (err == ERR_OK)
 		err = hash_check(e, slice_of(out->p + start, e->raw_len));
@@ -70,14 +86,15 @@ open_whole(const struct blob_entry *e, struct slice c, struct buf *out)
 }
 
 enum err
-blob_open(const struct blob_entry *e, struct slice c, struct buf *out)
+blob_open(struct store *s, const struct blob_entry *e, struct slice c,
+    struct buf *out)
 {
 	struct buf piece = BUF_MAX(LIM_PIECE_BYTES);
 	enum err err;
 
 	if (!blob_entry_is_part(e))
-		return open_whole(e, c, out);
-	err = blob_open_piece(e, c, &piece);
+		return open_whole(s, e, c, out);
+	err = blob_open_piece(s, e, c, &piece);
 	if (err == ERR_OK)
 		err = blob_open_part(e, buf_slice(&piece), out);
 	buf_wipe(&piece);
@@ -92,7 +109,7 @@ blob_read(struct store *s, struct db_txn *txn, const struct blob_entry *e,
 	enum err err = blob_chunk_get(s, txn, &e->cid, &c);
 
 	if (err == ERR_OK)
-		err = blob_open(e, buf_slice(&c), out);
+		err = blob_open(s, e, buf_slice(&c), out);
 	buf_fini(&c);
 	return err;
 }

@@ -115,7 +115,7 @@ piece_load(struct blob_reader *r, struct db_txn *txn,
 	k->e.p_len = 0;
 	buf_reset(&k->piece);
 	if ((err = chunk_load(r, txn, e, &c)) != ERR_OK ||
-	    (err = blob_open_piece(e, c, &k->piece)) != ERR_OK)
+	    (err = blob_open_piece(r->s, e, c, &k->piece)) != ERR_OK)
 		return err;
 	k->e = *e;
 	*out = buf_slice(&k->piece);
@@ -133,7 +133,7 @@ blob_reader_read(struct blob_reader *r, struct db_txn *txn,
 		return ERR_AUTH;
 	if (!blob_entry_is_part(e)) {
 		err = chunk_load(r, txn, e, &s);
-		return err == ERR_OK ? blob_open(e, s, out) : err;
+		return err == ERR_OK ? blob_open(r->s, e, s, out) : err;
 	}
 	err = piece_load(r, txn, e, &s);
 	return err == ERR_OK ? blob_open_part(e, s, out) : err;

@@ -4,6 +4,7 @@
  * format and key, cut the open segment at its last indexed record, start the
  * writer.  Failure modes: another process (ERR_BUSY), a newer format
  * (ERR_UNSUPPORTED), the wrong key (ERR_AUTH), no memory, no space. */
+#include "store/blob/blob_internal.h"
 #include "store/blob/store_internal.h"
 
 #include <errno.h>
@@ -256,6 +257,11 @@ store_init(const struct store_opts *o, const char *index, struct rebuild *r,
 	s->owners = o->owners;
 	pthread_cond_init(&s->wake, NULL);
 	keys_derive(s, o);
+	s->codecs = codec_pool_new();
+	if (s->codecs == NULL) {
+		store_close(s);
+		return errmsg_set(em, ERR_NOMEM, "", "out of memory");
+	}
 	if ((e = dirs_open(s, o, index, db_dir, em)) != ERR_OK ||
 	    (e = db_open(&dbo, &s->db, em)) != ERR_OK ||
 	    (e = meta_open(s, em)) != ERR_OK) {
@@ -300,6 +306,7 @@ store_close(struct store *s)
 	store_writer_stop(s);
 	store_seg_close_all(s);
 	store_rebuild_free(s->rebuild);
+	codec_pool_free(s->codecs);
 	db_close(s->db);
 	if (s->dir_fd >= 0)
 		close(s->dir_fd);

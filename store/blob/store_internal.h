@@ -92,6 +92,7 @@ struct store {
 	struct cry_key pent_key; /* seals them */
 	struct cry_key convergence;
 	uint64_t gear[256]; /* FastCDC, keyed by the convergence secret */
+	struct codec_pool *codecs;
 
 	struct seg_tail tail;
 	bool left;

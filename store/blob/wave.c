@@ -69,6 +69,17 @@ wave_free(struct wave *c)
 	mem_free(c);
 }
 
+size_t
+wave_bytes(const struct wave *c)
+{
+	size_t n = sizeof(*c);
+	unsigned i;
+
+	for (i = 0; i < sizeof(c->room) / sizeof(*c->room); i++)
+		n += c->room[i].n;
+	return n;
+}
+
 /* --- samples to planes and back; n pixels --- */
 
 static void

@@ -19,8 +19,9 @@
 /* Scratch and tables; one thread at a time.  Memory: 0.4 MiB, and while it
  * has encoded n samples 6 n bytes more (8-bit samples: 8 n). */
 struct wave;
-struct wave *wave_new(void);    /* NULL: no memory */
-void wave_free(struct wave *c); /* NULL ok */
+struct wave *wave_new(void);             /* NULL: no memory */
+void wave_free(struct wave *c);          /* NULL ok */
+size_t wave_bytes(const struct wave *c); /* memory it holds */
 
 enum wave_samples { WAVE_16, WAVE_8, WAVE_RGB };
 
