@@ -50,7 +50,8 @@ wd_dir_open(const char *path, bool make, int *out, struct errmsg *em)
 		return errmsg_set(em, wd_errno(errno), next,
 		    "the node cannot open the directory: %s",
 		    strerrordesc_np(errno));
-	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+	/* A file system without locks has one user at a time. */
+	if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
 		(void)close(fd);
 		return errmsg_set(em, ERR_BUSY, "Wait for it.",
 		    "another check-out or check-in works in this directory");
