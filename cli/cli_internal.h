@@ -215,6 +215,8 @@ enum cli_exit cmd_sync_wait(struct cli *c);
 enum cli_exit cmd_events(struct cli *c);
 enum cli_exit cmd_verify(struct cli *c);
 enum cli_exit cmd_rebuild(struct cli *c);
+enum cli_exit cmd_backup(struct cli *c);
+enum cli_exit cmd_restore(struct cli *c);
 enum cli_exit cmd_workflow_add(struct cli *c);
 enum cli_exit cmd_workflow_check(struct cli *c);
 enum cli_exit cmd_workflow_list(struct cli *c);

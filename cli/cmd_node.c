@@ -2,6 +2,7 @@
 #include "cli/cli_internal.h"
 
 #include <inttypes.h>
+#include <unistd.h>
 
 #include "store/base/clock.h"
 #include "store/base/num.h"
@@ -218,6 +219,47 @@ cmd_status(struct cli *c)
 	struct doc d = { .c = c, .print = print_status };
 
 	return cli_get(c, "/status", doc_row, &d);
+}
+
+/* --- backup --- */
+static void
+print_backup(struct cli *c, const json_t *doc)
+{
+	char bytes[16], copied[16];
+
+	(void)c;
+	cli_bytes_text(num(doc, "bytes"), bytes);
+	cli_bytes_text(num(doc, "copied_bytes"), copied);
+	(void)printf("%s in the backup, %s of it copied now\n", bytes, copied);
+	print_field("root hash", json_object_get(doc, "root"));
+}
+
+enum cli_exit
+cmd_backup(struct cli *c)
+{
+	struct doc d = { .c = c, .print = print_backup };
+	const char *word = cli_word(c, 0);
+	char here[2048], path[4352];
+	enum cli_exit rc;
+
+	if (word[0] == '/')
+		(void)snprintf(path, sizeof(path), "%s", word);
+	else if (getcwd(here, sizeof(here)) != NULL)
+		(void)snprintf(path, sizeof(path), "%s/%s", here, word);
+	else
+		return cli_fail(c, ERR_IO, "Give the whole path.",
+		    "the current folder has no name");
+	cli_progress_start(c, "copying", 0);
+	rc = cli_post(
+	    c, "/backup", json_pack("{s:s}", "dir", path), doc_row, &d);
+	cli_progress_end(c);
+	return rc;
+}
+
+enum cli_exit
+cmd_restore(struct cli *c)
+{
+	return cli_exec_node(c, "restore");
 }
 
 /* --- peers --- */

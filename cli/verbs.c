@@ -198,6 +198,11 @@ const struct cli_verb cli_verbs[] = {
 		{ "root", NULL,
 		    "print one hash over all that is kept, check nothing" } },
 	    "check the store" },
+	{ "backup", "DIR", 1, 1, cmd_backup, { { 0 } },
+	    "copy what is new into a folder, while the node works" },
+	{ "restore", "DIR", 1, 1, cmd_restore,
+	    { { "passphrase-file", "F", "read the passphrase from F" } },
+	    "make an empty --home out of a backup (works without a node)" },
 	{ "rebuild", "", 0, 0, cmd_rebuild,
 	    { { "passphrase-file", "F", "read the passphrase from F" } },
 	    "a new index from the log, when the old one is lost or damaged "

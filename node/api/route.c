@@ -125,6 +125,9 @@ const struct api_route api_routes[] = {
 	{ "POST", "/gc", api_h_gc, API_ACT, true, "",
 	    "Give back the space of what nothing refers to: {dry_run}; answers "
 	    "what was collected, removed and copied forward." },
+	{ "POST", "/backup", api_h_backup, API_LOCAL, true, "",
+	    "Copy what is new into a folder of this machine: {dir} gives "
+	    "{commit, bytes, copied_bytes, segments, root}." },
 	{ "GET", "/store/root", api_h_root, API_READ, true, "",
 	    "One hash over all that is kept, {root, commit}: equal for a "
 	    "rebuilt index and a restored backup." },

@@ -142,6 +142,8 @@ app_verb(const struct app_args *a, struct errmsg *em)
 		return app_init(a, em);
 	if (strcmp(a->verb, "rebuild") == 0)
 		return app_rebuild(a, em);
+	if (strcmp(a->verb, "restore") == 0)
+		return app_restore(a, em);
 	if (strcmp(a->verb, "config-set") == 0)
 		return do_config_set(a, em);
 	if (strcmp(a->verb, "config-check") == 0)

@@ -34,6 +34,9 @@ enum err app_init(const struct app_args *a, struct errmsg *em) PSC_MUST_USE;
 /* rebuild.c */
 enum err app_rebuild(const struct app_args *a, struct errmsg *em) PSC_MUST_USE;
 
+/* restore.c */
+enum err app_restore(const struct app_args *a, struct errmsg *em) PSC_MUST_USE;
+
 /* paths.c: names inside a home; out holds APP_PATH_MAX. */
 void app_path(const char *home, const char *name, char *out);
 bool app_exists(const char *path);

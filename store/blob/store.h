@@ -150,6 +150,27 @@ typedef void (*store_bad_fn)(void *ctx, const struct store_bad *bad);
 enum err store_verify(struct store *s, bool deep, store_bad_fn fn, void *ctx,
     uint64_t *checked) PSC_MUST_USE;
 
+/* --- the log up to one commit, for a backup while writes go on --- */
+struct seg_hold;
+struct store_snapshot_seg {
+	uint32_t no;
+	uint64_t end; /* bytes of it that belong to the snapshot */
+};
+struct store_snapshot {
+	struct store *s;
+	uint64_t commit; /* the last one in it */
+	struct store_snapshot_seg *seg;
+	uint32_t n;
+	struct seg_hold *holds;
+};
+/* As t sees it.  The files stay until it is closed; t may end before. */
+enum err store_snapshot_open(struct store *s, struct db_txn *t,
+    struct store_snapshot **out) PSC_MUST_USE;
+void store_snapshot_close(struct store_snapshot *p); /* NULL ok */
+/* Bytes of the i-th segment, as they lie on disk. */
+enum err store_snapshot_read(const struct store_snapshot *p, uint32_t i,
+    uint64_t off, uint8_t *out, size_t n) PSC_MUST_USE;
+
 /* --- rebuild: a new index from the log alone --- */
 struct store_rebuild_opts {
 	store_bad_fn bad; /* damaged parts: told, skipped, never believed */

@@ -8,7 +8,6 @@
  * after it nobody knows what the disk holds. */
 #include "store/blob/store_internal.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -208,82 +207,6 @@ seg_create(struct store *s, uint32_t seg, uint64_t cap, int *out)
 		store_die("syncing a new segment", errno);
 	*out = fd;
 	return ERR_OK;
-}
-
-/* --- which files there are --- */
-
-static int
-seg_cmp(const void *a, const void *b)
-{
-	uint32_t x, y;
-
-	memcpy(&x, a, sizeof(x));
-	memcpy(&y, b, sizeof(y));
-	return x < y ? -1 : x > y;
-}
-
-static bool
-seg_of_name(const char *name, uint32_t *seg)
-{
-	uint8_t b[4];
-
-	if (strlen(name) != 12 || strcmp(name + 8, ".seg") != 0 ||
-	    dec_hex(slice_of(name, 8), b, sizeof(b)) != ERR_OK)
-		return false;
-	*seg = (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 |
-	       (uint32_t)b[2] << 8 | b[3];
-	return *seg != 0;
-}
-
-enum err
-store_seg_list(struct store *s, uint32_t **list, uint32_t *n)
-{
-	int fd = openat(s->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
-	uint32_t *v = NULL, *grown, seg, got = 0;
-	const struct dirent *de;
-	enum err e = ERR_OK;
-
-	if (d == NULL) {
-		if (fd >= 0)
-			close(fd);
-		return ERR_IO;
-	}
-	/* Only this thread reads this stream. */
-	/* NOLINTNEXTLINE(concurrency-mt-unsafe) */
-	while (e == ERR_OK && (de = readdir(d)) != NULL) {
-		if (!seg_of_name(de->d_name, &seg))
-			continue;
-		grown = mem_grow(v, (size_t)got + 1, sizeof(*v));
-		if (grown == NULL) {
-			e = ERR_NOMEM;
-		} else {
-			v = grown;
-			v[got++] = seg;
-		}
-	}
-	(void)closedir(d);
-	if (e != ERR_OK) {
-		mem_free(v);
-		return e;
-	}
-	if (got > 1)
-		qsort(v, got, sizeof(*v), seg_cmp);
-	*list = v;
-	*n = got;
-	return ERR_OK;
-}
-
-uint64_t
-store_seg_file_bytes(struct store *s, uint32_t seg)
-{
-	char name[SEG_NAME_BYTES];
-	struct stat st;
-
-	seg_name(seg, name);
-	if (fstatat(s->dir_fd, name, &st, 0) != 0 || st.st_size < 0)
-		return 0;
-	return (uint64_t)st.st_size;
 }
 
 /* --- rows of the SEG table --- */

@@ -1,0 +1,59 @@
+/* node/backup/backup_internal.h: the list of a backup, and files. */
+#ifndef PSC_BACKUP_INTERNAL_H
+#define PSC_BACKUP_INTERNAL_H
+
+#include "node/backup/backup.h"
+#include "node/conf/json.h"
+#include "store/base/limits.h"
+#include "store/base/mem.h"
+
+#define BACKUP_FORMAT 1u
+#define BACKUP_PATH_MAX 2048u
+#define BACKUP_PIECE ((size_t)1 * MIB)
+#define BACKUP_FILES_MAX 64u
+#define BACKUP_SEGMENTS_MAX 1000000u
+#define BACKUP_LIST "backup.json"
+
+struct backup_seg {
+	uint32_t no;
+	uint64_t end;
+	struct cry_id hash; /* of bytes 0..end */
+};
+struct backup_file { /* of the home */
+	char name[64];
+	uint64_t bytes;
+	struct cry_id hash;
+};
+struct backup_list {
+	struct backup_report r;
+	struct backup_seg *seg; /* ascending */
+	uint32_t n_seg;
+	struct backup_file file[BACKUP_FILES_MAX];
+	uint32_t n_files;
+};
+void backup_list_fini(struct backup_list *l);
+/* ERR_NOTFOUND: there is no backup; ERR_CORRUPT. */
+enum err backup_list_read(
+    const char *dir, struct backup_list *out, struct errmsg *em) PSC_MUST_USE;
+/* Durable when it returns: written aside, synced, renamed. */
+enum err backup_list_write(const char *dir, const struct backup_list *l,
+    struct errmsg *em) PSC_MUST_USE;
+
+/* --- files (backup_file.c) --- */
+extern const char *const backup_home_files[]; /* NULL at the end */
+enum err backup_path(
+    char out[BACKUP_PATH_MAX], const char *dir, const char *name) PSC_MUST_USE;
+enum err backup_seg_path(
+    char out[BACKUP_PATH_MAX], const char *dir, uint32_t no) PSC_MUST_USE;
+enum err backup_folder(const char *dir, const char *sub) PSC_MUST_USE;
+enum err backup_sync(const char *dir, const char *sub) PSC_MUST_USE;
+/* Copies exactly bytes of from (UINT64_MAX: all) to a new file, synced; gives
+ * the hash and length of what was copied. */
+enum err backup_copy(const char *from, const char *to, uint64_t bytes,
+    struct cry_id *hash, uint64_t *copied) PSC_MUST_USE;
+/* Hash of the first bytes of a file.  ERR_SHORT: it has fewer. */
+enum err backup_hash(
+    const char *path, uint64_t bytes, struct cry_id *hash) PSC_MUST_USE;
+enum err backup_errno(void);
+
+#endif

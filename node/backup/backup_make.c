@@ -1,0 +1,279 @@
+/* node/backup/backup_make.c: copying what the log holds, while it grows.
+ *
+ * Happy path: one short look at the index says which bytes belong to the last
+ * commit and what the root hash is then; the segments are held, so that none
+ * goes while it is copied.  What an earlier backup in the same folder has is
+ * not copied again.  backup.json is renamed into place last; only then files
+ * of segments that are no longer needed go.
+ * Failure modes: a cut anywhere leaves the backup before it: its ends name
+ * fewer bytes than lie there now.  No space, or a folder of something else,
+ * is said before or without harm. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "node/backup/backup_internal.h"
+#include "node/share/share.h"
+#include "store/base/clock.h"
+
+struct make {
+	const struct backup_opts *o;
+	struct store_snapshot *snap;
+	struct backup_list old, now;
+	int lock_fd;
+	uint8_t *piece;
+};
+
+static const struct backup_seg *
+old_seg(const struct make *m, uint32_t no)
+{
+	uint32_t i;
+
+	for (i = 0; i < m->old.n_seg; i++) {
+		if (m->old.seg[i].no == no)
+			return &m->old.seg[i];
+	}
+	return NULL;
+}
+
+static bool
+stopped(const struct make *m)
+{
+	return m->o->stop != NULL && m->o->stop(m->o->ctx);
+}
+
+/* Bytes [from, end) are written; the hash is over [0, end). */
+static enum err
+seg_bytes(
+    struct make *m, uint32_t i, int fd, uint64_t from, struct backup_seg *out)
+{
+	struct cry_hasher h;
+	uint64_t at = 0;
+	enum err e = ERR_OK;
+
+	cry_hasher_init(&h);
+	while (e == ERR_OK && at < out->end) {
+		uint64_t left = out->end - at;
+		size_t n = left < BACKUP_PIECE ? (size_t)left : BACKUP_PIECE;
+
+		if (stopped(m))
+			return ERR_CANCELLED;
+		e = store_snapshot_read(m->snap, i, at, m->piece, n);
+		if (e != ERR_OK)
+			break;
+		cry_hasher_add(&h, slice_of(m->piece, n));
+		if (at + n > from) {
+			ssize_t w = pwrite(fd, m->piece, n, (off_t)at);
+
+			if (w != (ssize_t)n)
+				e = w < 0 ? backup_errno() : ERR_FULL;
+			m->now.r.copied_bytes += n;
+		}
+		at += n;
+	}
+	cry_hasher_end(&h, &out->hash);
+	return e;
+}
+
+static enum err
+seg_copy(struct make *m, uint32_t i)
+{
+	const struct store_snapshot_seg *s = &m->snap->seg[i];
+	const struct backup_seg *old = old_seg(m, s->no);
+	struct backup_seg *out = &m->now.seg[m->now.n_seg++];
+	char path[BACKUP_PATH_MAX];
+	off_t have;
+	enum err e = backup_seg_path(path, m->o->dir, s->no);
+	int fd;
+
+	*out = (struct backup_seg){ .no = s->no, .end = s->end };
+	m->now.r.bytes += s->end;
+	if (e != ERR_OK)
+		return e;
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return backup_errno();
+	have = lseek(fd, 0, SEEK_END);
+	if (old != NULL && old->end == s->end && have >= (off_t)s->end)
+		out->hash = old->hash; /* it is there as it was */
+	else
+		e = seg_bytes(m, i, fd,
+		    old != NULL && have >= (off_t)old->end ? old->end : 0, out);
+	if (e == ERR_OK && fdatasync(fd) != 0)
+		e = ERR_IO;
+	(void)close(fd);
+	return e;
+}
+
+static enum err
+files_copy(struct make *m)
+{
+	char from[BACKUP_PATH_MAX], to[BACKUP_PATH_MAX], dir[BACKUP_PATH_MAX];
+	enum err e = backup_path(dir, m->o->dir, "home");
+	size_t i;
+
+	for (i = 0; e == ERR_OK && backup_home_files[i] != NULL; i++) {
+		struct backup_file *f = &m->now.file[m->now.n_files];
+
+		if ((e = backup_path(from, m->o->home, backup_home_files[i])) !=
+			ERR_OK ||
+		    (e = backup_path(to, dir, backup_home_files[i])) != ERR_OK)
+			break;
+		(void)snprintf(
+		    f->name, sizeof(f->name), "%s", backup_home_files[i]);
+		e = backup_copy(from, to, UINT64_MAX, &f->hash, &f->bytes);
+		m->now.n_files += e == ERR_OK;
+		if (e == ERR_NOTFOUND)
+			e = ERR_OK; /* no credential: a passphrase opens it */
+	}
+	return e;
+}
+
+/* A folder that is not empty must be a backup. */
+static enum err
+folder_check(const char *dir, struct errmsg *em)
+{
+	DIR *d = opendir(dir);
+	const struct dirent *de;
+	enum err e = ERR_OK;
+
+	if (d == NULL)
+		return backup_errno();
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): only this thread has it */
+	while (e == ERR_OK && (de = readdir(d)) != NULL) {
+		if (strcmp(de->d_name, ".") != 0 &&
+		    strcmp(de->d_name, "..") != 0 &&
+		    strcmp(de->d_name, "LOCK") != 0 &&
+		    strcmp(de->d_name, "home") != 0 &&
+		    strcmp(de->d_name, "segments") != 0 &&
+		    strcmp(de->d_name, BACKUP_LIST ".new") != 0)
+			e = errmsg_set(em, ERR_EXISTS,
+			    "name an empty folder, or that of a backup",
+			    "the folder holds something else than a backup");
+	}
+	(void)closedir(d);
+	return e;
+}
+
+static enum err
+folder_begin(struct make *m, struct errmsg *em)
+{
+	char path[BACKUP_PATH_MAX];
+	enum err e = backup_folder(m->o->dir, ".");
+
+	if (e == ERR_NOTFOUND)
+		e = backup_folder(m->o->dir, "");
+	if (e == ERR_OK)
+		e = backup_list_read(m->o->dir, &m->old, NULL);
+	if (e == ERR_NOTFOUND || e == ERR_CORRUPT)
+		e = e == ERR_CORRUPT ? ERR_OK : folder_check(m->o->dir, em);
+	if (e == ERR_OK)
+		e = backup_path(path, m->o->dir, "LOCK");
+	if (e != ERR_OK)
+		return e;
+	m->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (m->lock_fd < 0)
+		return backup_errno();
+	if (flock(m->lock_fd, LOCK_EX | LOCK_NB) != 0)
+		return errmsg_set(em, ERR_BUSY, "wait until it is done",
+		    "another backup writes there");
+	if ((e = backup_folder(m->o->dir, "segments")) != ERR_OK ||
+	    (e = backup_folder(m->o->dir, "home")) != ERR_OK)
+		return e;
+	return backup_folder(m->o->dir, "home/keys");
+}
+
+static enum err
+snapshot_take(struct make *m)
+{
+	struct db_txn *t = NULL;
+	enum err e = store_read(m->o->store, &t);
+
+	if (e == ERR_OK)
+		e = store_snapshot_open(m->o->store, t, &m->snap);
+	if (e == ERR_OK)
+		e = shares_root(m->o->store, t, &m->now.r.root);
+	db_abort(t);
+	if (e != ERR_OK)
+		return e;
+	m->now.r.commit = m->snap->commit;
+	m->now.r.segments = m->snap->n;
+	m->now.r.wall_ms = clock_wall_ms();
+	m->now.seg = mem_array((size_t)m->snap->n + 1, sizeof(*m->now.seg));
+	m->piece = mem_new(BACKUP_PIECE);
+	return m->now.seg == NULL || m->piece == NULL ? ERR_NOMEM : ERR_OK;
+}
+
+static enum err
+all_copy(struct make *m)
+{
+	uint32_t i;
+	enum err e = files_copy(m);
+
+	for (i = 0; e == ERR_OK && i < m->snap->n; i++)
+		e = seg_copy(m, i);
+	if (e == ERR_OK)
+		e = backup_sync(m->o->dir, "segments");
+	if (e == ERR_OK)
+		e = backup_sync(m->o->dir, "home/keys");
+	return e == ERR_OK ? backup_sync(m->o->dir, "home") : e;
+}
+
+/* What only the backup before had.  Left over, it does no harm. */
+static void
+old_drop(const struct make *m)
+{
+	char path[BACKUP_PATH_MAX];
+	uint32_t i, k;
+
+	for (i = 0; i < m->old.n_seg; i++) {
+		for (k = 0; k < m->now.n_seg; k++) {
+			if (m->now.seg[k].no == m->old.seg[i].no)
+				break;
+		}
+		if (k == m->now.n_seg && backup_seg_path(path, m->o->dir,
+					     m->old.seg[i].no) == ERR_OK)
+			(void)unlink(path);
+	}
+}
+
+enum err
+backup_make(
+    const struct backup_opts *o, struct backup_report *out, struct errmsg *em)
+{
+	struct make *m = mem_new(sizeof(*m));
+	enum err e;
+
+	if (m == NULL)
+		return errmsg_set(em, ERR_NOMEM, "", "out of memory");
+	m->o = o;
+	m->lock_fd = -1;
+	e = folder_begin(m, em);
+	if (e == ERR_OK)
+		e = snapshot_take(m);
+	if (e == ERR_OK)
+		e = all_copy(m);
+	if (e == ERR_OK)
+		e = backup_list_write(o->dir, &m->now, em);
+	if (e == ERR_OK) {
+		old_drop(m);
+		*out = m->now.r;
+	} else if (em == NULL || em->code == ERR_OK) {
+		errmsg_set(em, e,
+		    e == ERR_FULL ? "free some space there"
+				  : "check the folder, then run it again",
+		    "the backup was not made: %s; the one before it, if "
+		    "any, is good still",
+		    err_text(e));
+	}
+	store_snapshot_close(m->snap);
+	backup_list_fini(&m->old);
+	backup_list_fini(&m->now);
+	mem_free(m->piece);
+	if (m->lock_fd >= 0)
+		(void)close(m->lock_fd);
+	mem_free(m);
+	return e;
+}

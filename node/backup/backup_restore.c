@@ -1,0 +1,156 @@
+/* node/backup/backup_restore.c: a home out of a backup.
+ *
+ * Every byte is checked before the first one is written, and again as it is
+ * copied.  The keystore is copied last: an interrupted restore leaves no home
+ * that could be started, only a folder that is not empty, which a second
+ * restore says. */
+#include <dirent.h>
+#include <errno.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "node/backup/backup_internal.h"
+
+static enum err
+damaged(struct errmsg *em, enum err e, const char *name)
+{
+	if (e == ERR_NOMEM || e == ERR_LIMIT)
+		return errmsg_set(em, e, "", "%s", err_text(e));
+	if (e == ERR_OK || e == ERR_SHORT || e == ERR_NOTFOUND)
+		e = ERR_CORRUPT;
+	return errmsg_set(em, e,
+	    "use another copy of the backup, or make one anew while the "
+	    "node it came from still runs",
+	    "the backup is damaged: %.100s", name);
+}
+
+static enum err
+list_check(const char *dir, const struct backup_list *l, struct errmsg *em)
+{
+	char path[BACKUP_PATH_MAX], name[96];
+	struct cry_id is;
+	uint32_t i;
+	enum err e;
+
+	for (i = 0; i < l->n_files; i++) {
+		(void)snprintf(name, sizeof(name), "home/%s", l->file[i].name);
+		e = backup_path(path, dir, name);
+		if (e == ERR_OK)
+			e = backup_hash(path, l->file[i].bytes, &is);
+		if (e != ERR_OK ||
+		    memcmp(&is, &l->file[i].hash, sizeof(is)) != 0)
+			return damaged(em, e, name);
+	}
+	for (i = 0; i < l->n_seg; i++) {
+		(void)snprintf(name, sizeof(name), "segments/%08x.seg",
+		    (unsigned)l->seg[i].no);
+		e = backup_path(path, dir, name);
+		if (e == ERR_OK)
+			e = backup_hash(path, l->seg[i].end, &is);
+		if (e != ERR_OK ||
+		    memcmp(&is, &l->seg[i].hash, sizeof(is)) != 0)
+			return damaged(em, e, name);
+	}
+	return ERR_OK;
+}
+
+static enum err
+home_empty(const char *home, struct errmsg *em)
+{
+	const struct dirent *de;
+	enum err e = ERR_OK;
+	DIR *d;
+
+	if (mkdir(home, 0700) == 0)
+		return ERR_OK;
+	d = errno == EEXIST ? opendir(home) : NULL;
+	if (d == NULL)
+		return errmsg_set(em, backup_errno(), "check its parent folder",
+		    "the home cannot be made");
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): only this thread has it */
+	while (e == ERR_OK && (de = readdir(d)) != NULL) {
+		if (strcmp(de->d_name, ".") != 0 &&
+		    strcmp(de->d_name, "..") != 0)
+			e = errmsg_set(em, ERR_EXISTS,
+			    "choose another --home, or empty it yourself",
+			    "the home is not empty: nothing is written "
+			    "over");
+	}
+	(void)closedir(d);
+	return e;
+}
+
+static enum err
+segs_restore(const char *dir, const char *home, const struct backup_list *l)
+{
+	char from[BACKUP_PATH_MAX], to[BACKUP_PATH_MAX], store[BACKUP_PATH_MAX];
+	enum err e = backup_path(store, home, "store");
+	struct cry_id is;
+	uint64_t n;
+	uint32_t i;
+
+	for (i = 0; e == ERR_OK && i < l->n_seg; i++) {
+		e = backup_seg_path(from, dir, l->seg[i].no);
+		if (e == ERR_OK)
+			e = backup_seg_path(to, store, l->seg[i].no);
+		if (e == ERR_OK)
+			e = backup_copy(from, to, l->seg[i].end, &is, &n);
+		if (e == ERR_OK &&
+		    memcmp(&is, &l->seg[i].hash, sizeof(is)) != 0)
+			e = ERR_CORRUPT;
+	}
+	return e == ERR_OK ? backup_sync(store, "segments") : e;
+}
+
+static enum err
+files_restore(const char *dir, const char *home, const struct backup_list *l)
+{
+	char from[BACKUP_PATH_MAX], to[BACKUP_PATH_MAX], top[BACKUP_PATH_MAX];
+	enum err e = backup_path(top, dir, "home");
+	struct cry_id is;
+	uint64_t n;
+	uint32_t i;
+
+	for (i = 0; e == ERR_OK && i < l->n_files; i++) {
+		e = backup_path(from, top, l->file[i].name);
+		if (e == ERR_OK)
+			e = backup_path(to, home, l->file[i].name);
+		if (e == ERR_OK)
+			e = backup_copy(from, to, l->file[i].bytes, &is, &n);
+	}
+	if (e == ERR_OK)
+		e = backup_sync(home, "keys");
+	return e == ERR_OK ? backup_sync(home, ".") : e;
+}
+
+enum err
+backup_restore(const char *dir, const char *home, struct backup_report *out,
+    struct errmsg *em)
+{
+	struct backup_list *l = mem_new(sizeof(*l));
+	enum err e;
+
+	if (l == NULL)
+		return errmsg_set(em, ERR_NOMEM, "", "out of memory");
+	e = backup_list_read(dir, l, em);
+	if (e == ERR_OK)
+		e = list_check(dir, l, em);
+	if (e == ERR_OK)
+		e = home_empty(home, em);
+	if (e != ERR_OK)
+		goto out;
+	if ((e = backup_folder(home, "keys")) == ERR_OK &&
+	    (e = backup_folder(home, "store")) == ERR_OK &&
+	    (e = backup_folder(home, "store/segments")) == ERR_OK &&
+	    (e = segs_restore(dir, home, l)) == ERR_OK)
+		e = files_restore(dir, home, l);
+	if (e == ERR_OK)
+		*out = l->r;
+	else
+		errmsg_set(em, e, "empty the new home, then run it again",
+		    "the backup was not restored: %s", err_text(e));
+out:
+	backup_list_fini(l);
+	mem_free(l);
+	return e;
+}

@@ -1,0 +1,158 @@
+#!/usr/bin/python3
+"""`pesscara backup` while images come in, `pesscara restore` into an empty
+home: equal by root hash; a backup that is cut by kill -9 leaves the one
+before it good and goes on where it was; a byte that changed is refused by
+the name of its file; a restored node takes part again."""
+import pathlib
+import shutil
+import sys
+import tempfile
+import threading
+
+import e2e
+from nodes import Node, storescu, until
+
+SHARE = e2e.SHARE
+
+
+def build(top):
+    """A centre and a lab that holds its share."""
+    node = e2e.single(top, "centre", peers__listen="127.0.0.1:0",
+                      store__segment_bytes="4m")
+    node.cli("config", "set",
+             f"peers.listen=127.0.0.1:{node.port('peers')}")
+    lab = Node(e2e.BIN, top / "lab", "lab")
+    lab.init(dicom__listen="off", peers__listen="off", rest__listen="off")
+    lab.start()
+    lab.cli("share", "join", node.json(
+        "share", "invite", SHARE, "--role", "reader", "--compartment",
+        "images")["invite"])
+    release(node, top / "first", 4, 1)
+    until("the lab has the first series", 60,
+          lambda: lab.rows("find", "level=series"))
+    return node, lab
+
+
+def release(node, folder, n, seed, size=64):
+    """A series, sent and released."""
+    files = e2e.make_series(folder, n, seed=seed, size=size)
+    done = storescu(node.port("dicom"), "SCANNER1", files)
+    assert done.returncode == 0, done.stderr
+    item = node.rows("quarantine", "list")[-1]["id"]
+    return node.json("quarantine", "release", item, "--reason", "r")["asset"]
+
+
+def restore(top, name, backup, check=True):
+    """Into a new home; the node and what the command said."""
+    node = Node(e2e.BIN, top / name, name)
+    return node, node.cli("restore", backup, "--json", check=check)
+
+
+def while_ingesting(node, top, backup):
+    """Backups while an association sends; each restores equal."""
+    files = e2e.make_series(top / "flow", 60, seed=5, size=256)
+    port = node.port("dicom")
+    sender = threading.Thread(
+        target=lambda: storescu(port, "SCANNER1", files))
+    sender.start()
+    made = [node.json("backup", backup)]
+    while sender.is_alive() or len(made) < 3:
+        made.append(node.json("backup", backup))
+    sender.join()
+    assert made[-1]["commit"] > made[0]["commit"], made
+    assert len({m["root"] for m in made}) > 1, made
+    again = node.json("backup", backup)
+    assert again["copied_bytes"] < again["bytes"] / 2, \
+        f"not incremental: {again}"
+    return again
+
+
+def restored_is_equal(node, lab, top, backup, made):
+    """By root hash, by what a user sees, and as a partner of the lab."""
+    twin, done = restore(top, "twin", backup)
+    assert made["root"] in done.stdout, (made, done.stdout)
+    assert '"equal": true' in done.stdout, done.stdout
+    want = sorted(node.cli("find", "level=series or level=image",
+                           "--json").stdout.splitlines())
+    held = node.rows("quarantine", "list", "--all")
+    node.kill()
+    twin.start()
+    assert sorted(twin.cli("find", "level=series or level=image",
+                           "--json").stdout.splitlines()) == want
+    assert twin.rows("quarantine", "list", "--all") == held
+    assert twin.json("verify", "--deep")["bad_count"] == 0
+    item = held[-1]["id"]  # sent while it was backed up, released now
+    twin.cli("quarantine", "release", item, "--reason", "after the fire")
+    series = len(twin.rows("find", "level=series"))
+    until("the lab has what the restored node released", 60,
+          lambda: len(lab.rows("find", "level=series")) == series)
+    again = twin.cli("restore", backup, "--json", check=False)
+    assert "not empty" in e2e.error_of(again)["cause"]
+    twin.stop()
+    node.start()
+
+
+def cut_and_go_on(node, top, backup):
+    """kill -9 of the node while it copies: the backup before stays good."""
+    before = node.json("backup", backup)
+    for seed in (21, 22, 23):
+        release(node, top / f"more{seed}", 24, seed, size=512)
+    cut = threading.Thread(
+        target=lambda: node.cli("backup", backup, check=False))
+    cut.start()
+    until("it copies", 30, lambda: sum(
+        p.stat().st_size for p in (backup / "segments").iterdir())
+          > before["bytes"] + (1 << 20), every=0.001)
+    node.kill()
+    cut.join()
+    _, done = restore(top, "cut", backup)
+    assert before["root"] in done.stdout and '"equal": true' in done.stdout, \
+        (before, done.stdout)
+    node.start()
+    after = node.json("backup", backup)
+    _, done = restore(top, "whole", backup)
+    assert after["root"] in done.stdout and '"equal": true' in done.stdout
+
+
+def a_byte_changed(top, backup):
+    """In a segment, in the keys, in the list: refused, with the name."""
+    for name in ("segments/00000001.seg", "home/keys/keystore",
+                 "backup.json"):
+        copy = top / "hurt"
+        shutil.copytree(backup, copy)
+        raw = bytearray((copy / name).read_bytes())
+        raw[len(raw) // 3] ^= 1
+        (copy / name).write_bytes(raw)
+        home, done = restore(top, "never", copy, check=False)
+        err = e2e.error_of(done)
+        assert name in err["cause"], err
+        assert not home.home.exists(), "nothing may be there"
+        shutil.rmtree(copy)
+
+
+def main():
+    """One folder of backups, through all of it."""
+    with tempfile.TemporaryDirectory() as name:
+        top = pathlib.Path(name)
+        backup = top / "backups" / "centre"
+        backup.parent.mkdir()
+        node, lab = build(top)
+        try:
+            made = while_ingesting(node, top, backup)
+            restored_is_equal(node, lab, top, backup, made)
+            cut_and_go_on(node, top, backup)
+            a_byte_changed(top, backup)
+            alien = top / "alien"
+            alien.mkdir()
+            (alien / "thesis.doc").write_text("x", encoding="ascii")
+            refused = node.cli("backup", alien, "--json", check=False)
+            assert "something else" in e2e.error_of(refused)["cause"]
+        except BaseException:
+            print(node.log_tail(40), file=sys.stderr)
+            raise
+        finally:
+            node.stop()
+            lab.stop()
+
+
+main()
