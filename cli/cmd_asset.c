@@ -146,12 +146,16 @@ show_said(const json_t *row)
 	show_items(row, "locks", locks);
 }
 
+struct said {
+	json_t *row;
+};
+
 static int
 by_lamport(const void *a, const void *b)
 {
-	const json_t *const *x = a, *const *y = b;
-	json_int_t p = json_integer_value(json_object_get(*x, "lamport"));
-	json_int_t q = json_integer_value(json_object_get(*y, "lamport"));
+	const struct said *x = a, *y = b;
+	json_int_t p = json_integer_value(json_object_get(x->row, "lamport"));
+	json_int_t q = json_integer_value(json_object_get(y->row, "lamport"));
 
 	return p < q ? -1 : p > q;
 }
@@ -163,15 +167,15 @@ show_history(const json_t *list)
 	static const char *const cells[] = { "created", "actor", "kind", "name",
 		"value", "to", "reason", "live", NULL };
 	size_t n = json_array_size(list), i;
-	json_t **sorted = mem_array(n + 1, sizeof(json_t *));
+	struct said *sorted = mem_array(n + 1, sizeof(*sorted));
 	json_t *row = json_object(), *copy = json_array();
 
 	for (i = 0; sorted != NULL && i < n; i++)
-		sorted[i] = json_array_get(list, i);
+		sorted[i].row = json_array_get(list, i);
 	if (sorted != NULL && n > 0)
 		qsort(sorted, n, sizeof(*sorted), by_lamport);
 	for (i = 0; sorted != NULL && i < n; i++)
-		(void)json_array_append(copy, sorted[i]);
+		(void)json_array_append(copy, sorted[i].row);
 	(void)json_object_set_new(row, "history", copy);
 	show_items(row, "history", cells);
 	json_decref(row);

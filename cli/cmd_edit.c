@@ -247,7 +247,7 @@ enum cli_exit
 cmd_lock_take(struct cli *c)
 {
 	const char *text = cli_opt(c, "for");
-	uint64_t s = 8 * 3600;
+	uint64_t s = 28800; /* 8 hours */
 	json_t *o;
 	enum cli_exit rc;
 

@@ -38,7 +38,7 @@ void op_feed_id(const struct op_feed *f, struct feed_id *out);
 enum op_kind {
 	OP_ASSET_PUT = 1, /* a version of an asset */
 	OP_EDIT = 2,      /* what is said of an asset: fields, tags, ... */
-	OP_RUN = 8, /* workflow run event */
+	OP_RUN = 8,       /* workflow run event */
 };
 
 struct op_header {

@@ -7,6 +7,8 @@
 
 #include "store/base/mem.h"
 
+#define EDIT_LOCK_S 28800 /* 8 hours: a day's reading */
+
 struct edit_call {
 	struct asset_id id;
 	struct cry_id share;
@@ -382,7 +384,7 @@ api_h_lock(struct api_call *c)
 	if (e != ERR_OK)
 		return e;
 	note = json_get_str(c->body, "note", "");
-	for_s = json_get_int(c->body, "for_s", 8 * 3600);
+	for_s = json_get_int(c->body, "for_s", EDIT_LOCK_S);
 	e = edit_gate(c, &x.share, slice_str(note));
 	if (e == ERR_OK)
 		e = shares_edit_lock(c->a->o.shares, &x.by, &x.id,

@@ -106,12 +106,13 @@ shares_edit_fields(struct shares *sh, const struct share_by *by,
     enum cat_type type, struct errmsg *em)
 {
 	struct share_act *act = NULL;
-	struct buf *value = mem_array(n + 1, sizeof(*value));
+	struct buf *value = mem_array((size_t)n + 1, sizeof(*value));
 	uint32_t i;
-	enum err e = share_act_new(sh, by, em, &act);
+	enum err e;
 
-	if (e == ERR_OK && value == NULL)
-		e = errmsg_set(em, ERR_NOMEM, "", "out of memory");
+	if (value == NULL)
+		return errmsg_set(em, ERR_NOMEM, "", "out of memory");
+	e = share_act_new(sh, by, em, &act);
 	if (e == ERR_OK)
 		e = share_act_load(act, id, "set");
 	for (i = 0; i < n && e == ERR_OK; i++) {
@@ -120,7 +121,7 @@ shares_edit_fields(struct shares *sh, const struct share_by *by,
 	}
 	if (e == ERR_OK)
 		e = share_act_run(act);
-	for (i = 0; value != NULL && i < n; i++)
+	for (i = 0; i < n; i++)
 		buf_fini(&value[i]);
 	mem_free(value);
 	share_act_free(act);
@@ -129,6 +130,7 @@ shares_edit_fields(struct shares *sh, const struct share_by *by,
 
 /* --- tags --- */
 
+#define TAG_NAMES_BYTES ((size_t)SHARE_EDITS_MAX * 128) /* longest tags */
 struct tags_off {
 	struct share_act *act;
 	const struct share_tags *tags;
@@ -177,13 +179,29 @@ tags_off(struct tags_off *o, const struct asset_id *id)
 	enum err e;
 
 	/* Room once: the edits keep pointers into it. */
-	if (buf_room(&o->names, SHARE_EDITS_MAX * 128) == NULL)
+	if (buf_room(&o->names, TAG_NAMES_BYTES) == NULL)
 		return errmsg_set(o->act->em, ERR_NOMEM, "", "out of memory");
 	e = store_read(o->act->sh->store, &t);
 	if (e == ERR_OK)
 		e = cat_tags_each(t, id, tag_off, o);
 	db_abort(t);
 	return e == ERR_OK ? o->e : e;
+}
+
+static enum err
+tag_on(struct share_act *act, struct slice tag)
+{
+	struct cat_edit *x = NULL;
+	enum err e;
+
+	if (!cat_edit_name_ok(CAT_TAG_ADD, tag))
+		return share_act_name_bad(act, "tag", tag,
+		    "NAME or NAME=VALUE, at most 128 bytes of UTF-8 without "
+		    "controls");
+	e = share_act_add(act, CAT_TAG_ADD, &x);
+	if (e == ERR_OK)
+		x->name = tag;
+	return e;
 }
 
 enum err
@@ -193,8 +211,7 @@ shares_edit_tags(struct shares *sh, const struct share_by *by,
     struct errmsg *em)
 {
 	struct tags_off off = { .tags = tags,
-		.names = BUF_MAX(SHARE_EDITS_MAX * 128) };
-	struct cat_edit *x = NULL;
+		.names = BUF_MAX(TAG_NAMES_BYTES) };
 	struct share_act *act = NULL;
 	uint32_t i;
 	enum err e = share_act_new(sh, by, em, &act);
@@ -204,16 +221,8 @@ shares_edit_tags(struct shares *sh, const struct share_by *by,
 	off.act = act;
 	if (e == ERR_OK && tags->n_remove > 0)
 		e = tags_off(&off, id);
-	for (i = 0; i < tags->n_add && e == ERR_OK; i++) {
-		if (!cat_edit_name_ok(CAT_TAG_ADD, tags->add[i]))
-			e = share_act_name_bad(act, "tag", tags->add[i],
-			    "NAME or NAME=VALUE, at most 128 bytes of UTF-8 "
-			    "without controls");
-		else
-			e = share_act_add(act, CAT_TAG_ADD, &x);
-		if (e == ERR_OK)
-			x->name = tags->add[i];
-	}
+	for (i = 0; i < tags->n_add && e == ERR_OK; i++)
+		e = tag_on(act, tags->add[i]);
 	if (e == ERR_OK && act->n == 0)
 		e = errmsg_set(em, ERR_NOTFOUND,
 		    "see its tags: pesscara show ASSET",
@@ -354,10 +363,11 @@ shares_edit_lock(struct shares *sh, const struct share_by *by,
 
 	if (e == ERR_OK)
 		e = share_act_load(act, id, "lock");
-	if (e == ERR_OK && (for_s == 0 || for_s > SHARE_LOCK_S_MAX))
+	if (e == ERR_OK &&
+	    (for_s == 0 || for_s / 86400u >= SHARE_LOCK_DAYS_MAX))
 		e = errmsg_set(em, ERR_LIMIT, "for example --for 8h",
-		    "a lock holds for 1 second to %u days",
-		    SHARE_LOCK_S_MAX / 86400u);
+		    "a lock holds for 1 second to less than %u days",
+		    SHARE_LOCK_DAYS_MAX);
 	if (e == ERR_OK)
 		e = share_act_add(act, CAT_LOCK, &x);
 	if (e == ERR_OK) {
@@ -408,9 +418,11 @@ shares_edit_unlock(struct shares *sh, const struct share_by *by,
 {
 	struct locks_off *o = mem_new(sizeof(*o));
 	struct db_txn *t = NULL;
-	enum err e = o == NULL ? errmsg_set(em, ERR_NOMEM, "", "out of memory")
-			       : share_act_new(sh, by, em, &o->act);
+	enum err e;
 
+	if (o == NULL)
+		return errmsg_set(em, ERR_NOMEM, "", "out of memory");
+	e = share_act_new(sh, by, em, &o->act);
 	if (e == ERR_OK)
 		e = share_act_load(o->act, id, "lock");
 	if (e == ERR_OK && (e = store_read(sh->store, &t)) == ERR_OK) {
@@ -427,8 +439,7 @@ shares_edit_unlock(struct shares *sh, const struct share_by *by,
 		    all ? "nobody holds a lock" : "you hold no lock on it");
 	if (e == ERR_OK)
 		e = share_act_run(o->act);
-	if (o != NULL)
-		share_act_free(o->act);
+	share_act_free(o->act);
 	mem_free(o);
 	return e;
 }

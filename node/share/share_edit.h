@@ -12,7 +12,7 @@
 
 #define SHARE_EDITS_MAX 256u  /* of one act */
 #define SHARE_VALUES_MAX 256u /* of one field */
-#define SHARE_LOCK_S_MAX (90u * 86400u)
+#define SHARE_LOCK_DAYS_MAX 90u
 
 struct share_by {
 	const char *actor;  /* user@site */

@@ -133,9 +133,11 @@ shares_edit_undo(struct shares *sh, const struct share_by *by,
     struct errmsg *em)
 {
 	struct undo *u = mem_new(sizeof(*u));
-	enum err e = u == NULL ? errmsg_set(em, ERR_NOMEM, "", "out of memory")
-			       : share_act_new(sh, by, em, &u->act);
+	enum err e;
 
+	if (u == NULL)
+		return errmsg_set(em, ERR_NOMEM, "", "out of memory");
+	e = share_act_new(sh, by, em, &u->act);
 	if (e == ERR_OK) {
 		u->to = to;
 		u->provenance = BUF_MAX(4 * KIB);
@@ -153,10 +155,8 @@ shares_edit_undo(struct shares *sh, const struct share_by *by,
 			    "nothing was changed: %s", err_text(e));
 		*was = u->v.op_id;
 	}
-	if (u != NULL) {
-		buf_fini(&u->provenance);
-		share_act_free(u->act);
-	}
+	buf_fini(&u->provenance);
+	share_act_free(u->act);
 	mem_free(u);
 	return e;
 }
