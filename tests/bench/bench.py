@@ -1,7 +1,7 @@
 #!/usr/bin/python3
-"""./run bench [store]: figures of the main paths, beside peers on the same
+"""./run bench [store | codec]: figures of the main paths, beside peers on the same
 input.  Without a theme: receive, import, release, replicate; "store": see
-theme_store.py.
+theme_store.py; "codec": see theme_codec.py.
 
 Prints, asserts nothing about time.  The corpus is made from the shipped CT
 and MR series: new UIDs and shifted pixel values in each copy, so that copies
@@ -23,6 +23,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "lib"))
 os.environ.setdefault("PSC_BIN", str(HERE.parent.parent / "build" / "bin"))
 import e2e  # noqa: E402
+import theme_codec  # noqa: E402
 import theme_store  # noqa: E402
 from nodes import Node, storescu, until  # noqa: E402
 import numpy  # noqa: E402
@@ -216,16 +217,21 @@ def bench_all(top, corpus, files, size):
 def main():
     """One theme, or the whole list."""
     p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument("theme", nargs="?", choices=["all", "store"],
+    p.add_argument("theme", nargs="?", choices=["all", "store", "codec"],
                    default="all")
     p.add_argument("--copies", type=int, default=5)
     p.add_argument("--corpus", help="a folder of DICOM files to use instead")
     p.add_argument("--peers", action="store_true",
                    help="store: beside restic, borg, casync, git-annex")
     p.add_argument("--rounds", type=int, default=1)
+    p.add_argument("--seconds", type=int, default=2,
+                   help="codec: CPU seconds each codec gets")
     args = p.parse_args()
     top = pathlib.Path(tempfile.mkdtemp(prefix="psc-bench-"))
     try:
+        if args.theme == "codec":  # each frame once: no copies
+            theme_codec.run(args.corpus or e2e.DATA, top, args.seconds)
+            return 0
         corpus = pathlib.Path(args.corpus) if args.corpus else top / "corpus"
         if not args.corpus:
             make_corpus(corpus, args.copies)
