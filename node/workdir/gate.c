@@ -88,12 +88,18 @@ ci_gate_group(struct checkin *k, const struct ci_group *g)
 		.compartment = a->compartment,
 		.level = g->path[g->n_path - 1].level };
 	struct db_txn *t = NULL;
+	bool needed = false;
 	enum err e = store_read(k->env->store, &t);
 
 	if (e != ERR_OK)
 		return e;
 	e = shares_permit(t, &place, "checkin", k->em);
+	if (e == ERR_OK)
+		e = cat_reason_needed(t, &place, SLICE_LIT("checkin"), &needed);
 	db_abort(t);
+	if (e == ERR_OK && needed && *k->o->reason == '\0')
+		return errmsg_set(k->em, ERR_MALFORMED, "Add --reason TEXT.",
+		    "a check-in of level %s must say why", place.level);
 	if (e == ERR_OK)
 		e = gate_text(k, g, slice_str(k->o->note));
 	if (e == ERR_OK)

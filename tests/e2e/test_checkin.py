@@ -507,7 +507,11 @@ def test_nothing_names_a_patient_of_the_site(nodes, top, image):
     sync(nodes)
     refused(centre, work, "not permitted")
     lab.cli("context", "set", e2e.SHARE, "segmentation", "--compartment",
-            "images", "--methods", "all")
+            "images", "--methods", "all", "--reasons", "checkin")
+    sync(nodes)
+    refused(centre, work, "must say why")
+    lab.cli("context", "set", e2e.SHARE, "segmentation", "--compartment",
+            "images", "--reasons", "none")
     sync(nodes)
     assert checkin(centre, work)[0]["level"] == "segmentation"
 
