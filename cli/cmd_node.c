@@ -140,6 +140,10 @@ print_store(const json_t *store)
 		     "(%" PRIu64 " chunks)\n",
 	    "store", num(store, "assets"), logical, stored,
 	    num(store, "chunks"));
+	if (json_is_true(json_object_get(store, "quota_full")))
+		(void)printf("%-14s store.quota_bytes is reached: new content "
+			     "is refused and none is fetched\n",
+		    "");
 }
 
 static void

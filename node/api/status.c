@@ -31,6 +31,8 @@ status_store(struct api_call *c, struct jw *w)
 	jw_u64(w, "live_bytes", st.live_bytes);
 	jw_u64(w, "dead_bytes", st.dead_bytes);
 	jw_u64(w, "grace_bytes", st.grace_bytes);
+	jw_u64(w, "quota_bytes", c->a->o.conf->store_quota_bytes);
+	jw_bool(w, "quota_full", store_quota_full(s));
 	jw_end(w);
 	return ERR_OK;
 }

@@ -50,6 +50,7 @@ app_store_opts(const struct app_args *a, const struct conf *c,
 				       .convergence = id->convergence,
 				       .segment_bytes = c->store_segment_bytes,
 				       .map_bytes = c->store_map_bytes,
+				       .quota_bytes = c->store_quota_bytes,
 				       .owners = &home_owners } };
 	app_path(a->home, APP_STORE, out->dir);
 	out->opts.dir = out->dir;

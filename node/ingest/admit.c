@@ -567,7 +567,9 @@ admit_write(struct admit *a)
 
 	for (i = 0; i < a->n; i++)
 		known = known && a->im[i].one->e != ERR_OK;
-	if (!known)
+	if (!known && store_quota_full(a->g->o.store))
+		e = ERR_FULL;
+	if (!known && e == ERR_OK)
 		e = admit_prepare(a);
 	for (i = 0; i < a->n; i++)
 		n += a->im[i].ready || a->im[i].one->stamp != NULL;

@@ -248,6 +248,11 @@ file_answer(struct file *f, const struct admit_one *one)
 {
 	const struct img_object *o = img_held_object(f->held);
 
+	if (one->e == ERR_FULL) {
+		file_say(f, "refused",
+		    "no space, or the quota store.quota_bytes is reached");
+		return;
+	}
 	if (one->e != ERR_OK) {
 		file_say(f, "refused", err_text(one->e));
 		return;

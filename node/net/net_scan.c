@@ -283,11 +283,13 @@ scan_wants(struct net *n, const struct scan_shares *shares)
 	struct repl_event ev = { .kind = RE_WANT };
 	struct scan_wants s = { 0 };
 	struct db_txn *txn = NULL;
+	bool full = store_quota_full(n->store); /* nothing is fetched */
 	uint32_t i, k;
 	enum err e;
 
 	if ((e = store_read(n->store, &txn)) == ERR_OK) {
-		e = oplog_wants_each(txn, scan_want_one, &s);
+		if (!full)
+			e = oplog_wants_each(txn, scan_want_one, &s);
 		if (e == ERR_OK)
 			e = oplog_wants_count(txn, &n->db_wants);
 		db_abort(txn);
@@ -307,7 +309,7 @@ scan_wants(struct net *n, const struct scan_shares *shares)
 		ev.c_len = s.v[i].c_len;
 		net_step(n, &ev);
 	}
-	n->wants_more = s.more;
+	n->wants_more = s.more || (full && n->db_wants > 0);
 	mem_free(s.v);
 }
 

@@ -345,7 +345,10 @@ net_store_persist(struct net *n, const struct repl_effect *fx)
 	bool member = fx->kind == RX_PERSIST_MEMBER;
 	enum err e;
 
-	e = persist_new(n, fx, &p);
+	/* Asked for before the quota was reached: tried again now and then. */
+	e = fx->kind == RX_PERSIST_CHUNK && store_quota_full(n->store)
+		? ERR_FULL
+		: persist_new(n, fx, &p);
 	if (e == ERR_OK) {
 		bytes = p->bytes.n;
 		e = store_submit(n->store, persist_job, persist_done, p);

@@ -337,6 +337,10 @@ checkin_run(struct checkin *k)
 	uint32_t i;
 	enum err e = checkin_texts(k);
 
+	if (store_quota_full(k->env->store))
+		return errmsg_set(k->em, ERR_FULL,
+		    "raise it, or let content go: `pesscara gc`",
+		    "the quota store.quota_bytes is reached");
 	if (e == ERR_OK)
 		e = shares_list(k->env->shares, &k->shares, &k->n_shares);
 	if (e == ERR_OK)

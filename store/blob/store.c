@@ -255,6 +255,7 @@ store_init(const struct store_opts *o, const char *index, struct rebuild *r,
 	pthread_mutex_init(&s->lease_lock, NULL);
 	pthread_mutex_init(&s->gc_lock, NULL);
 	s->owners = o->owners;
+	s->quota_bytes = o->quota_bytes;
 	pthread_cond_init(&s->wake, NULL);
 	keys_derive(s, o);
 	s->codecs = codec_pool_new();
@@ -378,4 +379,15 @@ store_stats(struct store *s, struct store_stats *out)
 	st.commits = atomic_load(&s->commits);
 	*out = st;
 	return ERR_OK;
+}
+
+bool
+store_quota_full(struct store *s)
+{
+	struct store_stats st;
+
+	if (s->quota_bytes == 0)
+		return false;
+	return store_stats(s, &st) == ERR_OK &&
+	       st.live_bytes + st.index_bytes >= s->quota_bytes;
 }

@@ -27,6 +27,7 @@ struct store_opts {
 	size_t segment_bytes;       /* 0: 1 GiB; tests use small ones */
 	size_t map_bytes;           /* 0: 64 GiB */
 	uint32_t queue_max;         /* jobs waiting; 0: 4096 */
+	uint64_t quota_bytes;       /* 0: none; see store_quota_full */
 	/* NULL: nothing is ever collected */
 	const struct store_owners *owners;
 };
@@ -131,6 +132,10 @@ struct store_stats {
 	uint64_t grace_chunks;
 };
 enum err store_stats(struct store *s, struct store_stats *out) PSC_MUST_USE;
+/* Live bytes and index have reached the quota: who is about to take in
+ * content refuses it.  The store itself goes on: what was begun is finished,
+ * and letting go needs space too. */
+bool store_quota_full(struct store *s);
 
 /* Number of the commit that txn sees. */
 enum err store_commit_no(struct db_txn *txn, uint64_t *out) PSC_MUST_USE;

@@ -87,6 +87,7 @@ struct store {
 	int dir_fd; /* segments/ */
 	size_t segment_bytes;
 	uint32_t queue_max;
+	uint64_t quota_bytes; /* 0: none */
 	struct cry_key row_key;  /* seals local rows */
 	struct cry_key pidx_key; /* places entries of the P index */
 	struct cry_key pent_key; /* seals them */

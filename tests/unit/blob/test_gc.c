@@ -328,6 +328,26 @@ test_a_damaged_record_keeps_its_segment(void **state)
 	buf_fini(&man);
 }
 
+static void
+test_a_quota_is_told_and_ends_when_content_goes(void **state)
+{
+	struct gcw *w = *state;
+	struct store_stats st;
+	uint32_t no;
+
+	assert_false(store_quota_full(w->s)); /* none */
+	fill(w);
+	(void)gc_run(w, 0, false);
+	st = gcw_stats(w);
+	w->o.quota_bytes = st.live_bytes + st.index_bytes - 100000;
+	gcw_reopen(w);
+	assert_true(store_quota_full(w->s));
+	for (no = 0; no < FILES; no += 4)
+		assert_int_equal(gcw_file_del(w, no), ERR_OK);
+	(void)gc_run(w, 0, false);
+	assert_false(store_quota_full(w->s));
+}
+
 int
 main(void)
 {
@@ -341,6 +361,7 @@ main(void)
 		TEST(test_a_deletion_outlives_its_segment),
 		TEST(test_a_reader_keeps_its_segment),
 		TEST(test_emptied_segments_go_at_open),
+		TEST(test_a_quota_is_told_and_ends_when_content_goes),
 		TEST(test_a_damaged_record_keeps_its_segment),
 	};
 
