@@ -65,6 +65,14 @@ slot_put(struct api *a, const struct cry_id *op, struct content *k)
 /* Head and content table of an asset, in a transaction of its own.  The table
  * goes back by slot_put(&a->head.op_id). */
 static enum err
+content_absent(struct api_call *c)
+{
+	return errmsg_set(&c->em, ERR_NOTFOUND,
+	    "Fetch it: pesscara subscribe SHARE --content all",
+	    "the content of this asset is not on this node");
+}
+
+static enum err
 files_open(struct api_call *c, const struct asset_id *id, struct cat_asset *a,
     struct content **out)
 {
@@ -86,9 +94,7 @@ files_open(struct api_call *c, const struct asset_id *id, struct cat_asset *a,
 	if (e == ERR_OK && *out == NULL)
 		e = content_open(s, buf_slice(&manifest), out);
 	if (e == ERR_NOTFOUND)
-		e = errmsg_set(&c->em, e,
-		    "Fetch it: pesscara subscribe SHARE --content all",
-		    "the content of this asset is not on this node");
+		e = content_absent(c);
 	buf_fini(&manifest);
 	return e;
 }
@@ -234,6 +240,8 @@ file_send(struct api_call *c, const struct cat_asset *a, struct content *k,
 
 	cry_sha256_init(&o.sha);
 	e = content_stream(k, n, file_part, &o);
+	if (e == ERR_NOTFOUND) /* let go since its table was read */
+		return content_absent(c);
 	if (e == ERR_OK)
 		e = api_begin(c, API_BYTES); /* a file may be empty */
 	if (e != ERR_OK)

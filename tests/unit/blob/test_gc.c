@@ -11,7 +11,7 @@
 
 #include "lib/gc_lib.h"
 
-#define FILES 60u
+#define FILES 40u
 
 static struct store_gc_report
 gc_run(struct gcw *w, uint64_t grace_ms, bool dry)
@@ -192,7 +192,7 @@ test_deletions_outlive_compaction_and_rebuild(void **state)
 	uint32_t no;
 	int round;
 
-	for (round = 0; round < 3; round++) {
+	for (round = 0; round < 2; round++) {
 		fill(w);
 		(void)gc_run(w, 0, false);
 		/* Rows put and deleted again, so that deletions get old. */
