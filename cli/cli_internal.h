@@ -101,7 +101,7 @@ struct cli_request {
 	/* Raw bytes instead of lines. */
 	int (*bytes)(void *ctx, struct slice part);
 	void *ctx;
-	char *sha256; /* 65 bytes for the trailer, or NULL */
+	char *sum; /* 65 bytes for the trailer that ends a file, or NULL */
 };
 /* Prints the error itself.  json is released. */
 enum cli_exit cli_send(struct cli *c, struct cli_request *q);

@@ -3,6 +3,7 @@
 
 #include <fts.h>
 #include <inttypes.h>
+#include <unistd.h>
 
 /* --- import --- */
 struct import_run {
@@ -40,7 +41,14 @@ import_row(void *ctx, json_t *row, const char *text)
 	struct import_run *run = ctx;
 	struct cli_progress *p = &run->c->progress;
 	json_t *summary = json_object_get(row, "summary");
+	const json_t *far = json_object_get(row, "progress");
 
+	if (far != NULL) {
+		p->done = import_num(far, "files");
+		p->bytes = import_num(far, "bytes");
+		cli_progress_show(run->c);
+		return 0;
+	}
 	if (summary != NULL)
 		run->summary = json_incref(summary);
 	if (run->c->args.json) {
@@ -124,7 +132,8 @@ import_body(struct cli *c, uint64_t *files)
 			json_decref(o);
 			return NULL;
 		}
-		*files += import_count(full);
+		if (!c->args.json && isatty(STDERR_FILENO) == 1)
+			*files += import_count(full);
 		free(full);
 	}
 	for (i = 0; i < sizeof(pass) / sizeof(pass[0]); i++) {
@@ -134,6 +143,8 @@ import_body(struct cli *c, uint64_t *files)
 	}
 	if (cli_flag(c, "no-deid"))
 		(void)json_object_set_new(o, "no_deid", json_true());
+	if (!c->args.json)
+		(void)json_object_set_new(o, "brief", json_true());
 	return o;
 }
 

@@ -110,18 +110,23 @@ http_write(char *p, size_t size, size_t n, void *ctx)
 static size_t
 http_header(char *p, size_t size, size_t n, void *ctx)
 {
-	static const char name[] = "x-sha256:";
+	static const char *const names[] = { "x-sha256:", "x-blake2b:" };
 	struct http_run *r = ctx;
-	size_t len = size * n, skip = sizeof(name) - 1;
+	size_t len = size * n, skip = 0, i;
 
-	if (r->q->sha256 == NULL || len < skip ||
-	    strncasecmp(p, name, skip) != 0)
+	for (i = 0; i < 2 && r->q->sum != NULL; i++) {
+		size_t name = strlen(names[i]);
+
+		if (len >= name && strncasecmp(p, names[i], name) == 0)
+			skip = name;
+	}
+	if (skip == 0)
 		return len;
 	while (skip < len && p[skip] == ' ')
 		skip++;
 	if (len - skip >= 64) {
-		memcpy(r->q->sha256, p + skip, 64);
-		r->q->sha256[64] = '\0';
+		memcpy(r->q->sum, p + skip, 64);
+		r->q->sum[64] = '\0';
 	}
 	return len;
 }

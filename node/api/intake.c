@@ -14,7 +14,9 @@ struct import_run {
 	struct api_rows rows;
 	uint64_t files, bytes;
 	uint64_t stored, duplicate, quarantined, refused;
-	enum err e; /* why rows could not be written */
+	bool brief;       /* only counts of files that need nobody */
+	uint64_t told_ms; /* when they were told last */
+	enum err e;       /* why rows could not be written */
 };
 
 static void
@@ -32,13 +34,37 @@ import_count(struct import_run *run, const struct ingest_imported *f)
 		run->refused++;
 }
 
+/* How far it is, ten times a second at most. */
+static int
+import_progress(struct import_run *run)
+{
+	uint64_t now = clock_mono_ms();
+	struct jw *w;
+
+	if (now - run->told_ms < 100)
+		return 0;
+	run->told_ms = now;
+	w = api_row(&run->rows);
+	jw_obj(w, "progress");
+	jw_u64(w, "files", run->files);
+	jw_u64(w, "bytes", run->bytes);
+	jw_end(w);
+	api_row_end(&run->rows);
+	run->e = api_rows_flush(&run->rows);
+	return run->e == ERR_OK ? 0 : 1;
+}
+
 static int
 import_row(void *ctx, const struct ingest_imported *f)
 {
 	struct import_run *run = ctx;
-	struct jw *w = api_row(&run->rows);
+	struct jw *w;
 
 	import_count(run, f);
+	if (run->brief && (strcmp(f->state, "stored") == 0 ||
+			      strcmp(f->state, "duplicate") == 0))
+		return import_progress(run);
+	w = api_row(&run->rows);
 	jw_str(w, "path", f->path);
 	jw_str(w, "state", f->state);
 	jw_null(w, "asset"); /* an item gets its asset when it is released */
@@ -99,7 +125,8 @@ enum err
 api_h_import(struct api_call *c)
 {
 	static const char *const keys[] = { "l:paths", "s:share",
-		"s:compartment", "s:profile", "b:no_deid", "s:reason", NULL };
+		"s:compartment", "s:profile", "b:no_deid", "s:reason",
+		"b:brief", NULL };
 	uint64_t started = clock_mono_ms();
 	struct ingest_import_opts o = { 0 };
 	struct import_run run = { 0 };
@@ -118,6 +145,7 @@ api_h_import(struct api_call *c)
 	o.profile = json_get_str(c->body, "profile", NULL);
 	o.no_deid = json_get_bool(c->body, "no_deid", false);
 	o.reason = json_get_str(c->body, "reason", NULL);
+	run.brief = json_get_bool(c->body, "brief", false);
 	api_rows_init(&run.rows, c, API_ROW_BYTES);
 	if (o.no_deid && o.reason == NULL)
 		e = errmsg_set(&c->em, ERR_MALFORMED, "Give --reason TEXT.",

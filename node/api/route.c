@@ -41,7 +41,8 @@ const struct api_route api_routes[] = {
 	    "Forget one, by address or key." },
 	{ "POST", "/imports", api_h_import, API_LOCAL, true, "",
 	    "Import files and folders of this machine: {paths, share, "
-	    "compartment, profile, no_deid, reason}; one line a file, then "
+	    "compartment, profile, no_deid, reason, brief}; one line a file "
+	    "(brief: {progress} instead of files that need nobody), then "
 	    "{summary}." },
 	{ "GET", "/quarantine", api_h_quarantine, API_READ, true, "state",
 	    "What waits for a person, one item a line; state=all for all." },
@@ -96,8 +97,10 @@ const struct api_route api_routes[] = {
 	    "Its files (as=original, dicom or nifti), one a line: {asset, n, "
 	    "name, "
 	    "bytes, hash}." },
-	{ "GET", "/assets/{id}/files/{n}", api_h_file, API_READ, true, "",
-	    "Bytes of one file; the trailer X-Sha256 follows them." },
+	{ "GET", "/assets/{id}/files/{n}", api_h_file, API_READ, true,
+	    "sum",
+	    "Bytes of one file; the trailer X-Sha256, or with sum=blake2b "
+	    "X-Blake2b, follows them." },
 	{ "POST", "/workdirs/checkout", api_h_checkout, API_LOCAL, true, "",
 	    "Write files into a directory of this machine with a manifest: "
 	    "{dir, what: asset ids or one query, as, no_lock}; one line an "
@@ -379,7 +382,7 @@ static const char doc_head[] =
     "**Answers.** One JSON document, or for lists one JSON object a line "
     "(`application/x-ndjson`),\nsent as they are found. Empty lines are "
     "signs of life. With `Accept: text/event-stream`, rows\ncome as "
-    "server-sent events. A file is sent as bytes; the trailer `X-Sha256` "
+    "server-sent events. A file is sent as bytes; a trailer with their sum "
     "follows them, and\nan answer without it is not whole.\n\n"
     "**Errors.** The HTTP status and `{error, cause, next}`: what kind, what "
     "happened, what to do.\nA list that cannot be finished ends with a line "
