@@ -216,6 +216,7 @@ enum cli_exit cmd_events(struct cli *c);
 enum cli_exit cmd_verify(struct cli *c);
 enum cli_exit cmd_rebuild(struct cli *c);
 enum cli_exit cmd_backup(struct cli *c);
+enum cli_exit cmd_repair(struct cli *c);
 enum cli_exit cmd_restore(struct cli *c);
 enum cli_exit cmd_workflow_add(struct cli *c);
 enum cli_exit cmd_workflow_check(struct cli *c);

@@ -417,14 +417,10 @@ cmd_sync_wait(struct cli *c)
 
 /* --- verify --- */
 static void
-print_verify(struct cli *c, const json_t *doc)
+print_bad(const json_t *bad)
 {
-	const json_t *bad = json_object_get(doc, "bad");
 	size_t i;
 
-	(void)c;
-	(void)printf("checked %" PRIu64 " records, %" PRIu64 " bad\n",
-	    num(doc, "checked"), num(doc, "bad_count"));
 	for (i = 0; i < json_array_size(bad); i++) {
 		const json_t *b = json_array_get(bad, i);
 
@@ -434,6 +430,15 @@ print_verify(struct cli *c, const json_t *doc)
 			? " (a peer may have it)"
 			: "");
 	}
+}
+
+static void
+print_verify(struct cli *c, const json_t *doc)
+{
+	(void)c;
+	(void)printf("checked %" PRIu64 " records, %" PRIu64 " bad\n",
+	    num(doc, "checked"), num(doc, "bad_count"));
+	print_bad(json_object_get(doc, "bad"));
 }
 
 static void
@@ -477,8 +482,46 @@ cmd_verify(struct cli *c)
 	free(line);
 	json_decref(d.keep);
 	return bad == 0 ? CLI_OK
-			: cli_fail(c, ERR_CORRUPT,
-			      "Restore what is bad from a peer or a "
-			      "backup before it is needed.",
+			: cli_fail(c, ERR_CORRUPT, "Run: pesscara repair",
 			      "%" PRIu64 " records are damaged", bad);
+}
+
+/* --- repair --- */
+enum cli_exit
+cmd_repair(struct cli *c)
+{
+	struct doc d = { .c = c, .silent = true };
+	const char *text = cli_opt(c, "timeout");
+	uint64_t s = 10, left;
+	const json_t *done;
+	char *line;
+	enum cli_exit rc;
+
+	if (text != NULL && num_duration_s(slice_str(text), 120, &s) != ERR_OK)
+		return cli_usage(c, "--timeout must be a duration like 10s");
+	cli_progress_start(c, "checking the store", 0);
+	rc = cli_post(c, "/repair",
+	    json_pack("{s:I}", "wait_ms", (json_int_t)(s * 1000)), doc_row, &d);
+	cli_progress_end(c);
+	if (rc != CLI_OK || d.keep == NULL)
+		return CLI_FAILED;
+	done = json_object_get(d.keep, "repaired");
+	left = num(d.keep, "bad_count");
+	line = json_dumps(d.keep, JSON_COMPACT);
+	if (c->args.json)
+		(void)printf("%s\n", line != NULL ? line : "");
+	else
+		(void)printf("repaired %" PRIu64 " chunks and %" PRIu64
+			     " rows; %" PRIu64 " still bad\n",
+		    num(done, "chunks"), num(done, "rows"), left);
+	if (!c->args.json && left > 0)
+		print_bad(json_object_get(d.keep, "bad"));
+	free(line);
+	json_decref(d.keep);
+	return left == 0 ? CLI_OK
+			 : cli_fail(c, ERR_CORRUPT,
+			       "Connect a peer that holds the chunks and run "
+			       "it again; for ops and the index stop the node "
+			       "and run: pesscara rebuild",
+			       "%" PRIu64 " records are damaged still", left);
 }

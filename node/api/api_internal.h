@@ -206,6 +206,7 @@ enum err api_h_verify(struct api_call *c) PSC_MUST_USE;
 enum err api_h_gc(struct api_call *c) PSC_MUST_USE;
 enum err api_h_root(struct api_call *c) PSC_MUST_USE;
 enum err api_h_backup(struct api_call *c) PSC_MUST_USE;
+enum err api_h_repair(struct api_call *c) PSC_MUST_USE;
 enum err api_h_workflows(struct api_call *c) PSC_MUST_USE;
 enum err api_h_workflow_add(struct api_call *c) PSC_MUST_USE;
 enum err api_h_workflow_check(struct api_call *c) PSC_MUST_USE;

@@ -128,6 +128,9 @@ const struct api_route api_routes[] = {
 	{ "POST", "/gc", api_h_gc, API_ACT, true, "",
 	    "Give back the space of what nothing refers to: {dry_run}; answers "
 	    "what was collected, removed and copied forward." },
+	{ "POST", "/repair", api_h_repair, API_ACT, true, "",
+	    "Make whole what is damaged, from peers and from other copies: "
+	    "{wait_ms} without progress; gives {repaired, wanted, bad}." },
 	{ "POST", "/backup", api_h_backup, API_LOCAL, true, "",
 	    "Copy what is new into a folder of this machine: {dir} gives "
 	    "{commit, bytes, copied_bytes, segments, root}." },

@@ -154,6 +154,10 @@ enum err shares_put_ops(struct store_txn *t, struct shares *sh,
 /* A chunk from a peer, checked against its cid. */
 enum err shares_put_chunk(struct store_txn *t, struct shares *sh,
     const struct cry_id *cid, struct slice bytes) PSC_MUST_USE;
+/* A chunk whose bytes on disk are wrong: it is asked of peers again.  As
+ * oplog_chunk_lost. */
+enum err shares_chunk_lost(struct store_txn *t, struct shares *sh,
+    const struct cry_id *cid, uint32_t *wanted) PSC_MUST_USE;
 /* Decrypt an op we may read (provenance, show).  Appended to out. */
 enum err shares_open_op(struct shares *sh, struct db_txn *t, uint64_t lseq,
     struct buf *out) PSC_MUST_USE;

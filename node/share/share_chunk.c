@@ -77,3 +77,14 @@ share_wants_settle(struct store_txn *t, struct shares *sh)
 	mem_free(d.v);
 	return e;
 }
+
+enum err
+shares_chunk_lost(struct store_txn *t, struct shares *sh,
+    const struct cry_id *cid, uint32_t *wanted)
+{
+	enum err e = oplog_chunk_lost(t, cid, wanted);
+
+	if (e == ERR_OK && *wanted > 0)
+		sh->touched = sh->touched_wants = true;
+	return e;
+}

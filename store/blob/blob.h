@@ -176,6 +176,11 @@ enum err blob_chunk_get(struct store *s, struct db_txn *txn,
  * that is here already is not an error: ERR_OK, and nothing is written. */
 enum err blob_chunk_put(struct store_txn *t, const struct cry_id *cid,
     struct slice ciphertext) PSC_MUST_USE;
+/* In a job: the chunk's bytes on disk are wrong; it is treated as one that is
+ * not here until it is stored again, and keeps its references.  *c_len: how
+ * long it was.  ERR_EXISTS: it is sound; ERR_NOTFOUND. */
+enum err blob_chunk_lose(struct store_txn *t, const struct cry_id *cid,
+    uint32_t *c_len) PSC_MUST_USE;
 /* Learn plaintext hash -> chunk for content that came from elsewhere, so
  * that the same bytes received here dedup against it.  ERR_NOTFOUND: the
  * chunk is not here. */

@@ -116,6 +116,8 @@ blob_chunk_find(
 	uint64_t no;
 	enum err e = blob_chunk_row(txn, cid, &no, &row);
 
+	if (e == ERR_OK && row.loc.seg == 0)
+		e = ERR_NOTFOUND; /* lost, and wanted (blob_chunk_lose) */
 	if (e == ERR_OK)
 		*loc = row.loc;
 	return e;
@@ -232,14 +234,43 @@ blob_chunk_store(
 {
 	struct db_txn *txn = store_txn_db(t);
 	struct store_loc loc;
-	enum err e = blob_chunk_have(txn, cid);
+	struct chunk_row row;
+	uint64_t no;
+	enum err e = blob_chunk_row(txn, cid, &no, &row);
+	bool lost = e == ERR_OK && row.loc.seg == 0;
 
-	if (e != ERR_NOTFOUND)
+	if (e != ERR_NOTFOUND && !lost)
 		return e;
-	if (prefix_taken(txn, cid))
+	if (!lost && prefix_taken(txn, cid))
 		return ERR_UNSUPPORTED;
 	e = store_rec_put(t, REC_CHUNK, cid, ciphertext, &loc);
-	return e == ERR_OK ? chunk_index(t, cid, &loc) : e;
+	if (e != ERR_OK || !lost)
+		return e == ERR_OK ? chunk_index(t, cid, &loc) : e;
+	row.loc = loc;
+	return blob_chunk_row_put(txn, no, &row);
+}
+
+enum err
+blob_chunk_lose(struct store_txn *t, const struct cry_id *cid, uint32_t *c_len)
+{
+	struct store *s = store_txn_store(t);
+	struct buf c = BUF_MAX(STORE_BODY_MAX);
+	struct chunk_row row;
+	uint64_t no;
+	enum err e = blob_chunk_row(t->db, cid, &no, &row);
+
+	if (e != ERR_OK)
+		return e;
+	*c_len = row.loc.len;
+	if (row.loc.seg == 0)
+		return ERR_OK; /* lost already */
+	e = blob_chunk_get(s, t->db, cid, &c);
+	buf_fini(&c);
+	if (e != ERR_CORRUPT)
+		return e == ERR_OK ? ERR_EXISTS : e;
+	e = store_rec_dead(t, &row.loc);
+	row.loc = (struct store_loc){ .len = row.loc.len };
+	return e == ERR_OK ? blob_chunk_row_put(t->db, no, &row) : e;
 }
 
 enum err
@@ -295,7 +326,7 @@ pidx_chunk(const struct store *s, struct db_txn *txn, uint64_t no,
 	if (err != ERR_OK)
 		return err;
 	if (memcmp(row.cid.b, cid, PIDX_CID) != 0 ||
-	    (row.refs == 0 && s->owners != NULL))
+	    (row.refs == 0 && s->owners != NULL) || row.loc.seg == 0)
 		return ERR_NOTFOUND;
 	e->cid = row.cid;
 	e->c_len = row.loc.len;

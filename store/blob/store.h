@@ -155,6 +155,12 @@ typedef void (*store_bad_fn)(void *ctx, const struct store_bad *bad);
 enum err store_verify(struct store *s, bool deep, store_bad_fn fn, void *ctx,
     uint64_t *checked) PSC_MUST_USE;
 
+/* In a job: a local row whose record and copy in the index differ or of which
+ * one is damaged is written again from the other.  rkey: as verify names it
+ * (hex of at most 32 bytes of the row key: a prefix).  ERR_CORRUPT: both are
+ * damaged; ERR_EXISTS: it is sound. */
+enum err store_row_repair(struct store_txn *t, struct slice rkey) PSC_MUST_USE;
+
 /* --- the log up to one commit, for a backup while writes go on --- */
 struct seg_hold;
 struct store_snapshot_seg {

@@ -90,6 +90,8 @@ store_rec_dead(struct store_txn *t, const struct store_loc *l)
 	struct seg_row row;
 	enum err e;
 
+	if (l->seg == 0)
+		return ERR_OK; /* a lost chunk: it died when it was */
 	if (l->seg == tail->seg) {
 		if (tail->live < n)
 			return ERR_CORRUPT;

@@ -565,3 +565,67 @@ store_rows_hash(struct store *s, struct db_txn *txn, struct cry_id *out)
 	cry_hasher_end(&h, out);
 	return ERR_OK;
 }
+
+/* --- repair --- */
+
+static enum err
+row_again(struct store_txn *t, struct slice rkey, struct slice sealed,
+    const struct store_loc *was)
+{
+	struct store_loc loc;
+	enum err e = row_record(t, ROW_PUT, rkey, sealed, &loc);
+
+	if (e == ERR_OK)
+		e = store_rec_dead(t, was);
+	return e == ERR_OK ? row_index(t, rkey, &loc, sealed) : e;
+}
+
+static enum err
+row_repair_one(struct store_txn *t, struct slice rkey, struct slice v)
+{
+	struct buf sealed = BUF_MAX(ROW_BODY_MAX), plain = sealed;
+	struct buf body = BUF_MAX(ROW_BODY_MAX);
+	struct rd r = rd_init(v);
+	struct store_loc loc = store_loc_read(&r);
+	enum err e = store_row_check(t->s, rkey, v);
+
+	if (e == ERR_OK)
+		return ERR_EXISTS;
+	buf_put_slice(&sealed, rd_rest(&r));
+	e = rd_end(&r) != ERR_OK || sealed.n == 0
+		? ERR_CORRUPT
+		: row_open(t->s, rkey, buf_slice(&sealed), &plain);
+	if (e == ERR_OK) /* the record is what is damaged */
+		e = row_again(t, rkey, buf_slice(&sealed), &loc);
+	else if (store_rec_get(t->s, &loc, REC_ROW, &body) == ERR_OK)
+		e = store_row_replay(t, buf_slice(&body), &loc, &loc);
+	buf_fini(&sealed);
+	buf_wipe(&plain);
+	buf_fini(&body);
+	return e == ERR_AUTH ? ERR_CORRUPT : e;
+}
+
+enum err
+store_row_repair(struct store_txn *t, struct slice prefix)
+{
+	uint8_t key[DB_KEY_MAX];
+	struct buf value = BUF_MAX(DB_VALUE_MAX);
+	struct db_cur *c = NULL;
+	struct slice k, v;
+	size_t n = 0;
+	enum err e = db_cur_open(t->db, DB_ROW, prefix, &c);
+
+	if (e == ERR_OK)
+		e = db_cur_next(c, &k, &v);
+	if (e == ERR_OK) {
+		memcpy(key, k.p, k.n); /* the repair writes to the table */
+		n = k.n;
+		buf_put_slice(&value, v);
+		e = buf_err(&value);
+	}
+	db_cur_close(c);
+	if (e == ERR_OK)
+		e = row_repair_one(t, slice_of(key, n), buf_slice(&value));
+	buf_fini(&value);
+	return e;
+}

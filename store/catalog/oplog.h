@@ -144,6 +144,11 @@ typedef int (*oplog_want_fn)(void *ctx, const struct oplog_want *w);
 enum err oplog_wants_each(
     struct db_txn *t, oplog_want_fn fn, void *ctx) PSC_MUST_USE;
 enum err oplog_wants_count(struct db_txn *t, uint64_t *n) PSC_MUST_USE;
+/* In a job: a chunk whose bytes are wrong (blob_chunk_lose) is wanted by each
+ * compartment whose ops name it.  *wanted: by how many; 0: nobody else ever
+ * had it, and nothing was changed.  ERR_EXISTS: it is sound. */
+enum err oplog_chunk_lost(struct store_txn *t, const struct cry_id *cid,
+    uint32_t *wanted) PSC_MUST_USE;
 /* Drops the wants of chunks that came in another way (the same bytes were
  * imported here), calling complete as oplog_chunk_put does. */
 enum err oplog_wants_settle(

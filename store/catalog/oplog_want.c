@@ -246,3 +246,55 @@ oplog_wants_settle(struct store_txn *t, oplog_complete_fn complete, void *ctx)
 	} while (e == ERR_OK && w.n == SETTLE_BATCH);
 	return e;
 }
+
+/* --- chunks that were damaged --- */
+
+#define LOST_PLACES 64u
+
+struct lost_walk {
+	struct oplog_want w[LOST_PLACES];
+	uint32_t n;
+};
+
+static int
+lost_note(void *ctx, struct slice k, struct slice v)
+{
+	struct lost_walk *l = ctx;
+	struct rd r = rd_init(k);
+	struct oplog_want w = { 0 };
+
+	(void)v;
+	(void)rd_bytes(&r, 16);
+	w.share = rd_be32(&r);
+	w.compartment = key_rd_be16(&r);
+	if (r.err != ERR_OK)
+		return ERR_CORRUPT;
+	if (l->n > 0 && l->w[l->n - 1].share == w.share &&
+	    l->w[l->n - 1].compartment == w.compartment)
+		return 0; /* another op of the same compartment */
+	l->w[l->n++] = w;
+	return l->n == LOST_PLACES;
+}
+
+enum err
+oplog_chunk_lost(
+    struct store_txn *t, const struct cry_id *cid, uint32_t *wanted)
+{
+	struct db_txn *db = store_txn_db(t);
+	struct lost_walk l = { .n = 0 };
+	uint32_t i, c_len = 0;
+	enum err e = key_walk(db, DB_CREF, slice_of(cid->b, 16), lost_note, &l);
+
+	*wanted = 0;
+	if (e != ERR_OK || l.n == 0)
+		return e;
+	e = blob_chunk_lose(t, cid, &c_len);
+	for (i = 0; e == ERR_OK && i < l.n; i++) {
+		l.w[i].cid = *cid;
+		l.w[i].c_len = c_len;
+		e = oplog_want_put(db, &l.w[i]);
+	}
+	if (e == ERR_OK)
+		*wanted = l.n;
+	return e;
+}
