@@ -98,7 +98,7 @@ static enum err
 piece_load(struct blob_reader *r, struct db_txn *txn,
     const struct blob_entry *e, struct slice *out)
 {
-	struct kept *k = &r->kept[r->last];
+	struct kept *k;
 	struct slice c;
 	uint32_t i;
 	enum err err;

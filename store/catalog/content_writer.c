@@ -3,10 +3,12 @@
  * Happy path: each member's header goes to the bundle and one entry to the
  * table; the bundle is stored a piece of whole headers at a time, the table
  * at the end, and every chunk of bodies, bundle and table makes the packing
- * list.  Pieces below 1 MiB, but not much, make headers of a series compress
- * together; a longer series begins with the same pieces. Failure modes: lengths
- * that do not add up or an unclean name are ERR_MALFORMED, two members of one
- * name ERR_EXISTS, a body with pieces in a bundle of other files ERR_DENIED.
+ * list.  Pieces of little less than 1 MiB make headers of a series compress
+ * together; a longer series begins with the same pieces.
+ *
+ * Failure modes: lengths that do not add up or an unclean name are
+ * ERR_MALFORMED, two members of one name ERR_EXISTS, a body with pieces in a
+ * bundle of other files ERR_DENIED.
  *
  * Table (msgpack): {v: 1, bundle: bin, members: [[name, len, hash,
  * header bytes, body manifest, fields], ...]}; headers lie in the bundle in
