@@ -16,13 +16,23 @@
 #define PIVOT_MIN ((int64_t)1 << 12)
 #define WEIGHT_MAX 14335 /* 3.5 in Q12 */
 
+static void
+gram_add(int64_t gram[VARS][VARS], int32_t sum[VARS][VARS])
+{
+	unsigned i, j;
+
+	for (i = 0; i < VARS; i++)
+		for (j = i; j < VARS; j++)
+			gram[i][j] += sum[i][j];
+}
+
 /* Gram matrix of the sampled rows; its upper triangle is filled. */
 static uint32_t
 gram_rows(const struct wave_path *path, const uint16_t *px,
     const struct wave_geom *g, uint16_t base, int64_t gram[VARS][VARS])
 {
 	uint64_t step = (uint64_t)g->w * g->h / 4096;
-	uint32_t n = 0, x, i, j;
+	uint32_t n = 0, x;
 	uint64_t y;
 
 	step = step < 1 ? 1 : step > ROWS_MAX ? ROWS_MAX : step;
@@ -33,9 +43,7 @@ gram_rows(const struct wave_path *path, const uint16_t *px,
 
 			end = end - x < SPAN ? end : x + SPAN;
 			path->gram(px + y * g->w, g->w, x, end, base, sum, &n);
-			for (i = 0; i < VARS; i++)
-				for (j = i; j < VARS; j++)
-					gram[i][j] += sum[i][j];
+			gram_add(gram, sum);
 		}
 	}
 	return n;

@@ -87,6 +87,17 @@ square_at(
 	return true;
 }
 
+/* Pixels of eight lanes, one lane a vector; w: from one lane to the next. */
+static inline void
+gather(const uint16_t *px, size_t w, __m128i v[8])
+{
+	uint32_t k;
+
+	WAVE_UNROLL
+	for (k = 0; k < 8; k++, px += w)
+		v[k] = _mm_loadu_si128((const void *)px);
+}
+
 static void
 gather_slow(const uint16_t *px, const struct wave_geom *g, uint32_t b,
     uint32_t q, uint32_t l, __m128i v[8])
@@ -147,14 +158,10 @@ wave_tile_in(const uint16_t *px, const struct wave_geom *g, uint32_t b,
 		for (i = 0; i < n; i += 8) {
 			uint16_t *to = tile + i * g->lanes + l;
 
-			if (square_at(g, b, q + i, l, &at)) {
-				WAVE_UNROLL
-				for (k = 0; k < 8; k++, at += g->w - 2)
-					v[k] = _mm_loadu_si128(
-					    (const void *)(px + at));
-			} else {
+			if (square_at(g, b, q + i, l, &at))
+				gather(px + at, g->w - 2, v);
+			else
 				gather_slow(px, g, b, q + i, l, v);
-			}
 			transpose(v);
 			WAVE_UNROLL
 			for (k = 0; k < 8; k++)

@@ -2,10 +2,11 @@
  *
  *   bench_codec FRAMES [SECONDS]      FRAMES: see frames.py
  *
- * Each codec codes and decodes every frame alone, in turn with the others,
- * until SECONDS of CPU a codec have passed; the first round of each is
- * compared with the frame.  Prints ratio, and raw MB a second of CPU both ways.
- * Frames above the largest piece of a store are cut at rows first. */
+ * Each codec codes and decodes every frame alone, all frames in turn with the
+ * other codecs, until SECONDS of CPU a codec have passed; the first round of
+ * each is compared with the frame.  Prints ratio, and raw MB a second of CPU
+ * both ways. Frames above the largest piece of a store are cut at rows first.
+ */
 #include <lzma.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -295,14 +296,14 @@ rounds(struct codec_run *r, size_t n, double seconds)
 
 	while (more) {
 		more = false;
-		for (i = 0; i < frames_n; i++) {
-			for (k = 0; k < n; k++)
-				if (first || r[k].te + r[k].td < seconds)
-					one(&r[k], &frames[i], first);
+		for (k = 0; k < n; k++) {
+			if (!first && r[k].te + r[k].td >= seconds)
+				continue;
+			for (i = 0; i < frames_n; i++)
+				one(&r[k], &frames[i], first);
+			more |= r[k].te + r[k].td < seconds;
 		}
 		first = false;
-		for (k = 0; k < n; k++)
-			more |= r[k].te + r[k].td < seconds;
 	}
 }
 

@@ -102,19 +102,35 @@ pattern_at(struct prng *p, enum pattern k, uint32_t x, uint32_t y)
 }
 
 static void
+pattern_fill(
+    struct prng *p, enum pattern k, uint32_t w, uint32_t h, uint8_t *out)
+{
+	uint32_t x, y;
+
+	for (y = 0; y < h; y++) {
+		for (x = 0; x < w; x++, out += 2) {
+			uint16_t v = pattern_at(p, k, x, y);
+
+			memcpy(out, &v, 2);
+		}
+	}
+}
+
+static void
 test_patterns_of_all_sizes_in_16_bits(void **state)
 {
 	static const uint16_t sizes[][2] = { { 1, 1 }, { 1, 70 }, { 70, 1 },
 		{ 2, 2 }, { 3, 5 }, { 5, 3 }, { 31, 33 }, { 32, 32 },
 		{ 33, 31 }, { 63, 65 }, { 64, 64 }, { 65, 63 }, { 66, 200 },
 		{ 100, 4 }, { 127, 130 }, { 128, 32 }, { 128, 33 }, { 129, 65 },
-		{ 130, 129 }, { 200, 150 }, { 500, 3 } };
+		{ 130, 129 }, { 500, 3 }, { 128, 512 },
+		{ 300, 219 } }; /* the last two: 64 lanes */
 	struct world *w = *state;
 	struct prng p = { 11 };
 	unsigned s, k;
 
 	for (s = 0; s < sizeof(sizes) / sizeof(*sizes); s++) {
-		uint32_t wd = sizes[s][0], h = sizes[s][1], x, y;
+		uint32_t wd = sizes[s][0], h = sizes[s][1];
 		size_t n = (size_t)wd * h * 2;
 		uint8_t *d = malloc(n + 1);
 
@@ -122,14 +138,7 @@ test_patterns_of_all_sizes_in_16_bits(void **state)
 			struct wave_shape sh = { WAVE_16, (uint16_t)wd,
 				(s + k) % 3 == 0 };
 
-			for (y = 0; y < h; y++) {
-				for (x = 0; x < wd; x++) {
-					uint16_t v = pattern_at(
-					    &p, (enum pattern)k, x, y);
-
-					memcpy(d + 2 * (y * wd + x), &v, 2);
-				}
-			}
+			pattern_fill(&p, (enum pattern)k, wd, h, d);
 			d[n] = 0x5a; /* half a sample too much */
 			check(w, sh, slice_of(d, n + (k & 1)));
 		}
