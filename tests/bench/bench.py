@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """./run bench [store | codec]: figures of the main paths, beside peers on the same
 input.  Without a theme: receive, import, release, replicate; "store": see
-theme_store.py; "codec": see theme_codec.py.
+theme_store.py, "gc": theme_gc.py; "codec": see theme_codec.py.
 
 Prints, asserts nothing about time.  The corpus is made from the shipped CT
 and MR series: new UIDs and shifted pixel values in each copy, so that copies
@@ -24,6 +24,7 @@ sys.path.insert(0, str(HERE.parent / "lib"))
 os.environ.setdefault("PSC_BIN", str(HERE.parent.parent / "build" / "bin"))
 import e2e  # noqa: E402
 import theme_codec  # noqa: E402
+import theme_gc  # noqa: E402
 import theme_store  # noqa: E402
 from nodes import Node, storescu, until  # noqa: E402
 import numpy  # noqa: E402
@@ -217,7 +218,7 @@ def bench_all(top, corpus, files, size):
 def main():
     """One theme, or the whole list."""
     p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument("theme", nargs="?", choices=["all", "store", "codec"],
+    p.add_argument("theme", nargs="?", choices=["all", "store", "codec", "gc"],
                    default="all")
     p.add_argument("--copies", type=int, default=5)
     p.add_argument("--corpus", help="a folder of DICOM files to use instead")
@@ -229,6 +230,9 @@ def main():
     args = p.parse_args()
     top = pathlib.Path(tempfile.mkdtemp(prefix="psc-bench-"))
     try:
+        if args.theme == "gc":
+            theme_gc.run(top)
+            return 0
         if args.theme == "codec":  # each frame once: no copies
             theme_codec.run(args.corpus or e2e.DATA, top, args.seconds)
             return 0
