@@ -32,7 +32,10 @@ static const uint8_t sigma[12][16] = {
 };
 /* clang-format on */
 
-/* The eight quarter rounds of a round: columns, then diagonals. */
+/* Arguments are names and places in arrays.
+ * NOLINTBEGIN(bugprone-macro-parentheses)
+ *
+ * The eight quarter rounds of a round: columns, then diagonals. */
 #define ROUND(G, v, m, s)                                                      \
 	do {                                                                   \
 		G(v, 0, 4, 8, 12, m[(s)[0]], m[(s)[1]]);                       \
@@ -91,7 +94,7 @@ load512(const struct hash_lanes *l, size_t off, __m512i m[8])
 	}
 }
 
-static WIDE512 void
+static WIDE512 void /* NOLINTNEXTLINE(readability-function-size): macros */
 compress512(struct hash_lanes *l, size_t blocks)
 {
 	__m512i h[8], v[16], m[16], t = _mm512_loadu_si512(l->t);
@@ -175,7 +178,7 @@ load256(const struct hash_lanes *l, size_t off, __m256i m[4])
 	m[3] = _mm256_permute2x128_si256(f, h, 0x31);
 }
 
-static WIDE256 void
+static WIDE256 void /* NOLINTNEXTLINE(readability-function-size): macros */
 compress256(struct hash_lanes *l, size_t blocks)
 {
 	const __m256i r24 =
@@ -232,6 +235,8 @@ hash_lanes_of(enum hash_path path, unsigned *lanes)
 	}
 	return NULL;
 }
+
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 #else
 

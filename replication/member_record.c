@@ -53,7 +53,7 @@ record_decode(struct slice in, struct member_record *out)
 enum err
 member_record_place(struct slice record, struct share_id *share, uint64_t *seq)
 {
-	struct member_record r;
+	struct member_record r = { 0 };
 	enum err e = record_decode(record, &r);
 
 	if (e != ERR_OK)
