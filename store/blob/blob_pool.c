@@ -5,8 +5,8 @@
 
 #include <pthread.h>
 
-#define IDLE_MAX 3u /* two workers and a reader */
-#define IDLE_BYTES_MAX (6 * MIB)
+#define IDLE_MAX 3u               /* two workers and a reader */
+#define IDLE_BYTES_MAX (12 * MIB) /* after pieces of 1 MiB: 7 to 11 */
 
 struct codec_pool {
 	pthread_mutex_t lock;
