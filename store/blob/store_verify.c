@@ -1,5 +1,7 @@
 /* store/blob/store_verify.c: is what is on disk what was written?
  *
+ * Deep begins with the pages of the index (db_check); while they are damaged
+ * nothing else is looked at.
  * Quick: every segment's header and length, every chunk's and row's place and
  * record header.  Deep: besides, every byte up to the last indexed record
  * (CRC, cid, zero padding), every value of the index (its checksum), every
@@ -10,6 +12,7 @@
 #include "store/blob/store_internal.h"
 
 #define SLICE_KEYS 128u
+#define PAGES_TRIES 20u /* commits that may come between */
 
 struct verify {
 	struct store *s;
@@ -281,7 +284,8 @@ walk_slice(struct verify *v, struct walk *w, struct db_txn *t, bool *more)
 	for (i = 0; e == ERR_OK || e == ERR_CORRUPT; i++) {
 		char hex[ENC_HEX_LEN(DB_KEY_MAX) + 1];
 
-		if (k.n == 0) { /* no row: the tree itself is damaged */
+		/* no row: the tree itself is damaged */
+		if (k.n == 0 || k.n > DB_KEY_MAX) {
 			bad_report(v, "index", false, "pages of a table");
 			break;
 		}
@@ -415,6 +419,26 @@ tables_check(struct verify *v)
 	return e;
 }
 
+/* The pages of the index, before LMDB walks them. */
+static enum err
+pages_check(struct verify *v, bool *good)
+{
+	unsigned tries = 0;
+	struct db_txn *t;
+	enum err e;
+
+	do {
+		if ((e = store_read(v->s, &t)) != ERR_OK)
+			return e;
+		e = db_check(t);
+		db_abort(t);
+	} while (e == ERR_AGAIN && ++tries < PAGES_TRIES);
+	*good = e != ERR_CORRUPT;
+	if (e == ERR_CORRUPT)
+		bad_report(v, "index", false, "pages; rebuild the index");
+	return e == ERR_CORRUPT || e == ERR_AGAIN ? ERR_OK : e;
+}
+
 enum err
 store_verify(
     struct store *s, bool deep, store_bad_fn fn, void *ctx, uint64_t *checked)
@@ -424,9 +448,12 @@ store_verify(
 		.fn = fn,
 		.ctx = ctx,
 		.body = BUF_MAX(STORE_BODY_MAX) };
-	enum err e = segments_check(&v);
+	bool good = true;
+	enum err e = deep ? pages_check(&v, &good) : ERR_OK;
 
-	if (e == ERR_OK)
+	if (e == ERR_OK && good)
+		e = segments_check(&v);
+	if (e == ERR_OK && good)
 		e = tables_check(&v);
 	buf_fini(&v.body);
 	if (checked != NULL)

@@ -237,20 +237,23 @@ env_make(const struct db_opts *o, const char *path)
 	return e == ERR_OK ? dir_sync(o->dir) : e;
 }
 
-/* The index exists and has its two first pages, which LMDB reads before
- * env_whole() can be asked. */
+/* The index exists, and LMDB can be let on it. */
 static enum err
 env_begin(const struct db_opts *o)
 {
 	char path[DB_PATH_BYTES];
 	int n = snprintf(path, sizeof(path), "%s/data.mdb", o->dir);
-	struct stat st;
+	enum err e;
+	int fd;
 
 	if (n < 0 || (size_t)n >= sizeof(path))
 		return ERR_LIMIT;
-	if (stat(path, &st) != 0)
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
 		return errno == ENOENT ? env_make(o, path) : db_err(errno);
-	return st.st_size < 2 * sysconf(_SC_PAGESIZE) ? ERR_CORRUPT : ERR_OK;
+	e = db_check_roots(fd);
+	close(fd);
+	return e;
 }
 
 static enum err

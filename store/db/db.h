@@ -79,6 +79,10 @@ enum err db_child(struct db_txn *parent, struct db_txn **out) PSC_MUST_USE;
 enum err db_commit(struct db_txn *t) PSC_MUST_USE;
 void db_abort(struct db_txn *t); /* NULL ok; ends reads too */
 
+/* Are the pages of the index, as t (a read) sees them, whole trees?  Reads the
+ * whole file.  ERR_CORRUPT; ERR_AGAIN: t is not the newest any more. */
+enum err db_check(struct db_txn *t) PSC_MUST_USE;
+
 /* A moment, and whether every read that began before it has ended: what the
  * index no longer names is needed by nobody then.  Any thread. */
 uint64_t db_reads_mark(struct db *d);

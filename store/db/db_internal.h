@@ -58,4 +58,8 @@ enum err db_space_reserve(struct db *d, uint64_t need) PSC_MUST_USE;
 enum err db_value_open(
     struct slice key, const MDB_val *stored, struct slice *val) PSC_MUST_USE;
 
+/* The part that is looked at before LMDB opens the file of fd: both root
+ * pages, their free lists and their lists of tables.  ERR_CORRUPT. */
+enum err db_check_roots(int fd) PSC_MUST_USE;
+
 #endif

@@ -116,11 +116,28 @@ end_check(int status, const char *said)
 	fail_msg("status %x: %s", (unsigned)status, said);
 }
 
+/* Where the root page of the index could not be written LMDB puts half of the
+ * old one back, which looks like rot: such an index is refused in words, and
+ * made anew from the log. */
+static void
+opened_again(struct world *w)
+{
+	struct errmsg em = { .code = ERR_OK };
+	enum err e = store_open(&w->o, &w->s, &em);
+
+	if (e == ERR_OK)
+		return;
+	assert_int_equal(e, ERR_CORRUPT);
+	assert_non_null(strstr(em.next, "rebuild"));
+	index_rebuild(w);
+	world_open(w);
+}
+
 static void
 after_check(struct world *w, const enum outcome *outcome)
 {
 	snprintf(w->dir + strlen(w->dir), 8, "/store");
-	world_open(w);
+	opened_again(w);
 	steps_check(w, outcome);
 	assert_int_equal(file_put(w->s, 3), ERR_OK);
 	assert_int_equal(file_get(w->s, 3), ERR_OK);

@@ -79,20 +79,6 @@ any_done(const enum outcome *outcome)
 	return false;
 }
 
-/* The index counts for nothing: a new one is made from the log. */
-static void
-index_rebuild(struct world *w)
-{
-	struct store_rebuild_opts ro = { .bad = NULL };
-	struct errmsg em = { .code = ERR_OK };
-
-	if (store_rebuild_begin(&w->o, &ro, &w->s, &em) != ERR_OK)
-		fail_msg("rebuild: %s", em.cause);
-	assert_int_equal(store_refs_rebuild(w->s), ERR_OK);
-	if (store_rebuild_end(w->s, false, &em) != ERR_OK)
-		fail_msg("rebuild: %s", em.cause);
-}
-
 static void
 state_check(struct state *s, const struct world *like, bool rebuild)
 {
