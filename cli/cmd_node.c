@@ -208,6 +208,10 @@ print_status(struct cli *c, const json_t *doc)
 	print_field("peers at", json_object_get(listen, "peers"));
 	print_field("REST", json_object_get(listen, "rest"));
 	print_store(json_object_get(doc, "store"));
+	if (num(json_object_get(doc, "scrub"), "bad") > 0)
+		(void)printf("%-14s the store is damaged: run pesscara "
+			     "repair\n",
+		    "scrub");
 	print_shares(json_object_get(doc, "shares"));
 	for (i = 0; i < json_array_size(peers); i++)
 		print_peer(json_array_get(peers, i));

@@ -14,6 +14,7 @@
 
 #include <sys/types.h>
 
+#include "node/backup/scrub.h"
 #include "node/conf/conf.h"
 #include "node/ingest/ingest.h"
 #include "node/net/net.h"
@@ -30,6 +31,7 @@ struct api_opts { /* all outlive the api */
 	struct net *net;
 	struct ingest *ingest;
 	struct workflows *workflows;
+	struct scrub *scrub; /* NULL: off */
 	const char *helper; /* path of pesscara-imaging */
 	const char *home;
 	bool unattended; /* opened by a credential file: status says so */

@@ -161,6 +161,21 @@ status_locks(struct api_call *c, struct jw *w)
 	return e;
 }
 
+static void
+status_scrub(struct api_call *c, struct jw *w)
+{
+	struct scrub_status st;
+
+	scrub_status(c->a->o.scrub, &st);
+	jw_obj(w, "scrub");
+	jw_bool(w, "on", st.on);
+	jw_u64(w, "rounds", st.rounds);
+	jw_u64(w, "bytes", st.bytes);
+	jw_u64(w, "bad", st.bad);
+	jw_str(w, "last_bad", st.last[0] != '\0' ? st.last : NULL);
+	jw_end(w);
+}
+
 enum err
 api_h_status(struct api_call *c)
 {
@@ -182,6 +197,7 @@ api_h_status(struct api_call *c)
 		goto out;
 	if ((e = status_locks(c, &w)) != ERR_OK)
 		goto out;
+	status_scrub(c, &w);
 	jw_obj(&w, "quarantine");
 	jw_u64(&w, "held", ingest_quarantine_held(c->a->o.ingest));
 	jw_end(&w);

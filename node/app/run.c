@@ -13,6 +13,7 @@
 #include "node/app/app.h"
 #include "node/app/gc.h"
 #include "node/app/home.h"
+#include "node/backup/scrub.h"
 #include "node/ops/log.h"
 #include "node/web/web.h"
 
@@ -27,6 +28,7 @@ struct node {
 	struct api *api;
 	struct web *web;
 	struct app_gc *gc;
+	struct scrub *scrub;
 	bool unattended;
 	pthread_mutex_t person_mu;
 	char keystore[APP_PATH_MAX];
@@ -106,6 +108,7 @@ node_web(struct node *n, const struct app_args *a, struct errmsg *em)
 		.workflows = n->workflows,
 		.helper = n->helper,
 		.home = a->home,
+		.scrub = n->scrub,
 		.unattended = n->unattended,
 		.person = node_person,
 		.person_ctx = n };
@@ -124,6 +127,7 @@ node_stop(struct node *n)
 {
 	web_stop(n->web);
 	app_gc_stop(n->gc);
+	scrub_stop(n->scrub);
 	if (!ingest_stop(n->ingest))
 		_exit(0); /* all that was acknowledged is durable */
 	if (n->workflows != NULL)
@@ -180,6 +184,9 @@ app_run(const struct app_args *a, struct errmsg *em)
 	e = node_store(&n, a, em);
 	if (e == ERR_OK)
 		e = node_rooms(&n, a, em);
+	if (e == ERR_OK)
+		e = scrub_start(
+		    n.store, n.conf.store_scrub_bytes, &n.scrub, em);
 	if (e == ERR_OK)
 		e = node_web(&n, a, em);
 	if (e == ERR_OK)

@@ -2,9 +2,10 @@
  * cannot be derived, and over what was derived from it.
  *
  * Two stores with the same root hold the same records: local rows as they are
- * sealed, membership, frontiers, chunks that something refers to; and their
- * catalogs say the same.  Local numbers, places in segments and the order of
- * arrival stay out, so a rebuilt index and a restored backup compare equal. */
+ * sealed, membership, frontiers; and their catalogs say the same.  Local
+ * numbers, places in segments and the order of arrival stay out, and so do
+ * chunks: rows and ops name those that are needed, and one that was let go
+ * may be there again after a rebuild, until it is let go once more. */
 #include <stdlib.h>
 
 #include "node/share/share_internal.h"
@@ -166,10 +167,6 @@ root_walk(struct root *r)
 		e = root_front(r, i);
 	if (e == ERR_OK)
 		e = store_rows_hash(r->s, r->t, &part);
-	if (e == ERR_OK) {
-		cry_hasher_add(&r->h, slice_of(part.b, sizeof(part.b)));
-		e = store_chunks_hash(r->t, &part);
-	}
 	if (e == ERR_OK)
 		cry_hasher_add(&r->h, slice_of(part.b, sizeof(part.b)));
 	return e;

@@ -139,10 +139,9 @@ bool store_quota_full(struct store *s);
 
 /* Number of the commit that txn sees. */
 enum err store_commit_no(struct db_txn *txn, uint64_t *out) PSC_MUST_USE;
-/* All local rows, as sealed; all chunks that something refers to. */
+/* All local rows, as sealed. */
 enum err store_rows_hash(
     struct store *s, struct db_txn *txn, struct cry_id *out) PSC_MUST_USE;
-enum err store_chunks_hash(struct db_txn *txn, struct cry_id *out) PSC_MUST_USE;
 
 struct store_bad {
 	char what[16]; /* "chunk", "op", "row", "segment", "index" */
@@ -160,6 +159,16 @@ enum err store_verify(struct store *s, bool deep, store_bad_fn fn, void *ctx,
  * (hex of at most 32 bytes of the row key: a prefix).  ERR_CORRUPT: both are
  * damaged; ERR_EXISTS: it is sound. */
 enum err store_row_repair(struct store_txn *t, struct slice rkey) PSC_MUST_USE;
+
+/* --- scrub: the log read over and over, a little at a time --- */
+struct store_scrub {
+	uint32_t seg;    /* 0: begin with the first */
+	uint64_t off;    /* where the next record starts */
+	uint64_t rounds; /* times the end was passed */
+};
+/* Reads and checks about `bytes` of the log from *at on, and moves it. */
+enum err store_scrub_step(struct store *s, struct store_scrub *at,
+    uint64_t bytes, store_bad_fn fn, void *ctx, uint64_t *read) PSC_MUST_USE;
 
 /* --- the log up to one commit, for a backup while writes go on --- */
 struct seg_hold;

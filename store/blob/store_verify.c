@@ -108,21 +108,20 @@ scan_lose(struct verify *v, struct scan *c, const char *why)
 }
 
 /* A chunk that was stored again elsewhere has left its damaged record
- * behind; nothing reads it any more. */
+ * behind; nothing reads it any more.  One that no row tells of is told here. */
 static bool
 still_needed(struct verify *v, const struct scan *c, const struct rec_header *h)
 {
-	struct store_loc loc = { 0 };
+	struct chunk_row row;
 	struct db_txn *t;
+	uint64_t no;
 	enum err e;
 
 	if (h->kind != REC_CHUNK || store_read(v->s, &t) != ERR_OK)
 		return true;
-	e = blob_chunk_find(t, &h->id, &loc);
+	e = blob_chunk_row(t, &h->id, &no, &row);
 	db_abort(t);
-	if (e == ERR_NOTFOUND)
-		return false; /* collected, or lost: told by its row */
-	return e != ERR_OK || (loc.seg == c->seg && loc.off == c->at);
+	return e != ERR_OK || (row.loc.seg == c->seg && row.loc.off == c->at);
 }
 
 static enum err
@@ -458,5 +457,72 @@ store_verify(
 	buf_fini(&v.body);
 	if (checked != NULL)
 		*checked = v.checked;
+	return e;
+}
+
+/* --- scrub --- */
+
+/* The segment to read, held; its row.  ERR_NOTFOUND: the end of the log. */
+static enum err
+scrub_open(struct store *s, struct store_scrub *at, struct seg_row *row,
+    struct seg_hold *h)
+{
+	uint32_t seg = at->seg;
+	struct db_txn *t;
+	enum err e = store_read(s, &t);
+
+	if (e != ERR_OK)
+		return e;
+	do {
+		e = store_seg_row_from(t, seg, &seg, row);
+	} while (e == ERR_OK && row->state == SEG_DEAD && ++seg != 0);
+	if (e == ERR_OK)
+		store_seg_hold(s, seg, h);
+	db_abort(t);
+	if (e == ERR_OK && (seg != at->seg || at->off < STORE_BLOCK)) {
+		at->seg = seg;
+		at->off = STORE_BLOCK;
+	}
+	return e;
+}
+
+enum err
+store_scrub_step(struct store *s, struct store_scrub *at, uint64_t bytes,
+    store_bad_fn fn, void *ctx, uint64_t *read)
+{
+	struct verify v = { .s = s,
+		.deep = true,
+		.fn = fn,
+		.ctx = ctx,
+		.body = BUF_MAX(STORE_BODY_MAX) };
+	struct seg_hold hold;
+	struct seg_row row;
+	struct scan c = { 0 };
+	enum err e = scrub_open(s, at, &row, &hold);
+
+	*read = 0;
+	if (e == ERR_NOTFOUND) {
+		*at = (struct store_scrub){ .rounds = at->rounds + 1 };
+		return ERR_OK;
+	}
+	if (e != ERR_OK)
+		return e;
+	c = (struct scan){ .seg = at->seg, .at = at->off, .used = row.used };
+	while (e == ERR_OK && c.at < c.used && c.at - at->off < bytes &&
+	       c.used - c.at >= STORE_REC_HEADER)
+		e = scan_step(&v, &c);
+	if (e == ERR_CORRUPT) {
+		bad_segment(&v, c.seg, c.at, "shorter than the index says");
+		c.at = c.used;
+		e = ERR_OK;
+	}
+	store_seg_release(s, &hold);
+	*read = c.at - at->off;
+	at->off = c.at;
+	if (c.at >= c.used || c.used - c.at < STORE_REC_HEADER) {
+		at->seg++;
+		at->off = 0;
+	}
+	buf_fini(&v.body);
 	return e;
 }

@@ -61,7 +61,11 @@ def chunks_heal(hub, lab, centre, top):
     lab.kill()
     n = hurt(lab, 1, 3)
     assert n >= 3, n
+    lab.cli("config", "set", "store.scrub_bytes_per_s=64m")
     lab.start()
+    until("the scrub found it", 20, lambda: lab.json(
+        "status")["scrub"]["bad"] >= n)
+    assert "store.damaged" in [e["type"] for e in lab.rows("events")]
     found = lab.json("verify", "--deep", check=False)
     bad = [b for b in found["bad"] if b["what"] == "chunk"]
     assert len(bad) == n and all(b["repairable"] for b in bad), found
