@@ -10,7 +10,7 @@
 
 #define FLIPS 200u
 #define ROWS 1500u
-#define FLIPS_LONG 5000u
+#define FLIPS_LONG 2000u
 #define PAGE ((size_t)4096)
 #define EXIT_BASE 50 /* a sanitizer exits with 1 */
 
