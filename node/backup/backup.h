@@ -3,7 +3,7 @@
  * DIR/
  *   backup.json        what belongs to the backup; written last
  *   segments/NNNNNNNN.seg  the log, each up to the end that backup.json names
- *   home/...           pesscara.yaml, keys/
+ *   home/NAME.HASH     pesscara.yaml, keys/; a changed one is another file
  *
  * The index is not copied: it is rebuilt from the log.  Segments only grow,
  * so a later backup into the same DIR copies what is new.  A backup that is

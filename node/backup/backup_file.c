@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "node/backup/backup_internal.h"
+#include "store/base/enc.h"
 
 const char *const backup_home_files[] = { "pesscara.yaml", "keys/keystore",
 	"keys/credential", NULL };
@@ -37,6 +38,18 @@ backup_seg_path(char out[BACKUP_PATH_MAX], const char *dir, uint32_t no)
 	int n = snprintf(
 	    out, BACKUP_PATH_MAX, "%s/segments/%08x.seg", dir, (unsigned)no);
 
+	return n < 0 || (size_t)n >= BACKUP_PATH_MAX ? ERR_LIMIT : ERR_OK;
+}
+
+enum err
+backup_file_path(
+    char out[BACKUP_PATH_MAX], const char *dir, const struct backup_file *f)
+{
+	char hex[ENC_HEX_LEN(8) + 1];
+	int n;
+
+	enc_hex(slice_of(f->hash.b, 8), hex);
+	n = snprintf(out, BACKUP_PATH_MAX, "%s/home/%s.%s", dir, f->name, hex);
 	return n < 0 || (size_t)n >= BACKUP_PATH_MAX ? ERR_LIMIT : ERR_OK;
 }
 

@@ -9,17 +9,19 @@
 
 #define BACKUP_FORMAT 1u
 #define BACKUP_PATH_MAX 2048u
+#define BACKUP_BLOCK ((uint64_t)4096) /* of segments: store-format.md */
 #define BACKUP_PIECE ((size_t)1 * MIB)
 #define BACKUP_FILES_MAX 64u
 #define BACKUP_SEGMENTS_MAX 1000000u
 #define BACKUP_LIST "backup.json"
+#define BACKUP_PART "part" /* a file of the home on its way */
 
 struct backup_seg {
 	uint32_t no;
 	uint64_t end;
 	struct cry_id hash; /* of bytes 0..end */
 };
-struct backup_file { /* of the home */
+struct backup_file { /* of the home; its hash is a part of its path */
 	char name[64];
 	uint64_t bytes;
 	struct cry_id hash;
@@ -45,6 +47,10 @@ enum err backup_path(
     char out[BACKUP_PATH_MAX], const char *dir, const char *name) PSC_MUST_USE;
 enum err backup_seg_path(
     char out[BACKUP_PATH_MAX], const char *dir, uint32_t no) PSC_MUST_USE;
+/* DIR/home/NAME.HASH (16 digits): another content is another file, so that
+ * the backup before keeps its own. */
+enum err backup_file_path(char out[BACKUP_PATH_MAX], const char *dir,
+    const struct backup_file *f) PSC_MUST_USE;
 enum err backup_folder(const char *dir, const char *sub) PSC_MUST_USE;
 enum err backup_sync(const char *dir, const char *sub) PSC_MUST_USE;
 /* Copies exactly bytes of from (UINT64_MAX: all) to a new file, synced; gives

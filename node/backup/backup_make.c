@@ -38,6 +38,73 @@ old_seg(const struct make *m, uint32_t no)
 	return NULL;
 }
 
+/* The block before end of the i-th segment are the same here and there. */
+static enum err
+seg_same(struct make *m, uint32_t i, int fd, uint64_t end, bool *same)
+{
+	uint8_t *there = m->piece, *here = m->piece + BACKUP_BLOCK;
+	ssize_t got =
+	    pread(fd, there, BACKUP_BLOCK, (off_t)(end - BACKUP_BLOCK));
+	enum err e;
+
+	*same = true;
+	if (got < 0)
+		return backup_errno();
+	if (got < (ssize_t)BACKUP_BLOCK)
+		return ERR_OK; /* cut short: it is copied anew */
+	e = store_snapshot_read(
+	    m->snap, i, end - BACKUP_BLOCK, here, BACKUP_BLOCK);
+	*same = e != ERR_OK || memcmp(here, there, BACKUP_BLOCK) == 0;
+	return e;
+}
+
+/* Segments only grow: what the backup before holds of one is what lies here,
+ * or it was made of another node, or of another past of this one.  Looked at
+ * in the first block of records and in the last that both have. */
+static enum err
+seg_ours(struct make *m, uint32_t i, struct errmsg *em)
+{
+	const struct store_snapshot_seg *s = &m->snap->seg[i];
+	const struct backup_seg *old = old_seg(m, s->no);
+	uint64_t end = old == NULL ? 0 : old->end < s->end ? old->end : s->end;
+	char path[BACKUP_PATH_MAX];
+	bool same = true;
+	enum err e;
+	int fd;
+
+	end -= end % BACKUP_BLOCK;
+	if (end < 2 * BACKUP_BLOCK ||
+	    (e = backup_seg_path(path, m->o->dir, s->no)) != ERR_OK)
+		return ERR_OK;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? ERR_OK : backup_errno();
+	e = seg_same(m, i, fd, 2 * BACKUP_BLOCK, &same);
+	if (e == ERR_OK && same)
+		e = seg_same(m, i, fd, end, &same);
+	(void)close(fd);
+	if (e == ERR_OK && !same)
+		e = errmsg_set(em, ERR_EXISTS, "name another folder",
+		    "the folder holds a backup of another node, or of "
+		    "another past of this one, or a damaged one");
+	return e;
+}
+
+static enum err
+all_ours(struct make *m, struct errmsg *em)
+{
+	enum err e = ERR_OK;
+	uint32_t i;
+
+	if (m->old.r.commit > m->now.r.commit)
+		return errmsg_set(em, ERR_EXISTS, "name another folder",
+		    "the folder holds a backup of another node, or one that "
+		    "is newer than this node");
+	for (i = 0; e == ERR_OK && i < m->snap->n; i++)
+		e = seg_ours(m, i, em);
+	return e;
+}
+
 static bool
 stopped(const struct make *m)
 {
@@ -108,22 +175,33 @@ seg_copy(struct make *m, uint32_t i)
 }
 
 static enum err
+file_copy(struct make *m, const char *name, struct backup_file *f)
+{
+	char from[BACKUP_PATH_MAX], part[BACKUP_PATH_MAX], to[BACKUP_PATH_MAX];
+	enum err e = backup_path(from, m->o->home, name);
+
+	if (e == ERR_OK)
+		e = backup_path(part, m->o->dir, "home/" BACKUP_PART);
+	if (e != ERR_OK)
+		return e;
+	(void)snprintf(f->name, sizeof(f->name), "%s", name);
+	e = backup_copy(from, part, UINT64_MAX, &f->hash, &f->bytes);
+	if (e == ERR_OK)
+		e = backup_file_path(to, m->o->dir, f);
+	if (e == ERR_OK && rename(part, to) != 0)
+		e = backup_errno();
+	return e;
+}
+
+static enum err
 files_copy(struct make *m)
 {
-	char from[BACKUP_PATH_MAX], to[BACKUP_PATH_MAX], dir[BACKUP_PATH_MAX];
-	enum err e = backup_path(dir, m->o->dir, "home");
+	enum err e = ERR_OK;
 	size_t i;
 
 	for (i = 0; e == ERR_OK && backup_home_files[i] != NULL; i++) {
-		struct backup_file *f = &m->now.file[m->now.n_files];
-
-		if ((e = backup_path(from, m->o->home, backup_home_files[i])) !=
-			ERR_OK ||
-		    (e = backup_path(to, dir, backup_home_files[i])) != ERR_OK)
-			break;
-		(void)snprintf(
-		    f->name, sizeof(f->name), "%s", backup_home_files[i]);
-		e = backup_copy(from, to, UINT64_MAX, &f->hash, &f->bytes);
+		e = file_copy(
+		    m, backup_home_files[i], &m->now.file[m->now.n_files]);
 		m->now.n_files += e == ERR_OK;
 		if (e == ERR_NOTFOUND)
 			e = ERR_OK; /* no credential: a passphrase opens it */
@@ -221,6 +299,27 @@ all_copy(struct make *m)
 	return e == ERR_OK ? backup_sync(m->o->dir, "home") : e;
 }
 
+static void
+old_files_drop(const struct make *m)
+{
+	char path[BACKUP_PATH_MAX];
+	const struct backup_file *f;
+	uint32_t i, k;
+
+	for (i = 0; i < m->old.n_files; i++) {
+		f = &m->old.file[i];
+		for (k = 0; k < m->now.n_files; k++) {
+			if (strcmp(m->now.file[k].name, f->name) == 0 &&
+			    memcmp(&m->now.file[k].hash, &f->hash,
+				sizeof(f->hash)) == 0)
+				break;
+		}
+		if (k == m->now.n_files &&
+		    backup_file_path(path, m->o->dir, f) == ERR_OK)
+			(void)unlink(path);
+	}
+}
+
 /* What only the backup before had.  Left over, it does no harm. */
 static void
 old_drop(const struct make *m)
@@ -228,6 +327,7 @@ old_drop(const struct make *m)
 	char path[BACKUP_PATH_MAX];
 	uint32_t i, k;
 
+	old_files_drop(m);
 	for (i = 0; i < m->old.n_seg; i++) {
 		for (k = 0; k < m->now.n_seg; k++) {
 			if (m->now.seg[k].no == m->old.seg[i].no)
@@ -237,6 +337,16 @@ old_drop(const struct make *m)
 					     m->old.seg[i].no) == ERR_OK)
 			(void)unlink(path);
 	}
+}
+
+static const char *
+make_next(enum err e)
+{
+	if (e == ERR_FULL)
+		return "free some space there";
+	if (e == ERR_CORRUPT)
+		return "run `pesscara verify --deep` and repair, then again";
+	return "check the folder, then run it again";
 }
 
 enum err
@@ -254,6 +364,8 @@ backup_make(
 	if (e == ERR_OK)
 		e = snapshot_take(m);
 	if (e == ERR_OK)
+		e = all_ours(m, em);
+	if (e == ERR_OK)
 		e = all_copy(m);
 	if (e == ERR_OK)
 		e = backup_list_write(o->dir, &m->now, em);
@@ -261,9 +373,7 @@ backup_make(
 		old_drop(m);
 		*out = m->now.r;
 	} else if (em == NULL || em->code == ERR_OK) {
-		errmsg_set(em, e,
-		    e == ERR_FULL ? "free some space there"
-				  : "check the folder, then run it again",
+		errmsg_set(em, e, make_next(e),
 		    "the backup was not made: %s; the one before it, if "
 		    "any, is good still",
 		    err_text(e));

@@ -34,7 +34,7 @@ list_check(const char *dir, const struct backup_list *l, struct errmsg *em)
 
 	for (i = 0; i < l->n_files; i++) {
 		(void)snprintf(name, sizeof(name), "home/%s", l->file[i].name);
-		e = backup_path(path, dir, name);
+		e = backup_file_path(path, dir, &l->file[i]);
 		if (e == ERR_OK)
 			e = backup_hash(path, l->file[i].bytes, &is);
 		if (e != ERR_OK ||
@@ -105,14 +105,14 @@ segs_restore(const char *dir, const char *home, const struct backup_list *l)
 static enum err
 files_restore(const char *dir, const char *home, const struct backup_list *l)
 {
-	char from[BACKUP_PATH_MAX], to[BACKUP_PATH_MAX], top[BACKUP_PATH_MAX];
-	enum err e = backup_path(top, dir, "home");
+	char from[BACKUP_PATH_MAX], to[BACKUP_PATH_MAX];
+	enum err e = ERR_OK;
 	struct cry_id is;
 	uint64_t n;
 	uint32_t i;
 
 	for (i = 0; e == ERR_OK && i < l->n_files; i++) {
-		e = backup_path(from, top, l->file[i].name);
+		e = backup_file_path(from, dir, &l->file[i]);
 		if (e == ERR_OK)
 			e = backup_path(to, home, l->file[i].name);
 		if (e == ERR_OK)

@@ -89,6 +89,7 @@ static enum err
 snapshot_add(struct store_snapshot *p, uint32_t seg, const struct seg_row *row)
 {
 	struct store_snapshot_seg *v;
+	uint64_t end;
 
 	if (row->state == SEG_DEAD)
 		return ERR_OK; /* nothing in it is needed */
@@ -96,8 +97,11 @@ snapshot_add(struct store_snapshot *p, uint32_t seg, const struct seg_row *row)
 	if (v == NULL)
 		return ERR_NOMEM;
 	p->seg = v;
-	p->seg[p->n++] =
-	    (struct store_snapshot_seg){ .no = seg, .end = row->used };
+	/* With the zeros behind its last record: the block is written whole. */
+	end = store_round(row->used, STORE_BLOCK);
+	if (end > row->cap)
+		end = row->used; /* a damaged file that ends there */
+	p->seg[p->n++] = (struct store_snapshot_seg){ .no = seg, .end = end };
 	return ERR_OK;
 }
 

@@ -95,6 +95,7 @@ def restored_is_equal(node, lab, top, backup, made):
 def cut_and_go_on(node, top, backup):
     """kill -9 of the node while it copies: the backup before stays good."""
     before = node.json("backup", backup)
+    node.cli("config", "set", "gc.grace_hours=7")
     for seed in (21, 22, 23):
         release(node, top / f"more{seed}", 24, seed, size=512)
     cut = threading.Thread(
@@ -110,8 +111,39 @@ def cut_and_go_on(node, top, backup):
         (before, done.stdout)
     node.start()
     after = node.json("backup", backup)
-    _, done = restore(top, "whole", backup)
+    whole, done = restore(top, "whole", backup)
     assert after["root"] in done.stdout and '"equal": true' in done.stdout
+    node.kill()
+    whole.start()  # many segments, each ends somewhere
+    said = whole.json("verify", "--deep", check=False)
+    whole.stop()
+    node.start()
+    assert said["bad"] == [], said["bad"][:3]
+    assert len(list((whole.home / "store" / "segments").iterdir())) > 5
+    assert len(list((backup / "home").glob("pesscara.yaml.*"))) == 1
+
+
+def another_past(node, lab, top, backup):
+    """The folder of another node, or of a past that went another way, is
+    refused, and what is in it stays good."""
+    fork = top / "fork"
+    shutil.copytree(backup, fork)
+    err = e2e.error_of(lab.cli("backup", fork, "--json", check=False))
+    assert "another node" in err["cause"], err
+    twin, _ = restore(top, "past", fork)
+    release(node, top / "here", 8, 31, size=256)
+    want = node.json("backup", backup)
+    node.kill()
+    twin.start()
+    for seed in (32, 33):
+        release(twin, top / f"there{seed}", 8, seed, size=256)
+    twin.cli("backup", fork)  # its own past: it goes on
+    err = e2e.error_of(twin.cli("backup", backup, "--json", check=False))
+    assert "another" in err["cause"], err
+    twin.stop()
+    _, done = restore(top, "still", backup)
+    assert want["root"] in done.stdout and '"equal": true' in done.stdout
+    node.start()
 
 
 def a_byte_changed(top, backup):
@@ -120,9 +152,10 @@ def a_byte_changed(top, backup):
                  "backup.json"):
         copy = top / "hurt"
         shutil.copytree(backup, copy)
-        raw = bytearray((copy / name).read_bytes())
+        path = next(copy.glob(f"{name}*"))  # a file of the home has a hash
+        raw = bytearray(path.read_bytes())
         raw[len(raw) // 3] ^= 1
-        (copy / name).write_bytes(raw)
+        path.write_bytes(raw)
         home, done = restore(top, "never", copy, check=False)
         err = e2e.error_of(done)
         assert name in err["cause"], err
@@ -141,6 +174,7 @@ def main():
             made = while_ingesting(node, top, backup)
             restored_is_equal(node, lab, top, backup, made)
             cut_and_go_on(node, top, backup)
+            another_past(node, lab, top, backup)
             a_byte_changed(top, backup)
             alien = top / "alien"
             alien.mkdir()
