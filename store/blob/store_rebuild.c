@@ -10,8 +10,8 @@
  * left out; a crash leaves the old index, or none, and the rebuild is run
  * again.  A commit that lost records to damage counts as whole if a later one
  * follows it, or if what is damaged holds no sector of zeros: the log is zero
- * ahead of its end, so a write that was torn leaves such sectors, and bits
- * that rot do not. */
+ * ahead of its end, so a write that was torn leaves such sectors, under a
+ * header too, and bits that rot do not. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/file.h>
@@ -61,7 +61,8 @@ struct rebuild {
 	uint32_t begin_seg; /* where this commit began; 0: between commits */
 	uint64_t begin_off;
 	bool hurt; /* something damaged was met in this commit */
-	bool torn; /* and a sector of zeros in it */
+	bool gap;  /* zeros in this segment where it should go on */
+	bool torn; /* a sector of zeros in it */
 	struct noted *note;
 	size_t n_note, cap_note;
 	uint64_t rows_good, rows_alien;
@@ -258,7 +259,7 @@ pend_take(struct store *s)
 	for (i = 0; i < r->n_pend && e == ERR_OK; i++)
 		e = found_take(s, &r->pend[i]);
 	r->n_pend = 0;
-	r->hurt = r->torn = false;
+	r->hurt = r->gap = r->torn = false;
 	r->begin_seg = 0;
 	r->closed = r->commit;
 	return e;
@@ -439,6 +440,7 @@ walk_record(struct store *s, struct walk *w, const uint8_t *raw,
 static enum err
 walk_step(struct store *s, struct walk *w)
 {
+	struct rebuild *r = s->rebuild;
 	uint8_t raw[STORE_REC_HEADER];
 	struct rec_header h;
 	enum err e = store_seg_read(s, w->seg, w->at, raw, sizeof(raw));
@@ -446,14 +448,16 @@ walk_step(struct store *s, struct walk *w)
 	if (e != ERR_OK)
 		return e;
 	if (all_zero(raw, sizeof(raw))) { /* the end of a commit, or unused */
+		r->gap |= r->begin_seg != 0;
 		w->at = store_round(w->at + 1, STORE_BLOCK);
 		return ERR_OK;
 	}
 	w->met = true;
+	r->torn |= r->gap;
 	if (store_rec_header_read(raw, w->seg, w->at, &h) != ERR_OK)
-		walk_lose(s->rebuild, w, "no record where one should start");
+		walk_lose(r, w, "no record where one should start");
 	else if (h.len > w->end - w->at - STORE_REC_HEADER)
-		walk_lose(s->rebuild, w, "record runs past the end");
+		walk_lose(r, w, "record runs past the end");
 	else
 		return walk_record(s, w, raw, &h);
 	return ERR_OK;
@@ -471,6 +475,7 @@ segment_walk(struct store *s, uint32_t seg, struct seg_row *row)
 	enum err e = ERR_OK;
 	bool born = store_seg_header_check(s, seg) == ERR_OK;
 
+	r->gap = false;
 	if (!born)
 		row->state = SEG_SEALED; /* nothing more is written there */
 	while (
