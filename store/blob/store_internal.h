@@ -87,7 +87,7 @@ struct store {
 	int dir_fd; /* segments/ */
 	size_t segment_bytes;
 	uint32_t queue_max;
-	uint64_t quota_bytes; /* 0: none */
+	uint64_t quota_bytes;    /* 0: none */
 	struct cry_key row_key;  /* seals local rows */
 	struct cry_key pidx_key; /* places entries of the P index */
 	struct cry_key pent_key; /* seals them */
@@ -215,6 +215,10 @@ enum err store_seg_bury(struct store *s, uint32_t wait_ms, uint32_t *n,
 /* Unlinks the file, for good when it returns ERR_OK: a power cut does not
  * bring it back, where its old records would stand for new ones. */
 enum err store_seg_remove(struct store *s, uint32_t seg) PSC_MUST_USE;
+/* The file of a segment that nothing is written to any more ends there;
+ * durable on return. */
+enum err store_seg_cut(
+    struct store *s, uint32_t seg, uint64_t end) PSC_MUST_USE;
 /* The same at open: nobody reads yet, and there is no writer. */
 enum err store_seg_bury_open(struct store *s) PSC_MUST_USE;
 

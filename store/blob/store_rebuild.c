@@ -44,6 +44,7 @@ struct noted {
 struct seg_live {
 	uint32_t seg;
 	struct seg_row row;
+	bool cut; /* what lies behind row.used was never committed */
 };
 
 struct rebuild {
@@ -500,7 +501,8 @@ segment_walk(struct store *s, uint32_t seg, struct seg_row *row)
 }
 
 /* What waits now belongs to a commit that never ended: the log is cut where
- * it began. */
+ * it began.  Its number is given again, so what lies in segments that are
+ * full goes too (cuts_make), as opening cuts the open one. */
 static enum err
 pend_drop(struct store *s)
 {
@@ -519,8 +521,13 @@ pend_drop(struct store *s)
 			       : g->seg == r->begin_seg ? r->begin_off
 							: UINT64_MAX;
 
-		if (g->row.used > end)
-			g->row.used = end;
+		if (g->row.used <= end)
+			continue;
+		g->row.used = end;
+		if (g->row.state == SEG_SEALED) {
+			g->row.cap = end;
+			g->cut = true;
+		}
 	}
 	r->n_pend = 0;
 	return ERR_OK;
@@ -591,6 +598,22 @@ commit_keep(struct store *s)
 }
 
 static enum err
+cuts_make(struct store *s)
+{
+	const struct rebuild *r = s->rebuild;
+	uint32_t i;
+	enum err e = ERR_OK;
+
+	for (i = 0; i < r->n_segs && e == ERR_OK; i++) {
+		const struct seg_live *g = &r->segs[i];
+
+		if (g->cut)
+			e = store_seg_cut(s, g->seg, g->row.used);
+	}
+	return e;
+}
+
+static enum err
 log_walk(struct store *s, struct errmsg *em)
 {
 	struct rebuild *r = s->rebuild;
@@ -601,6 +624,8 @@ log_walk(struct store *s, struct errmsg *em)
 	if (e == ERR_OK && r->rows_good == 0 && r->rows_alien > 0)
 		return errmsg_set(em, ERR_AUTH, "use the store's own keystore",
 		    "the keystore does not fit this store");
+	if (e == ERR_OK)
+		e = cuts_make(s);
 	return e == ERR_OK ? commit_keep(s) : e;
 }
 

@@ -610,6 +610,20 @@ store_seg_remove(struct store *s, uint32_t seg)
 	return fsync(s->dir_fd) == 0 ? ERR_OK : ERR_IO;
 }
 
+enum err
+store_seg_cut(struct store *s, uint32_t seg, uint64_t end)
+{
+	int fd = seg_file_open(s, seg, O_RDWR);
+	enum err e = ERR_OK;
+
+	if (fd < 0)
+		return db_err(errno);
+	if (ftruncate(fd, (off_t)end) != 0 || fsync(fd) != 0)
+		e = db_err(errno);
+	close(fd);
+	return e;
+}
+
 void
 store_seg_close_all(struct store *s)
 {

@@ -315,6 +315,63 @@ test_commit_with_a_sector_that_never_came_is_left_out_whole(void **state)
 	expect_left_out(*state, no_middle);
 }
 
+static enum err
+wide_job(struct store_txn *t, void *ctx)
+{
+	struct fill *f = ctx;
+	unsigned i;
+	enum err e = ERR_OK;
+
+	for (i = 0; i < 4 && e == ERR_OK; i++, f->from += 10)
+		e = fill_job(t, f);
+	return e;
+}
+
+/* What was left out lies in a segment that nothing is written to any more:
+ * no later rebuild may take it for a part of the commit that follows. */
+static void
+test_commit_over_two_segments_that_did_not_end_never_comes_back(void **state)
+{
+	struct world *w = *state;
+	struct row after = { "t", SLICE_LIT("after"), SLICE_LIT("v") };
+	struct fill f = { .p = &w->p, .from = 100 };
+	struct cry_id before, now;
+	struct seg_row row;
+	struct db_txn *t;
+	struct told x;
+	uint32_t first;
+	char seg[32];
+
+	fill(w);
+	before = table_hash(w, DB_ROW);
+	first = w->s->tail.seg;
+	assert_int_equal(store_write(w->s, wide_job, &f), ERR_OK);
+	assert_true(f.chunk.seg > first);
+	assert_int_equal(store_read(w->s, &t), ERR_OK);
+	assert_int_equal(store_seg_row_get(t, f.chunk.seg, &row), ERR_OK);
+	db_abort(t);
+	shut(w);
+	snprintf(seg, sizeof(seg), "segments/%08x.seg", (unsigned)f.chunk.seg);
+	zero(w, seg, (off_t)(row.used - STORE_END_BYTES), 128);
+	lose_index(w);
+	assert_int_equal(rebuild(w, &x), ERR_OK);
+	assert_non_null(strstr(x.text, "did not end"));
+	assert_int_equal(store_open(&w->o, &w->s, NULL), ERR_OK);
+	now = table_hash(w, DB_ROW);
+	assert_memory_equal(&before, &now, sizeof(now));
+	assert_int_equal(store_write(w->s, put_row, &after), ERR_OK);
+	before = table_hash(w, DB_ROW);
+	expect_clean(w, true);
+	shut(w);
+	lose_index(w);
+	assert_int_equal(rebuild(w, &x), ERR_OK);
+	assert_int_equal(x.n, 0);
+	assert_int_equal(store_open(&w->o, &w->s, NULL), ERR_OK);
+	now = table_hash(w, DB_ROW);
+	assert_memory_equal(&before, &now, sizeof(now));
+	expect_clean(w, true);
+}
+
 static void
 test_another_keystore_is_refused_and_the_old_index_stays(void **state)
 {
@@ -355,6 +412,7 @@ main(void)
 		T(test_damaged_record_is_named_and_the_rest_is_there),
 		T(test_commit_that_did_not_end_is_left_out_whole),
 		T(test_commit_with_a_sector_that_never_came_is_left_out_whole),
+		T(test_commit_over_two_segments_that_did_not_end_never_comes_back),
 		T(test_another_keystore_is_refused_and_the_old_index_stays),
 		T(test_rebuild_of_a_store_in_use_is_busy),
 	};
