@@ -4,8 +4,10 @@
  * lies in is kept, because its neighbours are asked for next.  Manifests of
  * manifests are read as they are come to, one a level at a time.
  * Failure modes: as blob_read; a tree whose lengths do not agree, or that is
- * deeper than it says, is ERR_AUTH.  An inner manifest holds one entry at
- * least, so no tree takes more steps than its file has bytes. */
+ * deeper than it says, is ERR_AUTH, and so is one of more pieces than a file
+ * may have: a few chunks that name each other again and again could tell of
+ * 2^40.  An inner manifest holds one entry at least, so the pieces bound the
+ * steps. */
 #include "store/blob/blob_internal.h"
 
 #define KEPT 2u /* bundles: headers of originals, headers of copies */
@@ -146,6 +148,7 @@ struct walk {
 	struct db_txn *txn;
 	blob_entry_fn fn;
 	void *ctx;
+	uint32_t pieces;
 };
 
 static enum err
@@ -178,6 +181,8 @@ walk_level(struct walk *w, const struct blob_manifest *m)
 	for (i = 0; i < m->n; i++) {
 		struct blob_manifest inner = { .raw_len = m->e[i].raw_len };
 
+		if (m->depth == 0 && w->pieces++ == LIM_FILE_PIECES)
+			return ERR_AUTH;
 		err = w->fn(w->ctx, &m->e[i], m->depth);
 		if (err == ERR_OK && m->depth > 0)
 			err = inner_load(

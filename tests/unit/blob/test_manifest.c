@@ -246,6 +246,53 @@ test_deep_manifests_join_and_their_lies_are_refused(void **state)
 	buf_fini(&b);
 }
 
+static enum err
+count_to_the_end(void *ctx, const struct blob_entry *e, uint8_t depth)
+{
+	uint32_t *n = ctx;
+
+	(void)e;
+	*n += depth == 0;
+	return *n > LIM_FILE_PIECES ? ERR_LIMIT : ERR_OK;
+}
+
+/* Two chunks that tell of 2^26 pieces, three would of 2^39: who walks them
+ * stops where no file goes on. */
+static void
+test_few_chunks_that_tell_of_endless_pieces_are_refused(void **state)
+{
+	struct world *w = *state;
+	static uint8_t data[2];
+	struct blob_entry one = one_entry(w, data, sizeof(data));
+	struct blob_entry *e = calloc(LIM_MANIFEST_ENTRIES, sizeof(*e));
+	struct blob_manifest m = { e, LIM_MANIFEST_ENTRIES, 0, 0 }, outer;
+	struct buf inner = BUF_MAX(4 * MIB), man = BUF_MAX(MIB);
+	struct blob_reader *r = blob_reader_new(w->s);
+	struct blob_piece whole = { 0 };
+	uint32_t i, n = 0;
+
+	for (i = 0; i < m.n; i++)
+		e[i] = one;
+	m.raw_len = (uint64_t)m.n * sizeof(data);
+	assert_int_equal(blob_manifest_encode(&m, &inner), ERR_OK);
+	whole.len = inner.n;
+	put_file(w, buf_slice(&inner), (struct put){ &whole, 1 }, &man);
+	assert_int_equal(blob_manifest_decode(buf_slice(&man), &outer), ERR_OK);
+	assert_int_equal(outer.n, 1);
+	for (i = 0; i < m.n; i++)
+		e[i] = outer.e[0];
+	m.depth = 1;
+	m.raw_len *= m.n;
+	assert_int_equal(
+	    blob_reader_each(r, NULL, &m, count_to_the_end, &n), ERR_AUTH);
+	assert_int_equal(n, LIM_FILE_PIECES);
+	blob_reader_free(r);
+	blob_manifest_fini(&outer);
+	buf_fini(&inner);
+	buf_fini(&man);
+	free(e);
+}
+
 static void
 test_file_of_too_many_pieces_or_bytes_is_refused(void **state)
 {
@@ -275,6 +322,7 @@ main(void)
 		T(test_manifest_with_one_wrong_field_is_refused),
 		T(test_manifest_above_its_limit_is_a_list_of_manifests),
 		T(test_deep_manifests_join_and_their_lies_are_refused),
+		T(test_few_chunks_that_tell_of_endless_pieces_are_refused),
 		T(test_file_of_too_many_pieces_or_bytes_is_refused),
 	};
 
