@@ -22,10 +22,12 @@ rebuild_views(const struct conf *c, const struct cry_identity *id,
 	if (e != ERR_OK)
 		return e;
 	e = store_refs_rebuild(s);
-	if (e == ERR_OK)
-		e = store_rebuild_rows(s, "version", cat_version_learn);
+	/* The vault first: its manifests are ours, and what is known from
+	 * them has not to be proven once more. */
 	if (e == ERR_OK)
 		e = store_rebuild_rows(s, "vi", ingest_vault_learn);
+	if (e == ERR_OK)
+		e = store_rebuild_rows(s, "version", cat_version_learn);
 	if (e != ERR_OK)
 		errmsg_set(em, e, "run it again when the cause is gone",
 		    "the index cannot be rebuilt: %s", err_text(e));

@@ -302,9 +302,9 @@ ingest_vault_learn(struct store_txn *t, struct slice row)
 	enum err e = v_page_decode(row, &p);
 
 	for (i = 0; e == ERR_OK && i < p.n; i++) {
-		e = blob_manifest_learn(t, p.v[i].original);
+		e = blob_manifest_learn(t, p.v[i].original, true);
 		if (e == ERR_OK)
-			e = blob_manifest_learn(t, p.v[i].deid);
+			e = blob_manifest_learn(t, p.v[i].deid, true);
 	}
 	v_page_fini(&p);
 	return e == ERR_CORRUPT || e == ERR_AUTH ? ERR_OK : e;

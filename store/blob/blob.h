@@ -187,9 +187,12 @@ enum err blob_chunk_lose(struct store_txn *t, const struct cry_id *cid,
 enum err blob_entry_learn(
     struct store_txn *t, const struct blob_entry *e) PSC_MUST_USE;
 
-/* The same for every entry of a manifest whose chunk is here. */
+/* The same for every entry of a manifest whose chunk is here.  proven: this
+ * node made it and has proven it then; else each entry is opened first and
+ * left out if its bytes do not have its hash.  One that is believed without
+ * would stand for bytes that an import then does not store. */
 enum err blob_manifest_learn(
-    struct store_txn *t, struct slice manifest) PSC_MUST_USE;
+    struct store_txn *t, struct slice manifest, bool proven) PSC_MUST_USE;
 
 /* --- a value of many alike parts, compressed (blob_pack.c) --- */
 /* Appends to out. */

@@ -440,9 +440,9 @@ content_learn(struct store_txn *t, struct slice manifest)
 	if (e != ERR_OK)
 		return e;
 	bundle = mp_bin(&c->doc, mp_get(c->doc.root, "bundle"), MIB);
-	e = blob_manifest_learn(t, bundle);
+	e = blob_manifest_learn(t, bundle, false);
 	for (i = 0; e == ERR_OK && i < c->n; i++)
-		e = blob_manifest_learn(t, c->m[i].body);
+		e = blob_manifest_learn(t, c->m[i].body, false);
 	content_close(c);
 	return e;
 }
@@ -454,7 +454,7 @@ cat_version_learn(struct store_txn *t, struct slice row)
 	enum err e = row_body_read(row, &manifest, NULL);
 
 	if (e == ERR_OK)
-		e = blob_manifest_learn(t, manifest);
+		e = blob_manifest_learn(t, manifest, false);
 	if (e == ERR_OK && manifest.n > 0)
 		e = content_learn(t, manifest);
 	/* Only for finding duplicates: content that is not (all) here, or

@@ -427,6 +427,52 @@ test_received_chunk_is_checked_and_dedups_once_learnt(void **state)
 	buf_fini(&man);
 }
 
+struct told_by {
+	struct slice manifest;
+};
+
+static enum err
+learn_manifest_job(struct store_txn *t, void *ctx)
+{
+	const struct told_by *by = ctx;
+
+	return blob_manifest_learn(t, by->manifest, false);
+}
+
+/* A member may write any hash into its manifest.  Learnt as it stands, what
+ * is imported here later would never be stored. */
+static void
+test_false_hash_in_anothers_manifest_takes_no_piece_of_ours(void **state)
+{
+	struct world *w = *state;
+	static uint8_t theirs[20000], ours[20000];
+	struct blob_entry e = one_entry(w, theirs, sizeof(theirs));
+	struct blob_manifest m = { &e, 1, 0, sizeof(theirs) };
+	struct buf man = BUF_MAX(MIB), told = BUF_MAX(MIB);
+	struct slice file = slice_of(ours, sizeof(ours));
+	struct told_by by;
+
+	prng_fill(&w->p, ours, sizeof(ours));
+	cry_hash(file, &e.hp);
+	assert_int_equal(blob_manifest_encode(&m, &told), ERR_OK);
+	by.manifest = buf_slice(&told);
+	assert_int_equal(store_write(w->s, learn_manifest_job, &by), ERR_OK);
+	assert_true(put_file(w, file, (struct put){ 0 }, &man) > 0);
+	expect_join(w, buf_slice(&man), file);
+	/* A true one is learnt. */
+	e = one_entry(w, theirs, sizeof(theirs));
+	buf_reset(&told);
+	assert_int_equal(blob_manifest_encode(&m, &told), ERR_OK);
+	by.manifest = buf_slice(&told);
+	assert_int_equal(store_write(w->s, learn_manifest_job, &by), ERR_OK);
+	buf_reset(&man);
+	assert_int_equal(put_file(w, slice_of(theirs, sizeof(theirs)),
+			     (struct put){ 0 }, &man),
+	    0);
+	buf_fini(&told);
+	buf_fini(&man);
+}
+
 static enum err
 forge_job(struct store_txn *t, void *ctx)
 {
@@ -568,6 +614,7 @@ main(void)
 		T(test_entry_of_a_part_yields_that_range),
 		T(test_part_is_learnt_apart_from_whole_pieces),
 		T(test_received_chunk_is_checked_and_dedups_once_learnt),
+		T(test_false_hash_in_anothers_manifest_takes_no_piece_of_ours),
 		T(test_chunk_that_is_not_its_cid_is_not_served),
 		T(test_received_chunk_sizes_are_bounded),
 		T(test_preparing_answers_when_memory_runs_out),
