@@ -141,15 +141,20 @@ blob_chunk_get(struct store *s, struct db_txn *txn, const struct cry_id *cid,
 	size_t start = out->n;
 	enum err e = blob_chunk_find(txn, cid, &loc);
 
-	if (e == ERR_OK)
-		e = store_rec_load(s, &loc, &h, out);
 	if (e != ERR_OK)
 		return e;
-	cry_hash(slice_of(out->p + start, out->n - start), &is);
-	if (h.kind == REC_CHUNK && memcmp(is.b, cid->b, sizeof(is.b)) == 0)
-		return ERR_OK;
-	out->n = start;
-	return ERR_CORRUPT;
+	e = store_rec_load(s, &loc, &h, out);
+	if (e == ERR_OK) {
+		cry_hash(slice_of(out->p + start, out->n - start), &is);
+		if (h.kind != REC_CHUNK ||
+		    memcmp(is.b, cid->b, sizeof(is.b)) != 0) {
+			out->n = start;
+			e = ERR_CORRUPT;
+		}
+	}
+	if (e == ERR_CORRUPT)
+		blob_suspect_note(s, cid);
+	return e;
 }
 
 /* One more than the last chunk number. */
@@ -228,6 +233,22 @@ blob_chunk_place(struct store_txn *t, const struct cry_id *cid,
 	return blob_chunk_row_put(t->db, no, &row);
 }
 
+/* Found damaged before, and it still is. */
+static enum err
+chunk_rotten(struct store_txn *t, const struct cry_id *cid, bool *yes)
+{
+	struct buf c = BUF_MAX(STORE_BODY_MAX);
+	enum err e;
+
+	*yes = false;
+	if (!blob_suspect(t->s, cid))
+		return ERR_OK;
+	e = blob_chunk_get(t->s, t->db, cid, &c);
+	buf_fini(&c);
+	*yes = e == ERR_CORRUPT;
+	return e == ERR_CORRUPT ? ERR_OK : e;
+}
+
 enum err
 blob_chunk_store(
     struct store_txn *t, const struct cry_id *cid, struct slice ciphertext)
@@ -239,7 +260,12 @@ blob_chunk_store(
 	enum err e = blob_chunk_row(txn, cid, &no, &row);
 	bool lost = e == ERR_OK && row.loc.seg == 0;
 
-	if (e != ERR_NOTFOUND && !lost)
+	if (e == ERR_OK && !lost) {
+		e = chunk_rotten(t, cid, &lost);
+		if (e == ERR_OK && lost)
+			e = store_rec_dead(t, &row.loc);
+	}
+	if (e != ERR_NOTFOUND && (e != ERR_OK || !lost))
 		return e;
 	if (!lost && prefix_taken(txn, cid))
 		return ERR_UNSUPPORTED;
@@ -317,7 +343,7 @@ pidx_key(const struct store *s, const struct cry_id *id, enum blob_pidx kind,
  * nothing refers to may go before who asks can refer to it: it is made anew,
  * and found to be here when it is put. */
 static enum err
-pidx_chunk(const struct store *s, struct db_txn *txn, uint64_t no,
+pidx_chunk(struct store *s, struct db_txn *txn, uint64_t no,
     const uint8_t cid[PIDX_CID], struct blob_entry *e)
 {
 	struct chunk_row row;
@@ -326,7 +352,8 @@ pidx_chunk(const struct store *s, struct db_txn *txn, uint64_t no,
 	if (err != ERR_OK)
 		return err;
 	if (memcmp(row.cid.b, cid, PIDX_CID) != 0 ||
-	    (row.refs == 0 && s->owners != NULL) || row.loc.seg == 0)
+	    (row.refs == 0 && s->owners != NULL) || row.loc.seg == 0 ||
+	    blob_suspect(s, &row.cid))
 		return ERR_NOTFOUND;
 	e->cid = row.cid;
 	e->c_len = row.loc.len;

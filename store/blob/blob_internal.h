@@ -145,4 +145,8 @@ struct blob_entry blob_entry_read(struct rd *r);
 void blob_manifest_put(
     struct buf *out, uint32_t n, uint64_t raw_len, uint8_t depth);
 
+/* --- blob_suspect.c; any thread --- */
+void blob_suspect_note(struct store *s, const struct cry_id *cid);
+bool blob_suspect(struct store *s, const struct cry_id *cid);
+
 #endif

@@ -254,6 +254,7 @@ store_init(const struct store_opts *o, const char *index, struct rebuild *r,
 	pthread_mutex_init(&s->hook_lock, NULL);
 	pthread_mutex_init(&s->lease_lock, NULL);
 	pthread_mutex_init(&s->gc_lock, NULL);
+	pthread_mutex_init(&s->suspects.lock, NULL);
 	s->owners = o->owners;
 	s->quota_bytes = o->quota_bytes;
 	pthread_cond_init(&s->wake, NULL);
@@ -316,6 +317,7 @@ store_close(struct store *s)
 	pthread_mutex_destroy(&s->hook_lock);
 	pthread_mutex_destroy(&s->lease_lock);
 	pthread_mutex_destroy(&s->gc_lock);
+	pthread_mutex_destroy(&s->suspects.lock);
 	pthread_mutex_destroy(&s->fd_lock);
 	cry_wipe(s, sizeof(*s));
 	mem_free(s);

@@ -77,6 +77,15 @@ struct seg_slot {
 };
 
 #define STORE_HOOKS_MAX 8u
+/* Chunks that were read and found damaged, for as long as the store is open;
+ * the oldest is forgotten. */
+#define STORE_SUSPECTS 1024u
+struct suspects {
+	pthread_mutex_t lock;
+	_Atomic uint32_t n; /* ever noted; 0: the lock is not needed */
+	struct cry_id cid[STORE_SUSPECTS];
+};
+
 struct store_hook {
 	store_commit_fn fn; /* NULL: free */
 	void *ctx;
@@ -121,6 +130,7 @@ struct store {
 	const struct store_owners *owners; /* NULL: nothing is collected */
 	pthread_mutex_t lease_lock;
 	struct store_lease *lease_first, *lease_last; /* in order of begin */
+	struct suspects suspects;
 	struct rebuild *rebuild; /* NULL: an ordinary open */
 	pthread_mutex_t gc_lock; /* one pass at a time */
 	uint64_t gc_stale;       /* chunks collected since PIDX was swept */

@@ -52,12 +52,14 @@ bad_id(struct verify *v, uint16_t kind, const struct cry_id *id)
 	const char *what = "segment";
 
 	enc_hex(slice_of(id->b, sizeof(id->b)), hex);
-	if (kind == REC_CHUNK)
+	if (kind == REC_CHUNK) {
 		what = "chunk";
-	else if (kind == REC_OP || kind == REC_HEAD || kind == REC_MEMBER)
+		blob_suspect_note(v->s, id);
+	} else if (kind == REC_OP || kind == REC_HEAD || kind == REC_MEMBER) {
 		what = "op";
-	else if (kind == REC_ROW)
+	} else if (kind == REC_ROW) {
 		what = "row";
+	}
 	bad_report(v, what, kind == REC_CHUNK || kind == REC_OP, hex);
 }
 

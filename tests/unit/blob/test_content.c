@@ -3,6 +3,9 @@
  * does not tile is refused; entries that lie are refused. */
 #include "content_world.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 static void
 round_trip(struct world *w, struct slice data, struct put how)
 {
@@ -427,6 +430,71 @@ test_received_chunk_is_checked_and_dedups_once_learnt(void **state)
 	buf_fini(&man);
 }
 
+static void
+count_bad(void *ctx, const struct store_bad *bad)
+{
+	(void)bad;
+	++*(unsigned *)ctx;
+}
+
+static unsigned
+verify_bad(struct world *w)
+{
+	unsigned n = 0;
+
+	assert_int_equal(store_verify(w->s, true, count_bad, &n, NULL), ERR_OK);
+	return n;
+}
+
+static void
+rot(struct world *w, const struct blob_entry *e)
+{
+	char path[TMPDIR_MAX + 64];
+	struct store_loc l;
+	struct db_txn *t;
+	uint8_t b;
+	int fd;
+
+	assert_int_equal(store_read(w->s, &t), ERR_OK);
+	assert_int_equal(blob_chunk_find(t, &e->cid, &l), ERR_OK);
+	db_abort(t);
+	snprintf(path, sizeof(path), "%s/segments/%08x.seg", w->dir,
+	    (unsigned)l.seg);
+	fd = open(path, O_RDWR);
+	assert_true(fd >= 0);
+	assert_int_equal(pread(fd, &b, 1, (off_t)l.off + 100), 1);
+	b ^= 4;
+	assert_int_equal(pwrite(fd, &b, 1, (off_t)l.off + 100), 1);
+	close(fd);
+}
+
+/* Once damage was seen nothing new rests on it, and who has the bytes heals
+ * what rested on it before: the one copy of the vault has no peer. */
+static void
+test_damaged_chunk_is_no_duplicate_and_is_replaced(void **state)
+{
+	struct world *w = *state;
+	static uint8_t data[20000];
+	struct slice file = slice_of(data, sizeof(data));
+	struct blob_entry e = one_entry(w, data, sizeof(data));
+	struct buf man = BUF_MAX(MIB);
+
+	rot(w, &e);
+	assert_int_equal(verify_bad(w), 1);
+	assert_true(put_file(w, file, (struct put){ 0 }, &man) > 0);
+	expect_join(w, buf_slice(&man), file);
+	assert_int_equal(read_entry(w, &e), ERR_OK);
+	assert_int_equal(verify_bad(w), 0);
+	/* seen by a reader */
+	rot(w, &e);
+	assert_int_equal(read_entry(w, &e), ERR_CORRUPT);
+	buf_reset(&man);
+	assert_true(put_file(w, file, (struct put){ 0 }, &man) > 0);
+	expect_join(w, buf_slice(&man), file);
+	assert_int_equal(verify_bad(w), 0);
+	buf_fini(&man);
+}
+
 struct told_by {
 	struct slice manifest;
 };
@@ -614,6 +682,7 @@ main(void)
 		T(test_entry_of_a_part_yields_that_range),
 		T(test_part_is_learnt_apart_from_whole_pieces),
 		T(test_received_chunk_is_checked_and_dedups_once_learnt),
+		T(test_damaged_chunk_is_no_duplicate_and_is_replaced),
 		T(test_false_hash_in_anothers_manifest_takes_no_piece_of_ours),
 		T(test_chunk_that_is_not_its_cid_is_not_served),
 		T(test_received_chunk_sizes_are_bounded),
