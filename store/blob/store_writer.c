@@ -97,9 +97,12 @@ commit_no_put(struct store *s, struct db_txn *txn)
 static void
 batch_commit(struct store *s, struct db_txn *txn)
 {
-	enum err e = store_seg_finish(s, txn);
-	int sys = store_fault(s, STORE_AT_COMMIT);
+	enum err e;
+	int sys;
 
+	db_ending(txn);
+	e = store_seg_finish(s, txn);
+	sys = store_fault(s, STORE_AT_COMMIT);
 	if (e == ERR_OK)
 		e = commit_no_put(s, txn);
 	if (sys != 0 || e != ERR_OK)

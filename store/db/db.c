@@ -144,6 +144,16 @@ db_space_reserve(struct db *d, uint64_t need)
 	return space_allocate(d, want);
 }
 
+static const char *
+open_next(enum err e)
+{
+	if (e == ERR_CORRUPT)
+		return "run `pesscara rebuild`";
+	if (e == ERR_FULL)
+		return "free some space there, then run it again";
+	return "check the folder and its disk, then run it again";
+}
+
 static enum err
 tables_open(struct db *d)
 {
@@ -287,8 +297,7 @@ db_open(const struct db_opts *o, struct db **out, struct errmsg *em)
 		goto out;
 	if ((e = env_open(d, o)) != ERR_OK || (e = tables_open(d)) != ERR_OK ||
 	    (e = dir_sync(o->dir)) != ERR_OK) {
-		errmsg_set(em, e,
-		    e == ERR_CORRUPT ? "run `pesscara rebuild`" : "",
+		errmsg_set(em, e, open_next(e),
 		    "cannot open the index in %s: %s", o->dir, err_text(e));
 		goto out;
 	}
@@ -414,6 +423,7 @@ db_write(struct db *d, struct db_txn **out)
 
 	d->base = used_bytes(d);
 	d->cost = 0;
+	d->ending = false;
 	if (need < DB_SLACK)
 		need = DB_SLACK;
 	if ((e = db_space_reserve(d, need)) != ERR_OK)
@@ -426,6 +436,13 @@ db_child(struct db_txn *parent, struct db_txn **out)
 {
 	REQUIRE(parent->write);
 	return write_begin(parent->d, parent->t, out);
+}
+
+void
+db_ending(struct db_txn *t)
+{
+	REQUIRE(t->write);
+	t->d->ending = true;
 }
 
 enum err

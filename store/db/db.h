@@ -75,6 +75,9 @@ enum err db_read(struct db *d, struct db_txn **out) PSC_MUST_USE;
 enum err db_write(struct db *d, struct db_txn **out) PSC_MUST_USE;
 /* A child of a write transaction: aborting it undoes only its own changes. */
 enum err db_child(struct db_txn *parent, struct db_txn **out) PSC_MUST_USE;
+/* From here to the commit a few rows (at most 32) are put whose room is kept
+ * free all along: no ERR_FULL, however full it is. */
+void db_ending(struct db_txn *t);
 /* Durable when it returns ERR_OK (top level).  Frees t either way. */
 enum err db_commit(struct db_txn *t) PSC_MUST_USE;
 void db_abort(struct db_txn *t); /* NULL ok; ends reads too */

@@ -33,6 +33,7 @@ struct db {
 	/* of the open write transaction (writer thread only) */
 	uint64_t base; /* bytes in use when it began */
 	uint64_t cost; /* estimate of what it adds */
+	bool ending;   /* what is still put is paid for by DB_SLACK */
 };
 
 struct db_txn {

@@ -61,6 +61,12 @@ db_get(struct db_txn *t, enum db_table tab, struct slice key, struct slice *val)
 }
 
 static enum err
+change_reserve(struct db *d)
+{
+	return d->ending ? ERR_OK : db_space_reserve(d, d->cost + DB_SLACK);
+}
+
+static enum err
 put(struct db_txn *t, enum db_table tab, struct slice key, struct slice val,
     unsigned flags)
 {
@@ -75,7 +81,7 @@ put(struct db_txn *t, enum db_table tab, struct slice key, struct slice val,
 		return ERR_LIMIT;
 	t->d->cost += flags == MDB_APPEND ? DB_COST_APPEND + 2 * (key.n + val.n)
 					  : DB_COST_RANDOM;
-	e = db_space_reserve(t->d, t->d->cost + DB_SLACK);
+	e = change_reserve(t->d);
 	if (e != ERR_OK)
 		return e;
 	crc = value_crc(key, val);
@@ -111,7 +117,7 @@ db_del(struct db_txn *t, enum db_table tab, struct slice key)
 	if (!key_fits(key))
 		return ERR_LIMIT;
 	t->d->cost += DB_COST_RANDOM;
-	e = db_space_reserve(t->d, t->d->cost + DB_SLACK);
+	e = change_reserve(t->d);
 	if (e != ERR_OK)
 		return e;
 	return db_err(mdb_del(t->t, t->d->dbi[tab], &k, NULL));

@@ -254,6 +254,55 @@ row_job(struct store_txn *t, void *ctx)
 	return store_row_put(t, "t", SLICE_LIT("kept"), SLICE_LIT("y"));
 }
 
+/* Rows until there is no room for another. */
+static enum err
+flood_job(struct store_txn *t, void *ctx)
+{
+	uint8_t key[4], value[200] = { 0 };
+	enum err e = ERR_OK;
+	uint32_t i;
+
+	(void)ctx;
+	for (i = 0; i < 100000 && e == ERR_OK; i++) {
+		memcpy(key, &i, sizeof(key));
+		e = store_row_put(t, "flood", slice_of(key, sizeof(key)),
+		    slice_of(value, sizeof(value)));
+	}
+	return e;
+}
+
+/* What a commit itself writes to the index has its room even when a job took
+ * all of it: the job is refused, others of the batch are kept. */
+static void
+test_job_that_fills_the_index_fails_alone(void **state)
+{
+	struct world *w = *state;
+	struct row kept = { "t", SLICE_LIT("kept"), SLICE_LIT("y") };
+	struct gate g = { .done = 0 };
+
+	store_close(w->s);
+	w->s = NULL;
+	w->o.map_bytes = 8 * MIB;
+	assert_int_equal(store_open(&w->o, &w->s, NULL), ERR_OK);
+	pthread_mutex_init(&g.lock, NULL);
+	pthread_cond_init(&g.cond, NULL);
+	assert_int_equal(store_submit(w->s, gate_job, gate_done, &g), ERR_OK);
+	assert_int_equal(store_submit(w->s, row_job, gate_done, &g), ERR_OK);
+	assert_int_equal(store_submit(w->s, flood_job, gate_done, &g), ERR_OK);
+	pthread_mutex_lock(&g.lock);
+	g.open = true;
+	pthread_cond_signal(&g.cond);
+	pthread_mutex_unlock(&g.lock);
+	assert_int_equal(store_write(w->s, flood_job, &g), ERR_FULL);
+	reopen(w);
+	assert_int_equal(g.done, 3);
+	assert_int_equal(g.failed, 1);
+	assert_int_equal(get_row(w, &kept), ERR_OK);
+	pthread_cond_destroy(&g.cond);
+	pthread_mutex_destroy(&g.lock);
+	expect_clean(w, true);
+}
+
 static void
 test_queue_is_bounded_and_close_runs_what_waits(void **state)
 {
@@ -428,6 +477,7 @@ main(void)
 		T(test_bytes_of_a_failed_job_are_wiped_by_the_next_commit),
 		T(test_altered_or_misplaced_record_is_never_given_out),
 		T(test_commit_hook_runs_before_done_until_taken_off),
+		T(test_job_that_fills_the_index_fails_alone),
 		T(test_queue_is_bounded_and_close_runs_what_waits),
 		T(test_wrong_key_is_refused_in_words),
 		T(test_second_open_of_the_same_folder_is_busy),
