@@ -1,7 +1,8 @@
 #!/usr/bin/python3
-"""./run bench [store | codec]: figures of the main paths, beside peers on the same
-input.  Without a theme: receive, import, release, replicate; "store": see
-theme_store.py, "gc": theme_gc.py; "codec": see theme_codec.py.
+"""./run bench [store | codec | gc | scale]: figures of the main paths, beside
+peers on the same input.  Without a theme: receive, import, release, replicate;
+"store": see theme_store.py; "codec": theme_codec.py; "gc" and "scale":
+theme_tool.py.
 
 Prints, asserts nothing about time.  The corpus is made from the shipped CT
 and MR series: new UIDs and shifted pixel values in each copy, so that copies
@@ -24,7 +25,7 @@ sys.path.insert(0, str(HERE.parent / "lib"))
 os.environ.setdefault("PSC_BIN", str(HERE.parent.parent / "build" / "bin"))
 import e2e  # noqa: E402
 import theme_codec  # noqa: E402
-import theme_gc  # noqa: E402
+import theme_tool  # noqa: E402
 import theme_store  # noqa: E402
 from nodes import Node, storescu, until  # noqa: E402
 import numpy  # noqa: E402
@@ -218,8 +219,8 @@ def bench_all(top, corpus, files, size):
 def main():
     """One theme, or the whole list."""
     p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument("theme", nargs="?", choices=["all", "store", "codec", "gc"],
-                   default="all")
+    p.add_argument("theme", nargs="?", default="all",
+                   choices=["all", "store", "codec", "gc", "scale"])
     p.add_argument("--copies", type=int, default=5)
     p.add_argument("--corpus", help="a folder of DICOM files to use instead")
     p.add_argument("--peers", action="store_true",
@@ -227,11 +228,16 @@ def main():
     p.add_argument("--rounds", type=int, default=1)
     p.add_argument("--seconds", type=int, default=2,
                    help="codec: CPU seconds each codec gets")
+    p.add_argument("--images", type=int, default=1000000,
+                   help="scale: so many, with ten chunks each")
     args = p.parse_args()
     top = pathlib.Path(tempfile.mkdtemp(prefix="psc-bench-"))
     try:
         if args.theme == "gc":
-            theme_gc.run(top)
+            theme_tool.run("gc", top)
+            return 0
+        if args.theme == "scale":
+            theme_tool.run("scale", top, str(args.images))
             return 0
         if args.theme == "codec":  # each frame once: no copies
             theme_codec.run(args.corpus or e2e.DATA, top, args.seconds)
