@@ -505,7 +505,7 @@ cmd_repair(struct cli *c)
 		return cli_usage(c, "--timeout must be a duration like 10s");
 	cli_progress_start(c, "checking the store", 0);
 	rc = cli_post(c, "/repair",
-	    json_pack("{s:I}", "wait_ms", (json_int_t)(s * 1000)), doc_row, &d);
+	    json_pack("{s:I}", "wait_ms", (json_int_t)s * 1000), doc_row, &d);
 	cli_progress_end(c);
 	if (rc != CLI_OK || d.keep == NULL)
 		return CLI_FAILED;

@@ -32,7 +32,7 @@ struct api_opts { /* all outlive the api */
 	struct ingest *ingest;
 	struct workflows *workflows;
 	struct scrub *scrub; /* NULL: off */
-	const char *helper; /* path of pesscara-imaging */
+	const char *helper;  /* path of pesscara-imaging */
 	const char *home;
 	bool unattended; /* opened by a credential file: status says so */
 	/* Is this the owner's passphrase?  ERR_AUTH if not.  Not asked when

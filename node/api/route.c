@@ -97,8 +97,7 @@ const struct api_route api_routes[] = {
 	    "Its files (as=original, dicom or nifti), one a line: {asset, n, "
 	    "name, "
 	    "bytes, hash}." },
-	{ "GET", "/assets/{id}/files/{n}", api_h_file, API_READ, true,
-	    "sum",
+	{ "GET", "/assets/{id}/files/{n}", api_h_file, API_READ, true, "sum",
 	    "Bytes of one file; the trailer X-Sha256, or with sum=blake2b "
 	    "X-Blake2b, follows them." },
 	{ "POST", "/workdirs/checkout", api_h_checkout, API_LOCAL, true, "",

@@ -182,11 +182,9 @@ worker_frames(struct worker *w, struct file *f)
 			w->open = false; /* of the file before */
 		else if (m.kind == IMG_DONE)
 			file_say(f, "refused", m.done.reason);
-		else if (w->open)
-			e = ERR_MALFORMED;
-		else if (m.kind == IMG_IDENTITY)
+		else if (!w->open && m.kind == IMG_IDENTITY)
 			e = worker_identity(w, f, &m.identity);
-		else if (m.kind == IMG_OBJECT)
+		else if (!w->open && m.kind == IMG_OBJECT)
 			e = worker_object(w, f, &m.object);
 		else
 			e = ERR_MALFORMED;

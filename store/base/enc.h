@@ -5,7 +5,7 @@
 #include "store/base/err.h"
 #include "store/base/slice.h"
 
-#define ENC_HEX_LEN(n) ((n)*2)
+#define ENC_HEX_LEN(n) ((size_t)2 * (n))
 #define ENC_B32_LEN(n) (((n)*8 + 4) / 5)
 
 /* out holds ENC_*_LEN(n) + 1 bytes; NUL-terminated. */

@@ -333,17 +333,22 @@ store_row_there(struct db_txn *txn, const char *tag, struct slice key)
 }
 
 /* Rows under prefix, from a key inside it on (empty: all). */
+struct row_range {
+	size_t tag_n; /* bytes of a key that fn does not see */
+	struct slice prefix, from;
+};
+
 static enum err
-row_walk(struct store *s, struct db_txn *txn, size_t tag_n, struct slice prefix,
-    struct slice from, store_row_fn fn, void *ctx)
+row_walk(struct store *s, struct db_txn *txn, const struct row_range *r,
+    store_row_fn fn, void *ctx)
 {
 	struct buf value = BUF_MAX(ROW_BODY_MAX);
 	struct db_cur *c = NULL;
 	struct slice k, v;
-	enum err e = db_cur_open(txn, DB_ROW, prefix, &c);
+	enum err e = db_cur_open(txn, DB_ROW, r->prefix, &c);
 
 	if (e == ERR_OK)
-		e = db_cur_seek(c, from.n > 0 ? from : prefix, &k, &v);
+		e = db_cur_seek(c, r->from.n > 0 ? r->from : r->prefix, &k, &v);
 	while (e == ERR_OK) {
 		uint8_t key[DB_KEY_MAX]; /* fn may change the table */
 
@@ -352,7 +357,7 @@ row_walk(struct store *s, struct db_txn *txn, size_t tag_n, struct slice prefix,
 		e = row_read(s, slice_of(key, k.n), v, &value);
 		if (e == ERR_OK)
 			e = (enum err)fn(ctx,
-			    slice_of(key + tag_n, k.n - tag_n),
+			    slice_of(key + r->tag_n, k.n - r->tag_n),
 			    buf_slice(&value));
 		if (e != ERR_OK)
 			goto out; /* also when fn says NOTFOUND */
@@ -370,12 +375,13 @@ enum err
 store_row_each(struct store *s, struct db_txn *txn, const char *tag,
     struct slice prefix, store_row_fn fn, void *ctx)
 {
+	struct row_range r = { .tag_n = 1 + strlen(tag) };
 	struct buf rkey = BUF_EMPTY;
 	enum err e = row_key(tag, prefix, &rkey);
 
+	r.prefix = buf_slice(&rkey);
 	if (e == ERR_OK)
-		e = row_walk(s, txn, 1 + strlen(tag), buf_slice(&rkey),
-		    slice_of(NULL, 0), fn, ctx);
+		e = row_walk(s, txn, &r, fn, ctx);
 	buf_fini(&rkey);
 	return e;
 }
@@ -384,14 +390,16 @@ enum err
 store_row_from(struct store *s, struct db_txn *txn, const char *tag,
     struct slice from, store_row_fn fn, void *ctx)
 {
+	struct row_range r = { .tag_n = 1 + strlen(tag) };
 	struct buf rkey = BUF_EMPTY, at = BUF_EMPTY;
 	enum err e = row_key(tag, slice_of(NULL, 0), &rkey);
 
 	if (e == ERR_OK)
 		e = row_key(tag, from, &at);
+	r.prefix = buf_slice(&rkey);
+	r.from = buf_slice(&at);
 	if (e == ERR_OK)
-		e = row_walk(s, txn, 1 + strlen(tag), buf_slice(&rkey),
-		    buf_slice(&at), fn, ctx);
+		e = row_walk(s, txn, &r, fn, ctx);
 	buf_fini(&rkey);
 	buf_fini(&at);
 	return e;

@@ -31,7 +31,7 @@ wave_path_at(unsigned i)
 {
 	unsigned k;
 
-	for (k = 0; k < sizeof(paths) / sizeof(*paths); k++)
+	for (k = 0; k < sizeof(paths) / sizeof(paths[0]); k++)
 		if (paths[k]->usable() && i-- == 0)
 			return paths[k];
 	return NULL;

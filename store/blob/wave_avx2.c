@@ -204,7 +204,7 @@ x_put(xvec x, const uint16_t *sym, uint32_t act, const struct wave_tables *t,
 	_mm_storeu_si128(
 	    (void *)(*end - 16), _mm_packus_epi32(_mm256_castsi256_si128(words),
 				     _mm256_extracti128_si256(words, 1)));
-	*end -= 2 * n;
+	*end -= (size_t)2 * n;
 	r = _mm256_blendv_epi8(x, _mm256_srli_epi32(x, 16), out);
 	q = x_divide(r, f);
 	r = _mm256_sub_epi32(r, _mm256_mullo_epi32(q, f));
@@ -235,7 +235,7 @@ x_get(xvec *state, xvec ctx, uint32_t act, const struct wave_tables *t,
 	need = _mm256_cmpeq_epi32(_mm256_srli_epi32(x, 16), v_zero());
 	need = _mm256_and_si256(need, in);
 	set = x_bits(need);
-	bytes = 2 * __builtin_popcount(set);
+	bytes = 2 * (ptrdiff_t)__builtin_popcount(set);
 	if (__builtin_expect(src->end - src->words >= 16, 1)) {
 		next = _mm_loadu_si128((const void *)src->words);
 	} else {
@@ -261,7 +261,7 @@ x_residuals(const xvec e[2])
 	    v_packs(v_sra32(e[0], 24), v_sra32(e[1], 24)), 0xd8);
 }
 
-#include "store/blob/wave_lanes.h"
+#include "store/blob/wave_lanes.inc.h"
 
 static bool
 avx2_usable(void)
@@ -292,7 +292,7 @@ avx2_range(const uint16_t *px, size_t n, uint16_t u[2], int16_t s[2])
 	v_store(few[3], shi);
 	v_store(few[4], ulo);
 	memcpy(few[4], px + i, (n - i) * sizeof(*px));
-	wave_path_scalar.range(few[0], 5 * VLANES, u, s);
+	wave_path_scalar.range(few[0], (size_t)5 * VLANES, u, s);
 }
 
 /* The scaled differences of eight pixels, as scalar_gram has them. */
@@ -335,9 +335,9 @@ gram_vars(
 }
 
 static VTARGET void
-avx2_gram(const uint16_t *px, uint32_t w, uint32_t x, uint32_t end,
-    uint16_t base, int32_t sum[8][8], uint32_t *n)
+avx2_gram(const struct wave_span *s, int32_t sum[8][8], uint32_t *n)
 {
+	struct wave_span rest = *s;
 	__m256i acc[8][8], v[8], v2[8];
 	int32_t few[8];
 	unsigned i, j, k;
@@ -345,9 +345,11 @@ avx2_gram(const uint16_t *px, uint32_t w, uint32_t x, uint32_t end,
 	for (i = 0; i < 8; i++)
 		for (j = i; j < 8; j++)
 			acc[i][j] = v_zero();
-	for (; x + 16 <= end; x += 16) {
-		gram_vars(px + x, w, base, v, n);
-		gram_vars(px + x + 8, w, base, v2, n);
+	for (; rest.x + 16 <= s->end; rest.x += 16) {
+		const uint16_t *p = s->px + rest.x;
+
+		gram_vars(p, s->w, s->base, v, n);
+		gram_vars(p + 8, s->w, s->base, v2, n);
 		WAVE_UNROLL
 		for (i = 0; i < 8; i++)
 			v[i] = _mm256_blend_epi16(
@@ -364,7 +366,7 @@ avx2_gram(const uint16_t *px, uint32_t w, uint32_t x, uint32_t end,
 				sum[i][j] += few[k];
 		}
 	}
-	wave_path_scalar.gram(px, w, x, end, base, sum, n);
+	wave_path_scalar.gram(&rest, sum, n);
 }
 
 const struct wave_path wave_path_avx2 = {

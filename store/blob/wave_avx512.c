@@ -155,7 +155,7 @@ x_put(xvec x, const uint16_t *sym, uint32_t act, const struct wave_tables *t,
 	out = _mm512_mask_cmpge_epu32_mask(
 	    in, _mm512_srli_epi32(x, 32 - WAVE_BITS), f);
 	n = (uint32_t)__builtin_popcount(out);
-	*end -= 2 * n;
+	*end -= (size_t)2 * n;
 	_mm256_mask_storeu_epi16(*end, (__mmask16)((1u << n) - 1),
 	    _mm512_cvtepi32_epi16(_mm512_maskz_compress_epi32(out, x)));
 	r = _mm512_mask_srli_epi32(x, out, x, 16);
@@ -191,7 +191,7 @@ x_get(xvec *state, xvec ctx, uint32_t act, const struct wave_tables *t,
 	    x, in, y, _mm512_and_si512(_mm512_srli_epi32(e, 12), low));
 	need = _mm512_mask_cmplt_epu32_mask(
 	    in, x, _mm512_set1_epi32(WAVE_STATE_MIN));
-	bytes = 2 * __builtin_popcount(need);
+	bytes = 2 * (ptrdiff_t)__builtin_popcount(need);
 	if (__builtin_expect(src->end - src->words >= 32, 1)) {
 		words = _mm256_loadu_si256((const void *)src->words);
 	} else {
@@ -217,7 +217,7 @@ x_residuals(const xvec e[2])
 	return v_sra(_mm512_permutex2var_epi16(e[0], v_load(high), e[1]), 8);
 }
 
-#include "store/blob/wave_lanes.h"
+#include "store/blob/wave_lanes.inc.h"
 
 static bool
 avx512_usable(void)
@@ -251,7 +251,7 @@ avx512_range(const uint16_t *px, size_t n, uint16_t u[2], int16_t s[2])
 	v_store(few[3], shi);
 	v_store(few[4], ulo); /* and the rest over it */
 	memcpy(few[4], px + i, (n - i) * sizeof(*px));
-	wave_path_scalar.range(few[0], 5 * VLANES, u, s);
+	wave_path_scalar.range(few[0], (size_t)5 * VLANES, u, s);
 }
 
 /* Sixteen samples at p, those of the lanes in m; the others are all equal. */
@@ -297,31 +297,33 @@ gram_vars(const uint16_t *p, uint32_t w, uint32_t count, uint16_t base,
 
 /* Integers, so the order of the sums does not matter. */
 static VTARGET void
-avx512_gram(const uint16_t *px, uint32_t w, uint32_t x, uint32_t end,
-    uint16_t base, int32_t sum[8][8], uint32_t *n)
+avx512_gram(const struct wave_span *s, int32_t sum[8][8], uint32_t *n)
 {
 	__m512i acc[8][8], v[8], v2[8];
 	unsigned i, j;
+	uint32_t x;
 
 	for (i = 0; i < 8; i++)
 		for (j = i; j < 8; j++)
 			acc[i][j] = v_zero();
-	for (; x < end; x += 32) {
-		uint32_t left = end - x;
+	for (x = s->x; x < s->end; x += 32) {
+		uint32_t left = s->end - x;
+		const uint16_t *p = s->px + x;
 
-		gram_vars(px + x, w, left, base, v, n);
+		gram_vars(p, s->w, left, s->base, v, n);
 		gram_vars(
-		    px + x + 16, w, left > 16 ? left - 16 : 0, base, v2, n);
+		    p + 16, s->w, left > 16 ? left - 16 : 0, s->base, v2, n);
 		WAVE_UNROLL
 		for (i = 0; i < 8; i++)
 			v[i] = _mm512_mask_blend_epi16(
 			    0xaaaaaaaa, v[i], _mm512_slli_epi32(v2[i], 16));
 		WAVE_UNROLL
-		for (i = 0; i < 8; i++)
+		for (i = 0; i < 8; i++) {
 			WAVE_UNROLL
-		for (j = i; j < 8; j++)
-			acc[i][j] = _mm512_add_epi32(
-			    acc[i][j], _mm512_madd_epi16(v[i], v[j]));
+			for (j = i; j < 8; j++)
+				acc[i][j] =
+				    v_add32(acc[i][j], v_madd(v[i], v[j]));
+		}
 	}
 	for (i = 0; i < 8; i++)
 		for (j = i; j < 8; j++)

@@ -40,9 +40,10 @@ gram_rows(const struct wave_path *path, const uint16_t *px,
 		for (x = 2; x + 1 < g->w; x += SPAN) {
 			int32_t sum[VARS][VARS] = { { 0 } };
 			uint32_t end = g->w - 1;
+			struct wave_span row = { px + y * g->w, g->w, x,
+				end - x < SPAN ? end : x + SPAN, base };
 
-			end = end - x < SPAN ? end : x + SPAN;
-			path->gram(px + y * g->w, g->w, x, end, base, sum, &n);
+			path->gram(&row, sum, &n);
 			gram_add(gram, sum);
 		}
 	}

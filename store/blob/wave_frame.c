@@ -14,6 +14,7 @@
 #define TABLE_SET 0u
 #define SLACK 64u /* vector paths read and write past an end by this much */
 #define BITS_MAX (WAVE_CTX * (2 + 2 * WAVE_TOKENS) + 8)
+#define TILE_BYTES (sizeof(uint16_t) * WAVE_TILE * WAVE_LANES_MAX)
 #define HEAD_MED 10u
 #define HEAD_LS 24u
 
@@ -55,7 +56,7 @@ wave_room_get(struct wave *c, unsigned i, size_t n)
 	struct wave_room *r = &c->room[i];
 
 	REQUIRE(i < sizeof(c->room) / sizeof(*c->room));
-	n += 2 * SLACK;
+	n += (size_t)2 * SLACK;
 	if (r->n < n) {
 		mem_free(r->p);
 		r->n = 0;
@@ -80,11 +81,10 @@ room_pixels(struct wave *c, const struct wave_geom *g)
 	}
 	c->feed =
 	    wave_room_get(c, ROOM_FEED, (g->period + 1) * sizeof(*c->feed));
-	c->tile = wave_room_get(
-	    c, ROOM_TILE, WAVE_TILE * WAVE_LANES_MAX * sizeof(*c->tile));
+	c->tile = wave_room_get(c, ROOM_TILE, TILE_BYTES);
 	if (c->tile == NULL || c->feed == NULL)
 		return false;
-	memset(c->tile, 0, WAVE_TILE * WAVE_LANES_MAX * sizeof(*c->tile));
+	memset(c->tile, 0, TILE_BYTES);
 	return true;
 }
 

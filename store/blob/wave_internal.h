@@ -2,8 +2,9 @@
  *
  * wave.c container, wave_frame.c one frame, wave_table.c frequency tables,
  * wave_preset.c ready tables, wave_fit.c weights; then the pixel loops:
- * wave_scalar.c (the reference), wave_avx512.c and wave_avx2.c (wave_lanes.h
- * on two widths of vectors), wave_tile.c (pixels in and out of those).
+ * wave_scalar.c (the reference), wave_avx512.c and wave_avx2.c
+ * (wave_lanes.inc.h on two widths of vectors), wave_tile.c (pixels in and out
+ * of those).
  *
  * Order of coding.  A block is `lanes` rows.  Lane k codes row lanes * b + k
  * and is two pixels behind lane k - 1; when its row ends it goes on with the
@@ -120,6 +121,14 @@ struct wave {
 	} room[8]; /* what the pointers above are in */
 };
 
+/* Pixels x to end of a row; two rows are above it. */
+struct wave_span {
+	const uint16_t *px; /* pixel 0 of the row */
+	uint32_t w;         /* from one row to the next */
+	uint32_t x, end;
+	uint16_t base;
+};
+
 /* The pixel loops of one kind of machine. */
 struct wave_path {
 	const char *name;
@@ -128,10 +137,9 @@ struct wave_path {
 	/* Smallest and largest sample, as unsigned and as signed numbers. */
 	void (*range)(
 	    const uint16_t *px, size_t n, uint16_t u[2], int16_t s[2]);
-	/* Adds sums of products for the fit: pixels x to end of a row, upper
-	 * triangle; *n: how many say something. */
-	void (*gram)(const uint16_t *px, uint32_t w, uint32_t x, uint32_t end,
-	    uint16_t base, int32_t sum[8][8], uint32_t *n);
+	/* Adds sums of products for the fit, upper triangle; *n: how many
+	 * pixels say something. */
+	void (*gram)(const struct wave_span *s, int32_t sum[8][8], uint32_t *n);
 	void (*model)(struct wave *c, const uint16_t *px,
 	    const struct wave_geom *g, const struct wave_model *m,
 	    struct wave_bits_out *extra);

@@ -33,21 +33,22 @@ scalar_range(const uint16_t *px, size_t n, uint16_t u[2], int16_t s[2])
 /* --- the fit's sums --- */
 
 static void
-scalar_gram(const uint16_t *px, uint32_t w, uint32_t x, uint32_t end,
-    uint16_t base, int32_t sum[8][8], uint32_t *n)
+scalar_gram(const struct wave_span *a, int32_t sum[8][8], uint32_t *n)
 {
 	/* L TL TR TT LL TTR TLL and the pixel: rows up, columns to the right */
 	static const int8_t dy[8] = { 0, 1, 1, 2, 0, 2, 1, 0 };
 	static const int8_t dx[8] = { -1, -1, 1, 0, -2, 1, -2, 0 };
+	const uint16_t base = a->base;
 	unsigned i, j;
+	uint32_t x;
 
-	for (; x < end; x++) {
-		const uint16_t *at = px + x;
-		int t = (int16_t)(uint16_t)(*(at - w) - base);
+	for (x = a->x; x < a->end; x++) {
+		const uint16_t *at = a->px + x;
+		int t = (int16_t)(uint16_t)(*(at - a->w) - base);
 		int d[8], act = 8, s, round;
 
 		for (i = 0; i < 8; i++) {
-			uint16_t v = *(at - (ptrdiff_t)w * dy[i] + dx[i]);
+			uint16_t v = *(at - (ptrdiff_t)a->w * dy[i] + dx[i]);
 
 			d[i] = (int16_t)(uint16_t)(v - base) - t;
 			if (i < 7)
@@ -277,15 +278,15 @@ scalar_code(
 	return end;
 }
 
-/* One symbol of lane k: the top byte of its table entry. */
+/* One symbol of lane k: the top byte of its table entry, a signed number. */
 static inline bool
 symbol_get(const struct wave *c, struct wave_src *src, uint32_t k, uint32_t ctx,
-    uint8_t *out)
+    int16_t *out)
 {
 	uint32_t x = src->x[k];
 	uint32_t e = c->tab.dec[ctx << WAVE_BITS | (x & (WAVE_ONE - 1))];
 
-	*out = (uint8_t)(e >> 24);
+	*out = (int16_t)((int32_t)e >> 24);
 	x = (x >> WAVE_BITS) * (e & 4095) + (e >> 12 & 4095);
 	if (x < WAVE_STATE_MIN) {
 		if (src->end - src->words < 2)
@@ -308,14 +309,12 @@ step_get(const struct scan *s, uint16_t *px, uint32_t b, uint32_t q,
 	for (; act != 0; act &= act - 1) {
 		uint32_t k = (uint32_t)__builtin_ctzll(act), x, y;
 		struct guess p;
-		uint8_t sym;
 		int16_t r, v;
 
 		x = lane_at(s->g, b, q, k, &y);
 		p = guess_at(s, x, y);
-		if (!symbol_get(s->c, src, k, p.ctx, &sym))
+		if (!symbol_get(s->c, src, k, p.ctx, &r))
 			return false;
-		r = (int8_t)sym;
 		if (r > 63 && !wave_escape_get(src, (uint32_t)r - 64, &r))
 			return false;
 		v = (int16_t)(uint16_t)(p.best + r);

@@ -204,7 +204,7 @@ own_make(
 {
 	uint32_t u[WAVE_TOKENS], s;
 	int l1 = LEVEL_FIRST, l2 = LEVEL_FIRST;
-	uint64_t cost = 9 * 256;
+	uint64_t cost = UINT64_C(9) * 256;
 
 	o->n = n;
 	wave_normalise(h, n, o->f);
@@ -213,8 +213,8 @@ own_make(
 		int d = level - (s > 1 ? (l1 + l2 + 1) / 2 : l1);
 
 		o->code[s] = (uint8_t)(d < 0 ? -2 * d - 1 : 2 * d);
-		cost +=
-		    256 * (o->code[s] < UNARY ? o->code[s] + 1u : UNARY + 7u);
+		cost += UINT64_C(256) *
+			(o->code[s] < UNARY ? o->code[s] + 1u : UNARY + 7u);
 		u[s] = wave_unlevel((uint32_t)level);
 		l2 = l1;
 		l1 = level;
@@ -241,7 +241,7 @@ own_put(const struct own *o, struct wave_bits_out *b)
 
 /* Adds up the two counts of a context; returns last token + 1, 0: unused. */
 static uint32_t
-count_join(struct wave_tables *t, unsigned c)
+count_join(struct wave_tables *t, size_t c)
 {
 	uint32_t *h = t->hist[0] + c * WAVE_ROW, n = 0, s;
 	const uint32_t *h2 = t->hist[1] + c * WAVE_ROW;
@@ -263,7 +263,7 @@ own_better(const struct wave_tables *t, const uint32_t *h, uint32_t n,
 	if (n == 0)
 		return false;
 	cost = cost_of(t, h, preset, n);
-	return cost > 256 * (9 + n) && own_make(t, h, n, own) < cost;
+	return cost > UINT64_C(256) * (9 + n) && own_make(t, h, n, own) < cost;
 }
 
 /* Takes the counts, leaves the encoder's tables; b: up to WAVE_CTX *
@@ -272,7 +272,7 @@ void
 wave_table_put(struct wave_tables *t, struct wave_bits_out *b)
 {
 	struct own own;
-	unsigned c;
+	size_t c;
 
 	for (c = 0; c < WAVE_CTX; c++) {
 		const uint32_t *h = t->hist[0] + c * WAVE_ROW;

@@ -52,7 +52,7 @@ static inline void
 transpose(__m128i v[8])
 {
 	__m128i a[8], b[8];
-	unsigned i;
+	size_t i;
 
 	WAVE_UNROLL
 	for (i = 0; i < 4; i++) {
@@ -83,7 +83,7 @@ square_at(
 
 	if (q < first || q - 2 * l + 8 > g->w || y + 8 > g->h)
 		return false;
-	*at = (size_t)y * g->w + q - 2 * l;
+	*at = (size_t)y * g->w + (q - 2 * l);
 	return true;
 }
 
@@ -147,50 +147,52 @@ scatter_slow(uint16_t *px, const struct wave_geom *g, uint32_t b, uint32_t q,
 }
 
 void
-wave_tile_in(const uint16_t *px, const struct wave_geom *g, uint32_t b,
-    uint32_t q, uint32_t n, uint16_t base, uint16_t *tile)
+wave_tile_in(const uint16_t *px, const struct wave_steps *s, uint16_t *tile)
 {
-	__m128i vbase = _mm_set1_epi16((short)base), v[8];
+	__m128i vbase = _mm_set1_epi16((short)s->base), v[8];
+	const struct wave_geom *g = s->g;
+	const size_t lanes = g->lanes;
 	uint32_t l, i, k;
 	size_t at;
 
-	for (l = 0; l < g->lanes; l += 8) {
-		for (i = 0; i < n; i += 8) {
-			uint16_t *to = tile + i * g->lanes + l;
+	for (l = 0; l < lanes; l += 8) {
+		for (i = 0; i < s->n; i += 8) {
+			uint16_t *to = tile + i * lanes + l;
 
-			if (square_at(g, b, q + i, l, &at))
+			if (square_at(g, s->b, s->q + i, l, &at))
 				gather(px + at, g->w - 2, v);
 			else
-				gather_slow(px, g, b, q + i, l, v);
+				gather_slow(px, g, s->b, s->q + i, l, v);
 			transpose(v);
 			WAVE_UNROLL
 			for (k = 0; k < 8; k++)
-				_mm_storeu_si128((void *)(to + k * g->lanes),
+				_mm_storeu_si128((void *)(to + k * lanes),
 				    _mm_sub_epi16(v[k], vbase));
 		}
 	}
 }
 
 void
-wave_tile_out(uint16_t *px, const struct wave_geom *g, uint32_t b, uint32_t q,
-    uint32_t n, uint16_t base, const uint16_t *tile)
+wave_tile_out(uint16_t *px, const struct wave_steps *s, const uint16_t *tile)
 {
-	__m128i vbase = _mm_set1_epi16((short)base), v[8];
+	__m128i vbase = _mm_set1_epi16((short)s->base), v[8];
+	const struct wave_geom *g = s->g;
+	const size_t lanes = g->lanes;
 	uint32_t l, i, k;
 	size_t at;
 
-	for (l = 0; l < g->lanes; l += 8) {
-		for (i = 0; i < n; i += 8) {
-			const uint16_t *from = tile + i * g->lanes + l;
+	for (l = 0; l < lanes; l += 8) {
+		for (i = 0; i < s->n; i += 8) {
+			const uint16_t *from = tile + i * lanes + l;
 
 			WAVE_UNROLL
 			for (k = 0; k < 8; k++)
 				v[k] = _mm_add_epi16(vbase,
 				    _mm_loadu_si128(
-					(const void *)(from + k * g->lanes)));
+					(const void *)(from + k * lanes)));
 			transpose(v);
-			if (!square_at(g, b, q + i, l, &at)) {
-				scatter_slow(px, g, b, q + i, l, v);
+			if (!square_at(g, s->b, s->q + i, l, &at)) {
+				scatter_slow(px, g, s->b, s->q + i, l, v);
 				continue;
 			}
 			WAVE_UNROLL

@@ -1,5 +1,5 @@
-/* store/blob/wave_lanes.h: the pixel loops on vectors of any width; included
- * once by each vector path, which says before
+/* store/blob/wave_lanes.inc.h: the pixel loops on vectors of any width;
+ * included once by each vector path, which says before
  *
  *   VFN                 static inline, with the target of the path
  *   VLANES, vec         16-bit lanes of a vector, and its type
@@ -88,7 +88,7 @@ lanes_ls(const vec n[8], const vec wt[4])
 	vec lo = v_set32(2048), hi = lo;
 
 	WAVE_UNROLL
-	for (unsigned i = 0; i < 4; i++) {
+	for (size_t i = 0; i < 4; i++) {
 		lo = v_add32(lo, v_madd(v_unlo(n[2 * i], n[2 * i + 1]), wt[i]));
 		hi = v_add32(hi, v_madd(v_unhi(n[2 * i], n[2 * i + 1]), wt[i]));
 	}
@@ -160,7 +160,14 @@ lanes_learn(struct lanes *s, const struct guess *p, vec a, vec r,
 		    v_minu(v_abs(v_sub(a, p->ls)), most));
 }
 
+/* Constants of the function that a loop is compiled into. */
+struct kind {
+	enum wave_method method;
+	uint32_t nv; /* vectors side by side */
+};
+
 struct walk {
+	struct wave *c;
 	const struct wave_geom *g;
 	struct wave_feed *feed;
 	vec wt[4];
@@ -171,8 +178,9 @@ VFN void
 walk_start(struct walk *k, struct wave *c, const struct wave_geom *g,
     const struct wave_model *m)
 {
-	uint32_t i;
+	size_t i;
 
+	k->c = c;
 	k->g = g;
 	k->feed = c->feed;
 	k->t = k->b = k->q = 0;
@@ -214,6 +222,17 @@ walk_on(struct walk *k, const struct lanes *last)
 	}
 }
 
+/* What a tile holds: the steps from here on. */
+VFN struct wave_steps
+walk_steps(const struct walk *k, const struct wave_model *m)
+{
+	uint32_t left = k->g->steps - k->t;
+	struct wave_steps now = { k->g, k->b, k->q,
+		left < WAVE_TILE ? left : WAVE_TILE, m->base };
+
+	return now;
+}
+
 VFN void
 count(uint32_t hist[2][WAVE_CTX * WAVE_ROW], const uint16_t *sym, uint32_t n,
     uint64_t act, uint64_t all)
@@ -240,24 +259,24 @@ escapes_put(vec z[VECS_MAX], uint64_t big, struct wave_bits_out *extra,
 	uint32_t v;
 
 	for (v = 0; v < nv; v++)
-		v_store(few + v * VLANES, z[v]);
+		v_store(few + (size_t)v * VLANES, z[v]);
 	for (; big != 0; big &= big - 1) {
 		uint32_t l = (uint32_t)__builtin_ctzll(big);
 
 		few[l] = (uint16_t)wave_escape_put(extra, few[l]);
 	}
 	for (v = 0; v < nv; v++)
-		z[v] = v_load(few + v * VLANES);
+		z[v] = v_load(few + (size_t)v * VLANES);
 }
 
 /* One step: pixels in row, symbols to sym. */
 VFN void
-model_step(struct wave *c, struct walk *k, struct lanes s[VECS_MAX],
-    const uint16_t *row, struct wave_bits_out *extra,
-    const enum wave_method method, const uint32_t nv)
+model_step(struct walk *k, struct lanes s[VECS_MAX], const uint16_t *row,
+    struct wave_bits_out *extra, const struct kind kind)
 {
+	const uint32_t nv = kind.nv;
 	const uint64_t all = nv * VLANES == 64 ? ~(uint64_t)0 : 0xffffffff;
-	uint16_t *sym = c->symbols + (size_t)k->t * nv * VLANES;
+	uint16_t *sym = k->c->symbols + (size_t)k->t * nv * VLANES;
 	struct above u = above_block(walk_feed(k)), next;
 	struct ends ends = ends_at(k->g, k->q);
 	uint64_t act = walk_active(k), big = 0;
@@ -270,12 +289,12 @@ model_step(struct wave *c, struct walk *k, struct lanes s[VECS_MAX],
 		next.t = s[v].t;
 		next.e = s[v].e;
 		next.d = s[v].d;
-		a = v_load(row + v * VLANES);
+		a = v_load(row + (size_t)v * VLANES);
 		p = lanes_guess(&s[v], &u, (uint32_t)(ends.left >> v * VLANES),
-		    (uint32_t)(ends.right >> v * VLANES), k->wt, method);
+		    (uint32_t)(ends.right >> v * VLANES), k->wt, kind.method);
 		u = next;
 		r = v_sub(a, p.best);
-		lanes_learn(&s[v], &p, a, r, method);
+		lanes_learn(&s[v], &p, a, r, kind.method);
 		z[v] = v_xor(v_shl(r, 1), v_sra(r, 15));
 		ctx[v] = v_shl(v_context(p.energy), 8);
 		big |= (uint64_t)v_big(z[v]) << v * VLANES;
@@ -284,28 +303,30 @@ model_step(struct wave *c, struct walk *k, struct lanes s[VECS_MAX],
 		escapes_put(z, big & act, extra, nv);
 	WAVE_UNROLL
 	for (uint32_t v = 0; v < nv; v++)
-		v_store(sym + v * VLANES, v_or(z[v], ctx[v]));
-	count(c->tab.hist, sym, nv * VLANES, act, all);
+		v_store(sym + (size_t)v * VLANES, v_or(z[v], ctx[v]));
+	count(k->c->tab.hist, sym, nv * VLANES, act, all);
 	walk_on(k, &s[nv - 1]);
 }
 
 VFN void
 model_run(struct wave *c, const uint16_t *px, const struct wave_geom *g,
     const struct wave_model *m, struct wave_bits_out *extra,
-    const enum wave_method method, const uint32_t nv)
+    const struct kind kind)
 {
 	struct lanes s[VECS_MAX];
 	struct walk k;
-	uint32_t i, n;
+	size_t i;
 
 	walk_start(&k, c, g, m);
-	lanes_start(s, m, nv);
+	lanes_start(s, m, kind.nv);
 	while (k.t < g->steps) {
-		n = g->steps - k.t < WAVE_TILE ? g->steps - k.t : WAVE_TILE;
-		wave_tile_in(px, g, k.b, k.q, n, m->base, c->tile);
+		const struct wave_steps now = walk_steps(&k, m);
+		const uint32_t n = now.n;
+
+		wave_tile_in(px, &now, c->tile);
 		for (i = 0; i < n; i++)
-			model_step(c, &k, s, c->tile + i * nv * VLANES, extra,
-			    method, nv);
+			model_step(
+			    &k, s, c->tile + i * kind.nv * VLANES, extra, kind);
 	}
 }
 
@@ -317,7 +338,7 @@ code_run(struct wave *c, const struct wave_geom *g, uint32_t *states,
 {
 	uint32_t t = g->steps, b = t / g->period, q = t % g->period;
 	xvec x[WAVE_LANES_MAX / XLANES];
-	uint32_t i;
+	size_t i;
 
 	for (i = 0; i < nx; i++)
 		x[i] = x_load(states + i * XLANES);
@@ -333,7 +354,7 @@ code_run(struct wave *c, const struct wave_geom *g, uint32_t *states,
 		if (t - g->full_from >= g->full_to - g->full_from)
 			act = wave_active(g, b, q);
 		WAVE_UNROLL
-		for (uint32_t v = nx; v-- > 0;)
+		for (size_t v = nx; v-- > 0;)
 			x[v] = x_put(x[v], sym + v * XLANES,
 			    (uint32_t)(act >> v * XLANES), &c->tab, &end);
 	}
@@ -362,10 +383,11 @@ escapes_get(vec *r, uint32_t big, struct wave_src *src)
 
 /* One step: pixels to row.  False: the input ends too soon. */
 VFN bool
-decode_step(const struct wave *c, struct walk *k, struct lanes s[VECS_MAX],
+decode_step(struct walk *k, struct lanes s[VECS_MAX],
     xvec x[WAVE_LANES_MAX / XLANES], uint16_t *row, struct wave_src *src,
-    const enum wave_method method, const uint32_t nv)
+    const struct kind kind)
 {
+	const uint32_t nv = kind.nv;
 	struct above u = above_block(walk_feed(k));
 	struct ends ends = ends_at(k->g, k->q);
 	uint64_t act = walk_active(k);
@@ -375,9 +397,9 @@ decode_step(const struct wave *c, struct walk *k, struct lanes s[VECS_MAX],
 	for (uint32_t v = 0; v < nv; v++) {
 		struct above next = { s[v].p, s[v].t, s[v].e, s[v].d };
 
-		p[v] =
-		    lanes_guess(&s[v], &u, (uint32_t)(ends.left >> v * VLANES),
-			(uint32_t)(ends.right >> v * VLANES), k->wt, method);
+		p[v] = lanes_guess(&s[v], &u,
+		    (uint32_t)(ends.left >> v * VLANES),
+		    (uint32_t)(ends.right >> v * VLANES), k->wt, kind.method);
 		u = next;
 	}
 	WAVE_UNROLL
@@ -389,15 +411,15 @@ decode_step(const struct wave *c, struct walk *k, struct lanes s[VECS_MAX],
 		WAVE_UNROLL
 		for (uint32_t i = 0; i < XPV; i++)
 			if (!x_get(&x[v * XPV + i], x_context(p[v].energy, i),
-				in >> i * XLANES, &c->tab, src, &e[i]))
+				in >> i * XLANES, &k->c->tab, src, &e[i]))
 				return false;
 		r = x_residuals(e);
 		big = v_over(r, 63) & in;
 		if (big != 0 && !escapes_get(&r, big, src))
 			return false;
 		a = v_add(p[v].best, r);
-		v_store(row + v * VLANES, a);
-		lanes_learn(&s[v], &p[v], a, r, method);
+		v_store(row + (size_t)v * VLANES, a);
+		lanes_learn(&s[v], &p[v], a, r, kind.method);
 	}
 	walk_on(k, &s[nv - 1]);
 	return true;
@@ -405,30 +427,30 @@ decode_step(const struct wave *c, struct walk *k, struct lanes s[VECS_MAX],
 
 VFN bool
 decode_run(struct wave *c, uint16_t *px, const struct wave_geom *g,
-    const struct wave_model *m, struct wave_src *from,
-    const enum wave_method method, const uint32_t nv)
+    const struct wave_model *m, struct wave_src *from, const struct kind kind)
 {
+	const size_t nx = (size_t)kind.nv * XPV;
 	xvec x[WAVE_LANES_MAX / XLANES];
 	struct lanes s[VECS_MAX];
 	struct wave_src src = *from;
 	struct walk k;
-	uint32_t i, n, b, q;
+	size_t i;
 
 	walk_start(&k, c, g, m);
-	lanes_start(s, m, nv);
-	for (i = 0; i < nv * XPV; i++)
+	lanes_start(s, m, kind.nv);
+	for (i = 0; i < nx; i++)
 		x[i] = x_load(src.x + i * XLANES);
 	while (k.t < g->steps) {
-		n = g->steps - k.t < WAVE_TILE ? g->steps - k.t : WAVE_TILE;
-		b = k.b;
-		q = k.q;
+		const struct wave_steps now = walk_steps(&k, m);
+		const uint32_t n = now.n;
+
 		for (i = 0; i < n; i++)
-			if (!decode_step(c, &k, s, x, c->tile + i * nv * VLANES,
-				&src, method, nv))
+			if (!decode_step(&k, s, x,
+				c->tile + i * kind.nv * VLANES, &src, kind))
 				return false;
-		wave_tile_out(px, g, b, q, n, m->base, c->tile);
+		wave_tile_out(px, &now, c->tile);
 	}
-	for (i = 0; i < nv * XPV; i++)
+	for (i = 0; i < nx; i++)
 		x_store(src.x + i * XLANES, x[i]);
 	*from = src;
 	return true;
@@ -441,14 +463,18 @@ decode_run(struct wave *c, uint16_t *px, const struct wave_geom *g,
 	    const struct wave_geom *g, const struct wave_model *m,             \
 	    struct wave_bits_out *extra)                                       \
 	{                                                                      \
-		model_run(c, px, g, m, extra, method, (lanes) / VLANES);       \
+		const struct kind kind = { method, (lanes) / VLANES };         \
+                                                                               \
+		model_run(c, px, g, m, extra, kind);                           \
 	}
 #define DECODE(name, method, lanes)                                            \
 	static VTARGET bool name(struct wave *c, uint16_t *px,                 \
 	    const struct wave_geom *g, const struct wave_model *m,             \
 	    struct wave_src *src)                                              \
 	{                                                                      \
-		return decode_run(c, px, g, m, src, method, (lanes) / VLANES); \
+		const struct kind kind = { method, (lanes) / VLANES };         \
+                                                                               \
+		return decode_run(c, px, g, m, src, kind);                     \
 	}
 MODEL(model_med_32, WAVE_MED, 32)
 MODEL(model_switch_32, WAVE_SWITCH, 32)
