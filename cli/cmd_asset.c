@@ -52,7 +52,8 @@ cmd_find(struct cli *c)
 		"ID=id,LEVEL=level,SHARE=share,"
 		"COMPARTMENT=compartment,"
 		"CREATED=created,BYTES=bytes,TAGS=tags") != ERR_OK) {
-		rc = cli_fail(c, ERR_NOMEM, "", "the query is too long");
+		rc = cli_fail(
+		    c, ERR_LIMIT, "Ask in parts.", "the query is too long");
 		goto out;
 	}
 	for (at = copy; (field = strsep(&at, ",")) != NULL;) {

@@ -505,6 +505,29 @@ api_h_group(struct api_call *c)
 	return e == ERR_OK ? edit_done(c, &id) : e;
 }
 
+/* A name that is none would forbid all the others, silently. */
+static enum err
+methods_check(struct api_call *c, const struct slice *names, uint32_t n)
+{
+	static const char *const known[] = { "set", "tag", "untag", "note",
+		"link", "unlink", "group", "retire", "undo", "lock",
+		"checkin" };
+	uint32_t i, k;
+
+	for (i = 0; i < n; i++) {
+		for (k = 0; k < sizeof(known) / sizeof(known[0]); k++) {
+			if (slice_eq(names[i], slice_str(known[k])))
+				break;
+		}
+		if (k == sizeof(known) / sizeof(known[0]))
+			return errmsg_set(&c->em, ERR_MALFORMED,
+			    "set, tag, untag, note, link, unlink, group, "
+			    "retire, undo, lock or checkin",
+			    "there is no such method");
+	}
+	return ERR_OK;
+}
+
 static enum err
 context_permit(struct api_call *c, const struct edit_call *x,
     const struct share_where *w, struct share_permit *p, const char *all)
@@ -517,6 +540,8 @@ context_permit(struct api_call *c, const struct edit_call *x,
 		return ERR_OK;
 	e = edit_texts(c, &w->share, p->what, &names, &p->n);
 	p->names = names;
+	if (e == ERR_OK && strcmp(p->what, "workflows") != 0)
+		e = methods_check(c, names, p->n);
 	if (e == ERR_OK)
 		e = shares_edit_permit(c->a->o.shares, &x->by, w, p, &c->em);
 	mem_free(names);

@@ -459,7 +459,8 @@ cat_query_parse(struct slice text, struct cat_query **out, struct errmsg *em)
 	struct cat_query *q;
 
 	if (text.n > QUERY_TEXT_MAX)
-		return errmsg_set(em, ERR_LIMIT, "", "the query is too long");
+		return errmsg_set(
+		    em, ERR_LIMIT, "ask in parts", "the query is too long");
 	q = mem_new(sizeof(*q));
 	if (q == NULL)
 		return ERR_NOMEM;

@@ -278,6 +278,9 @@ def check_context(hub, lab, centre, asset):
         node.cli("tag", asset, "still")
     lab.cli("context", "set", SHARE, "series", "--methods", "all",
             "--compartment", "images", "--reasons", "set,untag")
+    for wrong in ("--methods", "--reasons"):  # would forbid all others
+        refused(lab, "context", "set", SHARE, "series", wrong, "tag,sett",
+                "--compartment", "images", cause="no such method")
     refused(lab, "set", asset, "grade=1", cause="must say why")
     refused(lab, "untag", asset, "still", cause="must say why")
     lab.cli("untag", asset, "still", "--reason", "a slip")
