@@ -379,6 +379,21 @@ fd_forget(struct store *s, uint32_t seg)
 	pthread_mutex_unlock(&s->fd_lock);
 }
 
+/* What a job that failed had in the file already goes before anything else is
+ * written there: the log is zero ahead of its end, also where a power cut tears
+ * what comes next.  By that a rebuild tells a torn write from rot. */
+static void
+tail_blank(struct store *s)
+{
+	struct seg_tail *t = &s->tail;
+
+	if (t->dirty <= t->pos)
+		return;
+	write_zeros(s, t->pos, t->dirty);
+	tail_sync(s);
+	t->dirty = t->pos;
+}
+
 /* Back over a switch of segments: the newer files were never indexed. */
 static void
 tail_return(struct store *s, const struct seg_tail *mark)
@@ -404,6 +419,7 @@ tail_return(struct store *s, const struct seg_tail *mark)
 	t->fd = seg_file_open(s, t->seg, O_RDWR);
 	if (t->fd < 0)
 		store_die("opening a segment again", errno);
+	tail_blank(s);
 }
 
 void
@@ -428,6 +444,7 @@ store_seg_rollback(struct store *s, const struct seg_tail *mark)
 	/* Part of it reached the file, in blocks of this very commit. */
 	t->flushed = t->pos;
 	buf_reset(&t->stage);
+	tail_blank(s);
 }
 
 enum err

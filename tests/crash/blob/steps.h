@@ -313,6 +313,8 @@ key_read(struct store *s, struct db_txn *t, unsigned k)
 
 /* The keys hold what the steps that were done leave, and besides any subset
  * of those on their way. */
+static char steps_where[64]; /* for a failure */
+
 static inline void
 contents_check(const enum outcome *outcome, const struct contents *have)
 {
@@ -338,9 +340,13 @@ contents_check(const enum outcome *outcome, const struct contents *have)
 		if (memcmp(&want, have, sizeof(want)) == 0)
 			return;
 	}
+	for (i = 1; i <= STEPS; i++)
+		print_message("%u", outcome[i]);
+	print_message(" by step\n");
 	for (i = 0; i < KEYS; i++)
 		print_message("key %u: number %u\n", i, have->no[i]);
-	fail_msg("the store holds what no run of the steps leaves");
+	fail_msg(
+	    "%s: the store holds what no run of the steps leaves", steps_where);
 }
 
 /* w->s is open: whole, and with the right contents. */

@@ -128,6 +128,9 @@ worker(unsigned me, uint64_t states, const struct world *w)
 		s.cut = 1 + (unsigned)(i * rec.n / states);
 		if (i % 16 >= FATES * 3) /* the birth of a store is short */
 			s.cut = 1 + prng_below(&s.p, BIRTH);
+		snprintf(steps_where, sizeof(steps_where),
+		    "cut %u, fate %d, rebuild %d", s.cut, (int)s.fate,
+		    i % REBUILD_EVERY == 0);
 		state_check(&s, w, i % REBUILD_EVERY == 0);
 	}
 	free(s.img);
