@@ -111,19 +111,57 @@ stopped(const struct make *m)
 	return m->o->stop != NULL && m->o->stop(m->o->ctx);
 }
 
-/* Bytes [from, end) are written; the hash is over [0, end). */
+/* What the backup before holds of a segment, into h as it lies there: what
+ * rotted here since must not make it a damaged one.  *from: where copying goes
+ * on; 0: it is not what it was either. */
 static enum err
-seg_bytes(
-    struct make *m, uint32_t i, int fd, uint64_t from, struct backup_seg *out)
+seg_kept(struct make *m, int fd, const struct backup_seg *old,
+    struct cry_hasher *h, uint64_t *from)
+{
+	struct cry_hasher was;
+	struct cry_id is;
+	uint64_t at = 0;
+
+	cry_hasher_init(h);
+	cry_hasher_init(&was);
+	while (at < old->end) {
+		uint64_t left = old->end - at;
+		size_t n = left < BACKUP_PIECE ? (size_t)left : BACKUP_PIECE;
+		ssize_t got = pread(fd, m->piece, n, (off_t)at);
+
+		if (stopped(m))
+			return ERR_CANCELLED;
+		if (got <= 0)
+			break;
+		cry_hasher_add(h, slice_of(m->piece, (size_t)got));
+		cry_hasher_add(&was, slice_of(m->piece, (size_t)got));
+		at += (uint64_t)got;
+	}
+	cry_hasher_end(&was, &is);
+	*from = at;
+	if (at < old->end || memcmp(&is, &old->hash, sizeof(is)) != 0) {
+		cry_hasher_init(h);
+		*from = 0;
+	}
+	return ERR_OK;
+}
+
+/* Bytes behind what is there are written; the hash is over [0, end). */
+static enum err
+seg_bytes(struct make *m, uint32_t i, int fd, const struct backup_seg *old,
+    struct backup_seg *out)
 {
 	struct cry_hasher h;
 	uint64_t at = 0;
 	enum err e = ERR_OK;
 
 	cry_hasher_init(&h);
+	if (old != NULL && old->end <= out->end)
+		e = seg_kept(m, fd, old, &h, &at);
 	while (e == ERR_OK && at < out->end) {
 		uint64_t left = out->end - at;
 		size_t n = left < BACKUP_PIECE ? (size_t)left : BACKUP_PIECE;
+		ssize_t w;
 
 		if (stopped(m))
 			return ERR_CANCELLED;
@@ -131,13 +169,10 @@ seg_bytes(
 		if (e != ERR_OK)
 			break;
 		cry_hasher_add(&h, slice_of(m->piece, n));
-		if (at + n > from) {
-			ssize_t w = pwrite(fd, m->piece, n, (off_t)at);
-
-			if (w != (ssize_t)n)
-				e = w < 0 ? backup_errno() : ERR_FULL;
-			m->now.r.copied_bytes += n;
-		}
+		w = pwrite(fd, m->piece, n, (off_t)at);
+		if (w != (ssize_t)n)
+			e = w < 0 ? backup_errno() : ERR_FULL;
+		m->now.r.copied_bytes += n;
 		at += n;
 	}
 	cry_hasher_end(&h, &out->hash);
@@ -166,8 +201,7 @@ seg_copy(struct make *m, uint32_t i)
 	if (old != NULL && old->end == s->end && have >= (off_t)s->end)
 		out->hash = old->hash; /* it is there as it was */
 	else
-		e = seg_bytes(m, i, fd,
-		    old != NULL && have >= (off_t)old->end ? old->end : 0, out);
+		e = seg_bytes(m, i, fd, old, out);
 	if (e == ERR_OK && fdatasync(fd) != 0)
 		e = ERR_IO;
 	(void)close(fd);

@@ -163,6 +163,27 @@ def a_byte_changed(top, backup):
         shutil.rmtree(copy)
 
 
+def rot_here_is_not_rot_there(node, top):
+    """A byte that rots in the node's log after it was copied: the next
+    backup keeps the copy as it was, and restores."""
+    backup = top / "kept"
+    release(node, top / "sound", 4, 41)
+    node.json("backup", backup)
+    last = max((node.home / "store" / "segments").iterdir())
+    end = (backup / "segments" / last.name).stat().st_size
+    assert end > 5 * 4096, end
+    with open(last, "r+b") as log:
+        log.seek(end // 2)
+        byte = log.read(1)
+        log.seek(end // 2)
+        log.write(bytes([byte[0] ^ 1]))
+    release(node, top / "behind", 1, 42)
+    again = node.json("backup", backup)
+    assert (backup / "segments" / last.name).stat().st_size > end
+    _, done = restore(top, "kept-twin", backup)
+    assert again["root"] in done.stdout and '"equal": true' in done.stdout
+
+
 def main():
     """One folder of backups, through all of it."""
     with tempfile.TemporaryDirectory() as name:
@@ -176,6 +197,7 @@ def main():
             cut_and_go_on(node, top, backup)
             another_past(node, lab, top, backup)
             a_byte_changed(top, backup)
+            rot_here_is_not_rot_there(node, top)
             alien = top / "alien"
             alien.mkdir()
             (alien / "thesis.doc").write_text("x", encoding="ascii")
