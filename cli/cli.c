@@ -6,6 +6,7 @@
 
 #include <curl/curl.h>
 #include <errno.h>
+#include <libgen.h>
 #include <locale.h>
 #include <signal.h>
 #include <unistd.h>
@@ -167,4 +168,27 @@ cli_absolute(struct cli *c, const char *path)
 		    "Check the path.", "%.200s: %s", path,
 		    strerrordesc_np(errno));
 	return full;
+}
+
+char *
+cli_dir(struct cli *c, const char *dir)
+{
+	char *copy = mem_strdup(dir), *last = mem_strdup(dir);
+	char *there = realpath(dir, NULL), *above;
+	struct buf b = BUF_MAX(8 * KIB);
+
+	if (there == NULL && copy != NULL && last != NULL) {
+		above = cli_absolute(c, dirname(copy));
+		if (above != NULL) {
+			buf_printf(&b, "%s/%s",
+			    strcmp(above, "/") == 0 ? "" : above,
+			    basename(last));
+			there = strdup(buf_cstr(&b));
+		}
+		free(above);
+	}
+	buf_fini(&b);
+	mem_free(copy);
+	mem_free(last);
+	return there;
 }

@@ -98,10 +98,7 @@ struct cli_request {
 	json_t *json;      /* body, or NULL */
 	struct slice body; /* raw body when json is NULL */
 	cli_row_fn row;    /* NULL: print lines or nothing */
-	/* Raw bytes instead of lines. */
-	int (*bytes)(void *ctx, struct slice part);
 	void *ctx;
-	char *sum; /* 65 bytes for the trailer that ends a file, or NULL */
 };
 /* Prints the error itself.  json is released. */
 enum cli_exit cli_send(struct cli *c, struct cli_request *q);
@@ -160,6 +157,8 @@ void cli_progress_end(struct cli *c);   /* clears the bar */
 enum cli_exit cli_exec_node(struct cli *c, const char *verb);
 /* Absolute form of an existing path; freed by free(). NULL: printed. */
 char *cli_absolute(struct cli *c, const char *path);
+/* The same of a directory that need not be there yet, if its parent is. */
+char *cli_dir(struct cli *c, const char *dir);
 
 enum cli_exit cmd_init(struct cli *c);
 enum cli_exit cmd_config_show(struct cli *c);

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <libgen.h>
 
 #include "store/base/mem.h"
 
@@ -21,30 +20,6 @@ workdir_num(const json_t *map, const char *key)
 	json_int_t v = json_integer_value(json_object_get(map, key));
 
 	return v > 0 ? (uint64_t)v : 0;
-}
-
-/* The whole path of a directory that need not be there yet. */
-static char *
-workdir_path(struct cli *c, const char *dir)
-{
-	char *copy = mem_strdup(dir), *last = mem_strdup(dir);
-	char *there = realpath(dir, NULL), *above;
-	struct buf b = BUF_MAX(8 * KIB);
-
-	if (there == NULL && copy != NULL && last != NULL) {
-		above = cli_absolute(c, dirname(copy));
-		if (above != NULL) {
-			buf_printf(&b, "%s/%s",
-			    strcmp(above, "/") == 0 ? "" : above,
-			    basename(last));
-			there = strdup(buf_cstr(&b));
-		}
-		free(above);
-	}
-	buf_fini(&b);
-	mem_free(copy);
-	mem_free(last);
-	return there;
 }
 
 /* Progress and summary are kept; true: the row was one of them, or --json. */
@@ -74,7 +49,7 @@ static enum cli_exit
 workdir_send(struct workdir_run *r, const char *route, const char *dir,
     json_t *more, cli_row_fn row)
 {
-	char *full = workdir_path(r->c, dir);
+	char *full = cli_dir(r->c, dir);
 	enum cli_exit rc;
 
 	if (full == NULL) {

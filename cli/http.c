@@ -1,7 +1,7 @@
 /* cli/http.c: one request to the node's unix socket.
  *
  * Happy path: status 200, the answer's lines go to the row callback as they
- * come, or its bytes to the bytes callback.  Failure: the node's {error,
+ * come.  Failure: the node's {error,
  * cause, next} is printed, whether it came as the whole answer or as the last
  * line of a stream; a node that does not answer is named with the command
  * that starts it; an answer cut short is a failure.  A socket path longer
@@ -99,36 +99,8 @@ http_write(char *p, size_t size, size_t n, void *ctx)
 	struct http_run *r = ctx;
 	struct slice in = slice_of(p, size * n);
 
-	if (r->q->bytes != NULL && http_status(r) < 400)
-		r->stopped = r->q->bytes(r->q->ctx, in) != 0;
-	else
-		http_lines(r, in);
+	http_lines(r, in);
 	return r->stopped || r->unreadable ? 0 : in.n;
-}
-
-/* The trailer comes through here as well. */
-static size_t
-http_header(char *p, size_t size, size_t n, void *ctx)
-{
-	static const char *const names[] = { "x-sha256:", "x-blake2b:" };
-	struct http_run *r = ctx;
-	size_t len = size * n, skip = 0, i;
-
-	for (i = 0; i < 2 && r->q->sum != NULL; i++) {
-		size_t name = strlen(names[i]);
-
-		if (len >= name && strncasecmp(p, names[i], name) == 0)
-			skip = name;
-	}
-	if (skip == 0)
-		return len;
-	while (skip < len && p[skip] == ' ')
-		skip++;
-	if (len - skip >= 64) {
-		memcpy(r->q->sum, p + skip, 64);
-		r->q->sum[64] = '\0';
-	}
-	return len;
 }
 
 static int
@@ -174,8 +146,6 @@ http_set(struct http_run *r, const char *url, const char *sock,
 	(void)curl_easy_setopt(h, CURLOPT_HTTPHEADER, headers);
 	(void)curl_easy_setopt(h, CURLOPT_WRITEFUNCTION, http_write);
 	(void)curl_easy_setopt(h, CURLOPT_WRITEDATA, r);
-	(void)curl_easy_setopt(h, CURLOPT_HEADERFUNCTION, http_header);
-	(void)curl_easy_setopt(h, CURLOPT_HEADERDATA, r);
 	(void)curl_easy_setopt(h, CURLOPT_XFERINFOFUNCTION, http_tick);
 	(void)curl_easy_setopt(h, CURLOPT_XFERINFODATA, r);
 	(void)curl_easy_setopt(h, CURLOPT_NOPROGRESS, 0L);
@@ -260,7 +230,7 @@ http_perform(struct http_run *r, const char *url, struct slice body)
 		http_set_body(r, body);
 		rc = curl_easy_perform(r->curl);
 		/* An answer that ends without a newline. */
-		if (rc == CURLE_OK && r->q->bytes == NULL)
+		if (rc == CURLE_OK)
 			http_line(r);
 	}
 	curl_slist_free_all(headers);

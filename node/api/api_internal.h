@@ -198,6 +198,7 @@ enum err api_h_contexts(struct api_call *c) PSC_MUST_USE;
 enum err api_h_context_set(struct api_call *c) PSC_MUST_USE;
 enum err api_h_files(struct api_call *c) PSC_MUST_USE;
 enum err api_h_file(struct api_call *c) PSC_MUST_USE;
+enum err api_h_get(struct api_call *c) PSC_MUST_USE;
 enum err api_h_sync(struct api_call *c) PSC_MUST_USE;
 enum err api_h_sync_now(struct api_call *c) PSC_MUST_USE;
 enum err api_h_sync_wait(struct api_call *c) PSC_MUST_USE;

@@ -5,9 +5,12 @@
  * reader while they stream, followed by their SHA-256 in a trailer.  An asset
  * without content of its own (exam, subject) stands for the series below it.
  * Failure in mid-stream cuts the answer, so a client never takes a part for
- * the whole. */
+ * the whole.  For its own machine the node writes files itself, on all cores:
+ * a row for each; one that cannot be read has {error, cause, next} in its
+ * row and the others go on. */
 #include "node/api/api_internal.h"
 
+#include "store/base/clock.h"
 #include "store/base/enc.h"
 #include "store/base/mem.h"
 #include "store/base/num.h"
@@ -212,15 +215,15 @@ file_sha_job(struct store_txn *t, void *ctx)
  * Keeping it may fail (disk full); the export stands all the same. */
 static void
 file_sha_keep(
-    struct api_call *c, const struct cat_asset *a, const uint8_t sha[32])
+    struct api_call *c, const struct cry_id *version, const uint8_t sha[32])
 {
 	struct store *s = c->a->o.store;
-	struct sha_row r = { .op = a->head.op_id };
+	struct sha_row r = { .op = *version };
 	struct buf b = BUF_MAX(64);
 	struct db_txn *t = NULL;
 	enum err e;
 
-	if (a->is_member || a->head.members != 1 || store_read(s, &t) != ERR_OK)
+	if (store_read(s, &t) != ERR_OK)
 		return;
 	e = store_row_get(s, t, API_SHA_TAG, slice_of(r.op.b, 32), &b);
 	db_abort(t);
@@ -229,6 +232,13 @@ file_sha_keep(
 		return;
 	memcpy(r.sha, sha, 32);
 	(void)!store_write(s, file_sha_job, &r);
+}
+
+static enum err
+sum_unknown(struct api_call *c, const char *sum)
+{
+	return errmsg_set(&c->em, ERR_UNSUPPORTED, "One of: sha256 blake2b",
+	    "there is no sum \"%.16s\"", sum);
 }
 
 /* What follows the bytes: their SHA-256, or the BLAKE2b-256 that the store
@@ -241,8 +251,7 @@ file_sum(struct api_call *c, bool *want_sha)
 	*want_sha = sum == NULL || strcmp(sum, "sha256") == 0;
 	if (*want_sha || strcmp(sum, "blake2b") == 0)
 		return ERR_OK;
-	return errmsg_set(&c->em, ERR_UNSUPPORTED, "One of: sha256 blake2b",
-	    "there is no sum \"%.16s\"", sum);
+	return sum_unknown(c, sum);
 }
 
 static enum err
@@ -274,7 +283,8 @@ file_send(struct api_call *c, const struct cat_asset *a, struct content *k,
 	cry_sha256_end(&o.sha, sha);
 	enc_hex(slice_of(sha, 32), hex);
 	c->out->trailer(c->out->ctx, "X-Sha256", hex);
-	file_sha_keep(c, a, sha);
+	if (!a->is_member && a->head.members == 1)
+		file_sha_keep(c, &a->head.op_id, sha);
 	return ERR_OK;
 }
 
@@ -310,5 +320,166 @@ api_h_file(struct api_call *c)
 out:
 	slot_put(c->a, &a->head.op_id, k);
 	mem_free(a);
+	return e;
+}
+
+/* --- into a directory of this machine --- */
+#define GET_TELL_MS 100u
+struct get_run {
+	struct api_call *c;
+	struct api_rows rows;
+	const char *dir;
+	uint64_t files, bytes, failed;
+	uint64_t told_ms; /* when rows went out last */
+	enum err e;       /* why rows could not be written */
+};
+
+/* What a person does about it; never what the bytes are. */
+static void
+got_error(struct get_run *r, const struct workdir_got *f, struct jw *w)
+{
+	bool absent = f->err == ERR_NOTFOUND;
+	char cause[400];
+
+	(void)snprintf(cause, sizeof(cause), "%.60s%s%.140s: %s", f->folder,
+	    f->name != NULL ? "/" : "", f->name != NULL ? f->name : "",
+	    absent ? "the content is not on this node" : err_text(f->err));
+	jw_str(w, "error", err_text(f->err));
+	jw_str(w, "cause", cause);
+	jw_str(w, "next",
+	    absent ? "Fetch it: pesscara subscribe SHARE --content all"
+		   : "See: pesscara verify --deep; then: pesscara repair");
+	r->failed++;
+}
+
+static void
+got_path(struct get_run *r, const struct workdir_got *f, struct jw *w)
+{
+	struct buf path = BUF_MAX(16 * KIB);
+	bool root = strcmp(r->dir, "/") == 0;
+
+	buf_printf(&path, "%s/%s", root ? "" : r->dir, f->folder);
+	if (f->name != NULL)
+		buf_printf(&path, "/%s", f->name);
+	jw_str(w, "path", buf_cstr(&path));
+	buf_fini(&path);
+}
+
+static int
+got_row(void *ctx, const struct workdir_got *f)
+{
+	struct get_run *r = ctx;
+	struct jw *w = api_row(&r->rows);
+
+	api_jw_asset(w, "asset", &f->id);
+	got_path(r, f, w);
+	if (f->err != ERR_OK) {
+		got_error(r, f, w);
+	} else {
+		r->files++;
+		r->bytes += f->bytes;
+		jw_u64(w, "bytes", f->bytes);
+		if (f->sha256 != NULL)
+			api_jw_id32(w, "sha256", f->sha256);
+		else
+			api_jw_id32(w, "hash", f->hash.b);
+	}
+	api_row_end(&r->rows);
+	/* A packet a file costs as much as writing a small one. */
+	if (clock_mono_ms() - r->told_ms >= GET_TELL_MS) {
+		r->e = api_rows_flush(&r->rows);
+		r->told_ms = clock_mono_ms();
+	}
+	if (f->err == ERR_OK && f->sha256 != NULL && f->alone)
+		file_sha_keep(r->c, &f->version, f->sha256);
+	return r->e == ERR_OK ? 0 : 1;
+}
+
+static enum err
+get_ids(struct api_call *c, enum workdir_as as, struct workdir_ids *ids)
+{
+	const struct json *list = json_get(c->body, "what");
+	size_t i, n = json_len(list);
+	struct db_txn *t = NULL;
+	enum err e;
+
+	if (!json_is_array(list) || n == 0)
+		return errmsg_set(&c->em, ERR_MALFORMED, "Name assets.",
+		    "what must be a list of asset ids");
+	e = store_read(c->a->o.store, &t);
+	for (i = 0; e == ERR_OK && i < n; i++) {
+		const char *text = json_str(json_at(list, i));
+		uint32_t before = ids->n;
+		struct asset_id id;
+
+		e = text == NULL ? ERR_MALFORMED : api_resolve(c, t, text, &id);
+		if (e == ERR_OK)
+			e = workdir_collect(
+			    c->a->o.store, t, &id, as, ids, &c->em);
+		if (e == ERR_OK && ids->n == before)
+			e = errmsg_set(&c->em, ERR_NOTFOUND,
+			    "See: pesscara show ASSET",
+			    "this asset has no files of that kind");
+	}
+	db_abort(t);
+	workdir_ids_unique(ids);
+	return e;
+}
+
+static enum err
+get_opts(struct api_call *c, struct workdir_get_opts *o, enum workdir_as *as)
+{
+	static const char *const keys[] = { "s:dir", "l:what", "s:as", "s:sum",
+		"i:umask", NULL };
+	const char *sum;
+	enum err e;
+
+	if ((e = api_body(c)) != ERR_OK || (e = api_only(c, keys)) != ERR_OK ||
+	    (e = api_need(c, "dir", &o->dir)) != ERR_OK ||
+	    (e = api_files_as(c, json_get_str(c->body, "as", NULL), as)) !=
+		ERR_OK)
+		return e;
+	sum = json_get_str(c->body, "sum", "blake2b");
+	o->sha256 = strcmp(sum, "sha256") == 0;
+	o->umask = (unsigned)json_get_int(c->body, "umask", 077) & 0777u;
+	if (o->sha256 || strcmp(sum, "blake2b") == 0)
+		return ERR_OK;
+	return sum_unknown(c, sum);
+}
+
+enum err
+api_h_get(struct api_call *c)
+{
+	struct workdir_env env = { .store = c->a->o.store };
+	struct workdir_ids ids = { .n = 0 };
+	struct workdir_get_opts o = { .ids = &ids };
+	struct get_run r = { .c = c };
+	struct workdir_get_fns fns = { got_row, &r };
+	enum workdir_as as;
+	struct jw *w;
+	enum err e = get_opts(c, &o, &as);
+
+	if (e == ERR_OK)
+		e = get_ids(c, as, &ids);
+	r.dir = o.dir;
+	api_rows_init(&r.rows, c, API_ROW_BYTES);
+	if (e == ERR_OK)
+		e = workdir_get(&env, &o, &fns, &c->em);
+	if (r.e != ERR_OK)
+		e = r.e;
+	else if (e != ERR_OK && r.told_ms > 0)
+		(void)!api_rows_flush(&r.rows); /* what was written */
+	if (e == ERR_OK) {
+		w = api_row(&r.rows);
+		jw_obj(w, "summary");
+		jw_u64(w, "files", r.files);
+		jw_u64(w, "bytes", r.bytes);
+		jw_u64(w, "failed", r.failed);
+		jw_end(w);
+		api_row_end(&r.rows);
+		e = api_rows_flush(&r.rows);
+	}
+	api_rows_fini(&r.rows);
+	workdir_ids_fini(&ids);
 	return e;
 }

@@ -100,6 +100,11 @@ const struct api_route api_routes[] = {
 	{ "GET", "/assets/{id}/files/{n}", api_h_file, API_READ, true, "sum",
 	    "Bytes of one file; the trailer X-Sha256, or with sum=blake2b "
 	    "X-Blake2b, follows them." },
+	{ "POST", "/exports", api_h_get, API_LOCAL, true, "",
+	    "Write files into a directory of this machine, DIR/ASSET/NAME, on "
+	    "all cores: {dir, what: asset ids, as, sum: blake2b or sha256, "
+	    "umask}; one line a file, {asset, path, bytes, hash or sha256}, "
+	    "with {error, cause, next} if it cannot be read; then {summary}." },
 	{ "POST", "/workdirs/checkout", api_h_checkout, API_LOCAL, true, "",
 	    "Write files into a directory of this machine with a manifest: "
 	    "{dir, what: asset ids or one query, as, no_lock}; one line an "

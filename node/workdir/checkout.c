@@ -1,7 +1,7 @@
 /* node/workdir/checkout.c: files of assets, written into a directory.
  *
  * Happy path: the assets are named, what lies in DIR is looked at, locks are
- * set, each file is streamed to FOLDER/.NAME.part and takes its name once its
+ * set, each file is streamed to a file without a name and gets its own once its
  * hash fits; when all are on the disk the manifest is written, last and
  * atomically.  A first manifest without assets marks DIR as ours before the
  * first file, so that a check-out which was killed can be repeated: files
@@ -77,28 +77,6 @@ choose_one(struct checkout *k, struct db_txn *t, const char *text)
 	    "no asset has the id %.40s", text);
 }
 
-static int
-id_cmp(const void *a, const void *b)
-{
-	return memcmp(a, b, sizeof(struct asset_id));
-}
-
-/* An asset that several words or levels lead to is written once. */
-static void
-choose_unique(struct workdir_ids *l)
-{
-	uint32_t i, n = 0;
-
-	if (l->n == 0)
-		return;
-	qsort(l->id, l->n, sizeof(*l->id), id_cmp);
-	for (i = 0; i < l->n; i++) {
-		if (n == 0 || id_cmp(&l->id[n - 1], &l->id[i]) != 0)
-			l->id[n++] = l->id[i];
-	}
-	l->n = n;
-}
-
 static enum err
 checkout_choose(struct checkout *k)
 {
@@ -109,7 +87,7 @@ checkout_choose(struct checkout *k)
 	for (i = 0; e == ERR_OK && i < k->o->n_what; i++)
 		e = choose_one(k, t, k->o->what[i]);
 	db_abort(t);
-	choose_unique(&k->ids);
+	workdir_ids_unique(&k->ids);
 	if (e == ERR_OK && k->ids.n == 0)
 		e = errmsg_set(k->em, ERR_NOTFOUND,
 		    "Look with: pesscara find QUERY",
@@ -309,7 +287,7 @@ checkout_check(struct checkout *k)
 /* --- writing --- */
 
 struct sink {
-	int fd;
+	struct wd_part part;
 	struct checkout *k;
 };
 
@@ -317,18 +295,13 @@ static enum err
 sink_part(void *ctx, struct slice part)
 {
 	struct sink *s = ctx;
+	struct checkout *k = s->k;
+	enum err e = wd_part_write(&s->part, part);
 
-	s->k->bytes += part.n;
-	while (part.n > 0) {
-		ssize_t n = write(s->fd, part.p, part.n);
-
-		if (n < 0 && errno != EINTR)
-			return wd_errno(errno);
-		if (n > 0)
-			part = slice_of(part.p + n, part.n - (size_t)n);
-	}
-	return s->k->fns->progress(s->k->fns->ctx, s->k->files, s->k->bytes) ==
-		       0
+	k->bytes += part.n;
+	if (e != ERR_OK)
+		return e;
+	return k->fns->progress(k->fns->ctx, k->files, k->bytes) == 0
 		   ? ERR_OK
 		   : ERR_CANCELLED;
 }
@@ -336,23 +309,15 @@ sink_part(void *ctx, struct slice part)
 static enum err
 file_write(struct checkout *k, uint32_t i, const char *name)
 {
-	char part[CONTENT_NAME_MAX + 16];
 	struct sink s = { .k = k };
-	enum err e;
+	enum err e = wd_part_open(k->job.fd, WD_MASK, &s.part);
 
-	(void)snprintf(part, sizeof(part), ".%s.part", name);
-	(void)unlinkat(k->job.fd, part, 0);
-	s.fd = openat(k->job.fd, part,
-	    O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
-	if (s.fd < 0)
-		return wd_errno(errno);
-	e = content_stream(k->job.content, i, sink_part, &s);
-	if (close(s.fd) != 0 && e == ERR_OK)
-		e = wd_errno(errno);
-	if (e == ERR_OK && renameat(k->job.fd, part, k->job.fd, name) != 0)
-		e = wd_errno(errno);
 	if (e != ERR_OK)
-		(void)unlinkat(k->job.fd, part, 0);
+		return e;
+	e = content_stream(k->job.content, i, sink_part, &s);
+	if (e == ERR_OK)
+		return wd_part_give(k->job.fd, &s.part, name);
+	wd_part_drop(k->job.fd, &s.part);
 	return e;
 }
 

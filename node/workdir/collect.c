@@ -26,6 +26,28 @@ workdir_ids_fini(struct workdir_ids *l)
 	*l = (struct workdir_ids){ 0 };
 }
 
+static int
+id_cmp(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct asset_id));
+}
+
+/* An asset that several words or levels lead to is written once. */
+void
+workdir_ids_unique(struct workdir_ids *l)
+{
+	uint32_t i, n = 0;
+
+	if (l->n == 0)
+		return;
+	qsort(l->id, l->n, sizeof(*l->id), id_cmp);
+	for (i = 0; i < l->n; i++) {
+		if (n == 0 || id_cmp(&l->id[n - 1], &l->id[i]) != 0)
+			l->id[n++] = l->id[i];
+	}
+	l->n = n;
+}
+
 static enum err
 collect_add(struct collect *f, const struct asset_id *id)
 {

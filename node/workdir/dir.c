@@ -33,23 +33,36 @@ wd_errno(int e)
 	}
 }
 
-enum err
-wd_dir_open(const char *path, bool make, int *out, struct errmsg *em)
+/* made: was it? */
+static enum err
+dir_open(const char *path, bool make, bool *made, int *out, struct errmsg *em)
 {
 	static const char next[] = "Check the path.";
-	int fd;
 
 	if (path[0] != '/')
 		return errmsg_set(em, ERR_MALFORMED, "Give an absolute path.",
 		    "the directory's path is not absolute");
-	if (make && mkdir(path, 0777) != 0 && errno != EEXIST)
+	*made = make && mkdir(path, 0777) == 0;
+	if (make && !*made && errno != EEXIST)
 		return errmsg_set(em, wd_errno(errno), next,
 		    "the directory cannot be made: %s", strerrordesc_np(errno));
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0)
+	*out = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (*out < 0)
 		return errmsg_set(em, wd_errno(errno), next,
 		    "the node cannot open the directory: %s",
 		    strerrordesc_np(errno));
+	return ERR_OK;
+}
+
+enum err
+wd_dir_open(const char *path, bool make, int *out, struct errmsg *em)
+{
+	bool made;
+	int fd;
+	enum err e = dir_open(path, make, &made, &fd, em);
+
+	if (e != ERR_OK)
+		return e;
 	/* A file system without locks has one user at a time. */
 	if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
 		(void)close(fd);
@@ -58,6 +71,31 @@ wd_dir_open(const char *path, bool make, int *out, struct errmsg *em)
 	}
 	*out = fd;
 	return ERR_OK;
+}
+
+enum err
+wd_dir_make(const char *path, unsigned mask, int *out, struct errmsg *em)
+{
+	bool made;
+	enum err e = dir_open(path, true, &made, out, em);
+
+	if (e == ERR_OK && made)
+		(void)!fchmod(*out, (mode_t)(0777u & ~mask));
+	return e;
+}
+
+enum err
+wd_folder_make(int dir, const char *path, unsigned mask, int *out)
+{
+	bool made = mkdirat(dir, path, 0777) == 0;
+	enum err e;
+
+	if (!made && errno != EEXIST)
+		return wd_errno(errno);
+	e = wd_folder_open(dir, path, out);
+	if (e == ERR_OK && made)
+		(void)!fchmod(*out, (mode_t)(0777u & ~mask));
+	return e;
 }
 
 enum err

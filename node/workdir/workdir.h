@@ -44,6 +44,41 @@ enum err workdir_collect(struct store *s, struct db_txn *t,
     const struct asset_id *id, enum workdir_as as, struct workdir_ids *out,
     struct errmsg *em) PSC_MUST_USE;
 
+/* Sorted, each once. */
+void workdir_ids_unique(struct workdir_ids *l);
+
+/* --- files alone, without a manifest: DIR/ASSET/NAME --- */
+struct workdir_get_opts {
+	const char *dir; /* absolute; made if its parent is there */
+	const struct workdir_ids *ids; /* each once */
+	bool sha256;
+	unsigned umask; /* of what is made */
+};
+struct workdir_got { /* one file was written, or could not be read */
+	struct asset_id id;
+	struct cry_id version;
+	bool alone;         /* it is all that the version has */
+	const char *folder; /* of the asset, in DIR */
+	const char *name;   /* NULL: err is of the whole asset */
+	uint64_t bytes;
+	struct cry_id hash;
+	const uint8_t *sha256; /* 32 bytes; NULL: was not asked for */
+	enum err err;          /* ERR_OK, or why it is not there (ERR_CORRUPT,
+				  ERR_NOTFOUND: its content is not on this node ...) */
+};
+struct workdir_get_fns {
+	/* From any of several threads, one at a time; non-zero stops the act
+	 * (ERR_CANCELLED). */
+	int (*file)(void *ctx, const struct workdir_got *f);
+	void *ctx;
+};
+/* In no order, on all cores, 16 MiB a core.  What had the name of a file is
+ * replaced; each file comes whole and checked, or not at all.  Any number at
+ * once in one directory. */
+enum err workdir_get(const struct workdir_env *env,
+    const struct workdir_get_opts *o, const struct workdir_get_fns *fns,
+    struct errmsg *em) PSC_MUST_USE;
+
 /* --- check-out --- */
 struct workdir_checkout_opts {
 	const char *dir;         /* absolute; made if its parent is there */

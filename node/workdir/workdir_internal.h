@@ -10,7 +10,8 @@
 #define WD_MANIFEST ".pesscara"
 #define WD_MANIFEST_PART ".pesscara.part"
 #define WD_FORMAT 1
-#define WD_TOP "." /* the folder of files that lie in DIR itself */
+#define WD_MASK 077u /* of files checked out: the node's own */
+#define WD_TOP "."   /* the folder of files that lie in DIR itself */
 #define WD_ASSETS_MAX 10000u
 #define WD_FILES_MAX 250000u
 #define WD_MANIFEST_BYTES (96 * MIB)
@@ -70,6 +71,12 @@ void wd_asset_drop(struct wd_manifest *m, uint32_t i);
 /* Opens DIR and takes it for this act (ERR_BUSY: another is at work). */
 enum err wd_dir_open(
     const char *path, bool make, int *fd, struct errmsg *em) PSC_MUST_USE;
+/* DIR for writing, made if its parent is there; many may. mask: of modes. */
+enum err wd_dir_make(
+    const char *path, unsigned mask, int *fd, struct errmsg *em) PSC_MUST_USE;
+/* A folder of DIR, made unless it is there. */
+enum err wd_folder_make(
+    int dir, const char *path, unsigned mask, int *fd) PSC_MUST_USE;
 /* A folder of DIR, "." included; never through a symbolic link. */
 enum err wd_folder_open(int dir, const char *path, int *fd) PSC_MUST_USE;
 /* A regular file for reading. ERR_UNSUPPORTED: it is something else. */
@@ -89,6 +96,19 @@ enum err wd_names_read(int folder, struct wd_names *out) PSC_MUST_USE;
 void wd_names_fini(struct wd_names *l);
 enum err wd_dir_empty(int dir, bool *out) PSC_MUST_USE;
 enum err wd_errno(int e);
+
+/* part.c */
+struct wd_part { /* a file being written */
+	int fd;
+	char name[32]; /* "": none */
+};
+enum err wd_part_open(
+    int folder, unsigned mask, struct wd_part *p) PSC_MUST_USE;
+enum err wd_part_write(struct wd_part *p, struct slice in) PSC_MUST_USE;
+/* Whole: under its name at once, in place of what had it.  Ends p. */
+enum err wd_part_give(
+    int folder, struct wd_part *p, const char *name) PSC_MUST_USE;
+void wd_part_drop(int folder, struct wd_part *p);
 
 /* names.c: share and compartment by name, never empty. */
 void wd_names_of(const struct share_info *shares, uint32_t n,

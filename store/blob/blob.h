@@ -150,6 +150,17 @@ void blob_reader_free(struct blob_reader *r); /* NULL ok */
 /* txn NULL: a short one of its own. */
 enum err blob_reader_read(struct blob_reader *r, struct db_txn *txn,
     const struct blob_entry *e, struct buf *out) PSC_MUST_USE;
+/* Several entries at once, whose hashes are then many-lane passes: each is
+ * read as by blob_reader_read and has an error of its own.  Several may append
+ * to one out, in their order; one that failed spoils it.
+ * Memory: the ciphertexts of BLOB_MANY entries. */
+#define BLOB_MANY 8u
+struct blob_want {
+	const struct blob_entry *e;
+	struct buf *out;
+	enum err err; /* out */
+};
+void blob_reader_many(struct blob_reader *r, struct blob_want *w, uint32_t n);
 /* Calls fn with every entry of m in order, inner manifests first and then
  * what they hold.  depth 0: a piece of the file.  Stops at an error of fn.
  * Memory: one manifest a level. */

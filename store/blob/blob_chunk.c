@@ -132,29 +132,41 @@ blob_chunk_have(struct db_txn *txn, const struct cry_id *cid)
 }
 
 enum err
-blob_chunk_get(struct store *s, struct db_txn *txn, const struct cry_id *cid,
+blob_chunk_load(struct store *s, struct db_txn *txn, const struct cry_id *cid,
     struct buf *out)
 {
 	struct store_loc loc;
 	struct rec_header h;
-	struct cry_id is;
 	size_t start = out->n;
 	enum err e = blob_chunk_find(txn, cid, &loc);
 
-	if (e != ERR_OK)
-		return e;
-	e = store_rec_load(s, &loc, &h, out);
-	if (e == ERR_OK) {
-		cry_hash(slice_of(out->p + start, out->n - start), &is);
-		if (h.kind != REC_CHUNK ||
-		    memcmp(is.b, cid->b, sizeof(is.b)) != 0) {
-			out->n = start;
-			e = ERR_CORRUPT;
-		}
+	if (e == ERR_OK)
+		e = store_rec_load(s, &loc, &h, out);
+	if (e == ERR_OK && h.kind != REC_CHUNK) {
+		out->n = start;
+		e = ERR_CORRUPT;
 	}
 	if (e == ERR_CORRUPT)
 		blob_suspect_note(s, cid);
 	return e;
+}
+
+enum err
+blob_chunk_get(struct store *s, struct db_txn *txn, const struct cry_id *cid,
+    struct buf *out)
+{
+	struct cry_id is;
+	size_t start = out->n;
+	enum err e = blob_chunk_load(s, txn, cid, out);
+
+	if (e != ERR_OK)
+		return e;
+	cry_hash(slice_of(out->p + start, out->n - start), &is);
+	if (memcmp(is.b, cid->b, sizeof(is.b)) == 0)
+		return ERR_OK;
+	out->n = start;
+	blob_suspect_note(s, cid);
+	return ERR_CORRUPT;
 }
 
 /* One more than the last chunk number. */

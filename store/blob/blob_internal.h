@@ -108,6 +108,9 @@ enum blob_pidx { BLOB_PIDX_WHOLE, BLOB_PIDX_PART, BLOB_PIDX_BUNDLE };
 enum err blob_pidx_get(struct store *s, struct db_txn *txn,
     const struct cry_id *hp, enum blob_pidx kind,
     struct blob_entry *out) PSC_MUST_USE;
+/* As blob_chunk_get, but its cid is not checked: by the caller, over many. */
+enum err blob_chunk_load(struct store *s, struct db_txn *txn,
+    const struct cry_id *cid, struct buf *out) PSC_MUST_USE;
 /* Where the chunk is: a new row, or a new place for one that is there; *was is
  * the old place, seg 0 if there was none. */
 enum err blob_chunk_place(struct store_txn *t, const struct cry_id *cid,

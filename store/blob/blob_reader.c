@@ -9,6 +9,7 @@
  * 2^40.  An inner manifest holds one entry at least, so the pieces bound the
  * steps. */
 #include "store/blob/blob_internal.h"
+#include "store/blob/store_internal.h"
 
 #define KEPT 2u /* bundles: headers of originals, headers of copies */
 
@@ -23,6 +24,7 @@ struct blob_reader {
 	struct kept kept[KEPT];
 	uint32_t last; /* the one used last */
 	struct buf c;
+	struct buf many[BLOB_MANY]; /* ciphertexts of blob_reader_many */
 };
 
 struct blob_reader *
@@ -34,9 +36,11 @@ blob_reader_new(struct store *s)
 	if (r == NULL)
 		return NULL;
 	r->s = s;
-	r->c = BUF_MAX(BLOB_C_MAX);
+	r->c = BUF_MAX(BLOB_C_MAX + STORE_REC_HEADER);
 	for (i = 0; i < KEPT; i++)
 		r->kept[i].piece = BUF_MAX(LIM_PIECE_BYTES);
+	for (i = 0; i < BLOB_MANY; i++)
+		r->many[i] = BUF_MAX(BLOB_C_MAX + STORE_REC_HEADER);
 	return r;
 }
 
@@ -61,6 +65,8 @@ blob_reader_free(struct blob_reader *r)
 		buf_wipe(&r->kept[i].piece);
 		cry_wipe(&r->kept[i].e, sizeof(r->kept[i].e));
 	}
+	for (i = 0; i < BLOB_MANY; i++)
+		buf_fini(&r->many[i]);
 	buf_fini(&r->c);
 	mem_free(r);
 }
@@ -139,6 +145,91 @@ blob_reader_read(struct blob_reader *r, struct db_txn *txn,
 	}
 	err = piece_load(r, txn, e, &s);
 	return err == ERR_OK ? blob_open_part(e, s, out) : err;
+}
+
+/* --- many at once --- */
+
+/* Ciphertexts of up to BLOB_MANY whole pieces, each what its cid says. */
+static void
+many_load(struct blob_reader *r, struct blob_want *w, uint32_t n)
+{
+	struct slice in[BLOB_MANY];
+	struct cry_id is[BLOB_MANY];
+	struct db_txn *txn = NULL;
+	uint32_t i;
+	enum err e = store_read(r->s, &txn);
+
+	for (i = 0; i < n; i++) {
+		buf_reset(&r->many[i]);
+		w[i].err = blob_entry_check(w[i].e) == ERR_OK ? e : ERR_AUTH;
+		if (w[i].err == ERR_OK)
+			w[i].err = blob_chunk_load(
+			    r->s, txn, &w[i].e->cid, &r->many[i]);
+		in[i] = buf_slice(&r->many[i]);
+	}
+	db_abort(txn);
+	cry_hash_many(in, n, is);
+	for (i = 0; i < n; i++) {
+		if (w[i].err == ERR_OK &&
+		    memcmp(&is[i], &w[i].e->cid, sizeof(is[i])) != 0) {
+			w[i].err = ERR_CORRUPT;
+			blob_suspect_note(r->s, &w[i].e->cid);
+		}
+	}
+}
+
+/* Whole pieces; what fails is taken back. */
+static void
+many_whole(struct blob_reader *r, struct blob_want *w, uint32_t n)
+{
+	struct slice in[BLOB_MANY] = { 0 };
+	struct cry_id is[BLOB_MANY];
+	size_t start[BLOB_MANY];
+	uint32_t i;
+
+	many_load(r, w, n);
+	for (i = 0; i < n; i++) {
+		start[i] = w[i].out->n;
+		if (w[i].err == ERR_OK)
+			w[i].err = blob_open_piece(
+			    r->s, w[i].e, buf_slice(&r->many[i]), w[i].out);
+		if (w[i].err != ERR_OK)
+			w[i].out->n = start[i];
+	}
+	/* Now that no out moves any more. */
+	for (i = 0; i < n; i++) {
+		if (w[i].err == ERR_OK)
+			in[i] =
+			    slice_of(w[i].out->p + start[i], w[i].e->raw_len);
+	}
+	cry_hash_many(in, n, is);
+	for (i = n; i-- > 0;) {
+		if (w[i].err == ERR_OK &&
+		    memcmp(&is[i], &w[i].e->hp, sizeof(is[i])) != 0)
+			w[i].err = ERR_AUTH;
+		if (w[i].err != ERR_OK)
+			w[i].out->n = start[i];
+	}
+}
+
+void
+blob_reader_many(struct blob_reader *r, struct blob_want *w, uint32_t n)
+{
+	uint32_t i = 0, k;
+
+	while (i < n) {
+		for (k = 0; i + k < n && k < BLOB_MANY && r->b == NULL &&
+			    !blob_entry_is_part(w[i + k].e);
+		     k++)
+			;
+		if (k > 0) {
+			many_whole(r, &w[i], k);
+			i += k;
+			continue;
+		}
+		w[i].err = blob_reader_read(r, NULL, w[i].e, w[i].out);
+		i++;
+	}
 }
 
 /* --- manifests of manifests --- */

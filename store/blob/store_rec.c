@@ -189,24 +189,13 @@ store_rec_end(struct store *s)
 	REQUIRE(e == ERR_OK); /* each record left room for this */
 }
 
-enum err
-store_rec_load(struct store *s, const struct store_loc *l, struct rec_header *h,
-    struct buf *body)
+static enum err
+rec_read(struct store *s, const struct store_loc *l, uint8_t *p,
+    struct rec_header *h)
 {
-	size_t n = (size_t)STORE_REC_HEADER + l->len;
-	size_t start = body->n;
-	uint8_t *p;
-	enum err e;
+	enum err e = store_seg_read(
+	    s, l->seg, l->off, p, (size_t)STORE_REC_HEADER + l->len);
 
-	if (l->len > STORE_BODY_MAX || l->seg == 0 || l->off < STORE_BLOCK ||
-	    l->off % STORE_ALIGN != 0)
-		return ERR_CORRUPT;
-	/* Header and body in one read; the header is then moved away. */
-	if (body->max - body->n < l->len)
-		return ERR_LIMIT;
-	if ((p = mem_new(n)) == NULL)
-		return ERR_NOMEM;
-	e = store_seg_read(s, l->seg, l->off, p, n);
 	if (e == ERR_OK)
 		e = store_rec_header_read(p, l->seg, l->off, h);
 	if (e == ERR_OK &&
@@ -214,13 +203,38 @@ store_rec_load(struct store *s, const struct store_loc *l, struct rec_header *h,
 		h->crc !=
 		    store_rec_crc(p, slice_of(p + STORE_REC_HEADER, l->len))))
 		e = ERR_CORRUPT;
-	if (e == ERR_OK) {
+	return e;
+}
+
+enum err
+store_rec_load(struct store *s, const struct store_loc *l, struct rec_header *h,
+    struct buf *body)
+{
+	size_t n = (size_t)STORE_REC_HEADER + l->len;
+	bool direct = body->max - body->n >= n;
+	uint8_t *p;
+	enum err e;
+
+	if (l->len > STORE_BODY_MAX || l->seg == 0 || l->off < STORE_BLOCK ||
+	    l->off % STORE_ALIGN != 0)
+		return ERR_CORRUPT;
+	/* Header and body in one read; the header is then moved away: in the
+	 * buffer itself where it may be so large. */
+	if (body->max - body->n < l->len)
+		return ERR_LIMIT;
+	p = direct ? buf_room(body, n) : mem_new(n);
+	if (p == NULL)
+		return ERR_NOMEM;
+	e = rec_read(s, l, p, h);
+	if (e == ERR_OK && direct) {
+		memmove(p, p + STORE_REC_HEADER, l->len);
+		buf_grew(body, l->len);
+	} else if (e == ERR_OK) {
 		buf_put(body, p + STORE_REC_HEADER, l->len);
 		e = buf_err(body);
 	}
-	if (e != ERR_OK)
-		body->n = start;
-	mem_free(p);
+	if (!direct)
+		mem_free(p);
 	return e;
 }
 

@@ -4,6 +4,8 @@
 #ifndef PSC_CATALOG_INTERNAL_H
 #define PSC_CATALOG_INTERNAL_H
 
+#include <pthread.h>
+
 #include "store/base/mem.h"
 #include "store/base/num.h"
 #include "store/base/rd.h"
@@ -371,6 +373,31 @@ enum err content_open_in(struct store *s, struct db_txn *t,
     struct slice manifest, struct content **out) PSC_MUST_USE;
 #define CONTENT_TABLE_BYTES_MAX (128 * MIB)
 #define CONTENT_BUNDLE_BYTES_MAX (1 * GIB)
+struct content_row {
+	const char *name;
+	uint64_t len;
+	struct cry_id hash;
+	uint64_t head_off; /* in the bundle */
+	uint64_t head_n;
+	struct slice body;
+	struct slice fields;
+};
+
+struct content {
+	struct store *s;
+	struct buf table; /* members borrow it */
+	struct mp_doc doc;
+	struct content_row *m;
+	uint32_t n;
+	char *names;
+	struct blob_manifest bundle;
+	pthread_mutex_t mu; /* piece, piece_no */
+	struct buf piece;   /* of the bundle: the last one read */
+	uint32_t piece_no;  /* + 1; 0: none */
+};
+/* Header bytes of m, in parts; with c->mu held. */
+enum err content_header(struct content *c, const struct content_row *m,
+    blob_part_fn fn, void *ctx) PSC_MUST_USE;
 /* Takes the table's bytes, also when it fails. */
 enum err content_table_take(
     struct buf *table, struct content **out) PSC_MUST_USE;

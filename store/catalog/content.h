@@ -52,7 +52,7 @@ enum err content_writer_end(
     struct content_writer *w, struct content_done *out) PSC_MUST_USE;
 void content_done_fini(struct content_done *d);
 
-struct content; /* an opened table; use it from one thread at a time */
+struct content; /* an opened table; any thread may read its members */
 /* manifest: as the op carries it.  ERR_NOTFOUND while chunks are missing. */
 enum err content_open(
     struct store *s, struct slice manifest, struct content **out) PSC_MUST_USE;
@@ -75,6 +75,23 @@ enum err content_stream(
     struct content *c, uint32_t i, blob_part_fn fn, void *ctx) PSC_MUST_USE;
 enum err content_read(
     struct content *c, uint32_t i, struct buf *out) PSC_MUST_USE;
+
+/* Several members at once, for whoever wants them all: their pieces are
+ * hashed together, which costs a fraction of one after another.  Checked as
+ * by content_stream; one that fails harms no other.  One thread at a time
+ * uses a content_many, several may read the same table. */
+#define CONTENT_MANY BLOB_MANY
+#define CONTENT_MANY_BYTES (6 * MIB) /* longer members: content_stream */
+struct content_got {
+	struct buf bytes; /* BUF_MAX(CONTENT_MANY_BYTES); used again */
+	enum err err;
+};
+struct content_many;
+struct content_many *content_many_new(struct store *s); /* NULL: no memory */
+void content_many_free(struct content_many *r);         /* NULL ok */
+/* Members [first, first + n) with n <= CONTENT_MANY into got[0..n). */
+void content_read_many(struct content_many *r, struct content *c,
+    uint32_t first, uint32_t n, struct content_got *got);
 /* Member i as it is into another table: its body by reference, unread. */
 enum err content_copy(
     struct content *c, uint32_t i, struct content_writer *to) PSC_MUST_USE;

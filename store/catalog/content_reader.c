@@ -8,28 +8,6 @@
  * hash is ERR_CORRUPT, before its last part was given out. */
 #include "store/catalog/catalog_internal.h"
 
-struct member {
-	const char *name;
-	uint64_t len;
-	struct cry_id hash;
-	uint64_t head_off; /* in the bundle */
-	uint64_t head_n;
-	struct slice body;
-	struct slice fields;
-};
-
-struct content {
-	struct store *s;
-	struct buf table; /* members borrow it */
-	struct mp_doc doc;
-	struct member *m;
-	uint32_t n;
-	char *names;
-	struct blob_manifest bundle;
-	struct buf piece;  /* of the bundle: the last one read */
-	uint32_t piece_no; /* + 1; 0: none */
-};
-
 static const struct mp_limits table_limits = {
 	.bytes_max = CONTENT_TABLE_BYTES_MAX,
 	.count_max = LIM_SERIES_MEMBERS,
@@ -47,14 +25,15 @@ content_close(struct content *c)
 	blob_manifest_fini(&c->bundle);
 	mem_free(c->m);
 	mem_free(c->names);
+	(void)pthread_mutex_destroy(&c->mu);
 	mem_free(c);
 }
 
 /* --- decoding --- */
 
 static void
-member_read(
-    struct mp_doc *d, const struct mp_node *a, struct member *m, char *name)
+member_read(struct mp_doc *d, const struct mp_node *a, struct content_row *m,
+    char *name)
 {
 	struct slice text = mp_str(d, mp_at(a, 0), CONTENT_NAME_MAX);
 
@@ -163,6 +142,7 @@ content_table_take(struct buf *table, struct content **out)
 	c->table = *table;
 	*table = BUF_EMPTY;
 	c->piece = BUF_MAX(LIM_PIECE_BYTES);
+	(void)pthread_mutex_init(&c->mu, NULL);
 	e = table_read(c);
 	if (e != ERR_OK)
 		content_close(c);
@@ -228,7 +208,7 @@ content_n(const struct content *c)
 void
 content_member(const struct content *c, uint32_t i, struct content_member *out)
 {
-	const struct member *m;
+	const struct content_row *m;
 
 	REQUIRE(i < c->n);
 	m = &c->m[i];
@@ -249,6 +229,15 @@ content_find(const struct content *c, const char *name, uint32_t hint)
 			return at;
 	}
 	return UINT32_MAX;
+}
+
+static enum err
+read_part(void *ctx, struct slice part)
+{
+	struct buf *out = ctx;
+
+	buf_put_slice(out, part);
+	return buf_err(out);
 }
 
 /* --- giving out: the last part is held back until the hash fits --- */
@@ -308,8 +297,9 @@ piece_load(struct content *c, uint32_t i)
 	return e;
 }
 
-static enum err
-header_stream(struct content *c, const struct member *m, struct gate *g)
+enum err
+content_header(
+    struct content *c, const struct content_row *m, blob_part_fn fn, void *ctx)
 {
 	uint64_t at = 0, end = m->head_off + m->head_n;
 	uint32_t i;
@@ -325,14 +315,34 @@ header_stream(struct content *c, const struct member *m, struct gate *g)
 			continue;
 		e = piece_load(c, i);
 		if (e == ERR_OK)
-			e = gate_part(g,
+			e = fn(ctx,
 			    slice_of(c->piece.p + from, (size_t)(to - from)));
 	}
 	return e;
 }
 
+/* In a copy: nothing waits for a reader with the lock held. */
 static enum err
-body_stream(struct content *c, const struct member *m, struct gate *g)
+header_give(struct content *c, const struct content_row *m, struct gate *g)
+{
+	struct buf head = BUF_MAX(CONTENT_BUNDLE_BYTES_MAX);
+	size_t at, n;
+	enum err e;
+
+	(void)pthread_mutex_lock(&c->mu);
+	e = content_header(c, m, read_part, &head);
+	(void)pthread_mutex_unlock(&c->mu);
+	for (at = 0; e == ERR_OK && at < head.n; at += n) {
+		n = head.n - at;
+		n = n < LIM_PIECE_BYTES ? n : LIM_PIECE_BYTES;
+		e = gate_part(g, slice_of(head.p + at, n));
+	}
+	buf_fini(&head);
+	return e;
+}
+
+static enum err
+body_stream(struct content *c, const struct content_row *m, struct gate *g)
 {
 	struct blob_manifest body = { 0 };
 	enum err e;
@@ -353,7 +363,7 @@ content_stream(struct content *c, uint32_t i, blob_part_fn fn, void *ctx)
 		.held = BUF_MAX(LIM_PIECE_BYTES), .fn = fn, .ctx = ctx
 	};
 	struct store_lease lease; /* what is let go meanwhile stays so long */
-	const struct member *m;
+	const struct content_row *m;
 	enum err e;
 
 	if (i >= c->n)
@@ -362,7 +372,7 @@ content_stream(struct content *c, uint32_t i, blob_part_fn fn, void *ctx)
 	g.left = m->len;
 	store_lease_begin(c->s, &lease);
 	cry_hasher_init(&g.hasher);
-	e = header_stream(c, m, &g);
+	e = header_give(c, m, &g);
 	if (e == ERR_OK)
 		e = body_stream(c, m, &g);
 	if (e == ERR_OK)
@@ -370,15 +380,6 @@ content_stream(struct content *c, uint32_t i, blob_part_fn fn, void *ctx)
 	store_lease_end(c->s, &lease);
 	buf_fini(&g.held);
 	return e;
-}
-
-static enum err
-read_part(void *ctx, struct slice part)
-{
-	struct buf *out = ctx;
-
-	buf_put_slice(out, part);
-	return buf_err(out);
 }
 
 enum err
@@ -399,7 +400,7 @@ content_copy(struct content *c, uint32_t i, struct content_writer *to)
 	struct gate g = { .held = BUF_MAX(LIM_PIECE_BYTES),
 		.fn = read_part,
 		.ctx = &header };
-	const struct member *m;
+	const struct content_row *m;
 	enum err e;
 
 	if (i >= c->n)
@@ -407,7 +408,7 @@ content_copy(struct content *c, uint32_t i, struct content_writer *to)
 	m = &c->m[i];
 	g.left = m->head_n;
 	cry_hasher_init(&g.hasher);
-	e = header_stream(c, m, &g);
+	e = header_give(c, m, &g);
 	if (e == ERR_OK && g.held.n > 0)
 		e = read_part(&header, buf_slice(&g.held));
 	if (e == ERR_OK && g.left != 0)

@@ -126,4 +126,5 @@ def main():
 
 
 assert e2e
-main()
+if __name__ == "__main__":
+    main()
