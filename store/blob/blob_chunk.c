@@ -140,8 +140,9 @@ blob_chunk_load(struct store *s, struct db_txn *txn, const struct cry_id *cid,
 	size_t start = out->n;
 	enum err e = blob_chunk_find(txn, cid, &loc);
 
-	if (e == ERR_OK)
-		e = store_rec_load(s, &loc, &h, out);
+	if (e != ERR_OK)
+		return e;
+	e = store_rec_load(s, &loc, &h, out);
 	if (e == ERR_OK && h.kind != REC_CHUNK) {
 		out->n = start;
 		e = ERR_CORRUPT;
