@@ -73,9 +73,11 @@ seg_ours(struct make *m, uint32_t i, struct errmsg *em)
 	int fd;
 
 	end -= end % BACKUP_BLOCK;
-	if (end < 2 * BACKUP_BLOCK ||
-	    (e = backup_seg_path(path, m->o->dir, s->no)) != ERR_OK)
+	if (end < 2 * BACKUP_BLOCK)
 		return ERR_OK;
+	e = backup_seg_path(path, m->o->dir, s->no);
+	if (e != ERR_OK)
+		return e;
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ENOENT ? ERR_OK : backup_errno();

@@ -100,14 +100,15 @@ root_read(const struct check *c, unsigned which, struct root *out)
 {
 	uint8_t p[PAGE];
 	enum err e = page_read(c, which, p);
-	const uint8_t *m = p + HEAD;
+	const uint8_t *m = p + HEAD, *trees = m + 24,
+		      *end = trees + TREE + TREE;
 
 	if (e != ERR_OK)
 		return e;
-	out->free = tree_read(m + 24);
-	out->main = tree_read(m + 24 + TREE);
-	out->last = le(m + 24 + 2 * TREE, 8);
-	out->txn = le(m + 32 + 2 * TREE, 8);
+	out->free = tree_read(trees);
+	out->main = tree_read(trees + TREE);
+	out->last = le(end, 8);
+	out->txn = le(end + 8, 8);
 	if (le(p, 8) != which || le(p + 10, 2) != IS_META ||
 	    le(m, 4) != META_MAGIC || le(m + 4, 4) != 1 || le(m + 8, 8) != 0 ||
 	    le(m + 24, 4) != PAGE || out->last < 1)
