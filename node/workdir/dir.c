@@ -39,6 +39,8 @@ dir_open(const char *path, bool make, bool *made, int *out, struct errmsg *em)
 {
 	static const char next[] = "Check the path.";
 
+	*made = false;
+	*out = -1;
 	if (path[0] != '/')
 		return errmsg_set(em, ERR_MALFORMED, "Give an absolute path.",
 		    "the directory's path is not absolute");
