@@ -105,17 +105,6 @@ rec_live_now(struct compact *c, const struct moved *m, bool *live)
 
 /* --- the walk --- */
 
-static bool
-all_zero(const uint8_t *p, size_t n)
-{
-	uint8_t acc = 0;
-	size_t i;
-
-	for (i = 0; i < n; i++)
-		acc |= p[i];
-	return acc == 0;
-}
-
 /* Chunks and rows are counted as dead when they die.  Deletions, ops, heads
  * and membership records count as live wherever they are, so one that is not
  * needed has to be counted as dead when it is left behind. */
@@ -160,7 +149,8 @@ walk_step(struct compact *c)
 
 	if (e != ERR_OK)
 		return e;
-	if (all_zero(raw, sizeof(raw))) { /* the rest of a commit's block */
+	if (store_all_zero(
+		raw, sizeof(raw))) { /* the rest of a commit's block */
 		c->at = store_round(c->at + 1, STORE_BLOCK);
 		return ERR_OK;
 	}

@@ -38,6 +38,18 @@ store_round(uint64_t n, uint64_t to)
 	return (n + to - 1) / to * to;
 }
 
+/* Bytes of the log that nobody wrote. */
+static inline bool
+store_all_zero(const uint8_t *p, size_t n)
+{
+	uint8_t acc = 0;
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		acc |= p[i];
+	return acc == 0;
+}
+
 /* Where a test can make the disk fail: returns an errno, or 0. */
 enum store_point {
 	STORE_AT_RESERVE, /* allocating a segment or index space */

@@ -351,17 +351,6 @@ struct walk {
 	bool met; /* something that is not zero */
 };
 
-static bool
-all_zero(const uint8_t *p, size_t n)
-{
-	uint8_t acc = 0;
-	size_t i;
-
-	for (i = 0; i < n; i++)
-		acc |= p[i];
-	return acc == 0;
-}
-
 static void
 walk_lose(struct rebuild *r, struct walk *w, const char *why)
 {
@@ -382,7 +371,7 @@ is_torn(uint64_t off, struct slice body)
 		next = store_round(at + 1, SECTOR);
 		if (next > end)
 			next = end;
-		if (all_zero(body.p + (at - off), (size_t)(next - at)))
+		if (store_all_zero(body.p + (at - off), (size_t)(next - at)))
 			return true;
 	}
 	return false;
@@ -448,7 +437,8 @@ walk_step(struct store *s, struct walk *w)
 
 	if (e != ERR_OK)
 		return e;
-	if (all_zero(raw, sizeof(raw))) { /* the end of a commit, or unused */
+	if (store_all_zero(
+		raw, sizeof(raw))) { /* the end of a commit, or unused */
 		r->gap |= r->begin_seg != 0;
 		w->at = store_round(w->at + 1, STORE_BLOCK);
 		return ERR_OK;

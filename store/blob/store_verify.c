@@ -72,17 +72,6 @@ struct scan {
 	bool lost; /* looking for the next believable record */
 };
 
-static bool
-all_zero(const uint8_t *p, size_t n)
-{
-	uint8_t acc = 0;
-	size_t i;
-
-	for (i = 0; i < n; i++)
-		acc |= p[i];
-	return acc == 0;
-}
-
 /* [from, to) must be padding; at most one block. */
 static enum err
 padding_check(struct verify *v, struct scan *c, uint64_t from, uint64_t to)
@@ -95,7 +84,7 @@ padding_check(struct verify *v, struct scan *c, uint64_t from, uint64_t to)
 	e = store_seg_read(v->s, c->seg, from, raw, (size_t)(to - from));
 	if (e != ERR_OK)
 		return e;
-	if (!all_zero(raw, (size_t)(to - from)))
+	if (!store_all_zero(raw, (size_t)(to - from)))
 		bad_segment(v, c->seg, from, "padding is not zero");
 	return ERR_OK;
 }
@@ -166,7 +155,7 @@ scan_step(struct verify *v, struct scan *c)
 
 	if (e != ERR_OK)
 		return e;
-	if (all_zero(raw, sizeof(raw)) && c->at % STORE_BLOCK != 0) {
+	if (store_all_zero(raw, sizeof(raw)) && c->at % STORE_BLOCK != 0) {
 		/* The end of a commit. */
 		e = padding_check(v, c, c->at, next);
 		c->at = next;
