@@ -252,8 +252,10 @@ timers(struct repl *r)
 		struct share *s = r->shares[i];
 
 		join_tick(r, s);
-		for (uint32_t c = 0; c < s->n_comps; c++)
+		for (uint32_t c = 0; c < s->n_comps; c++) {
 			sync_comp_tick(r, s->comps[c]);
+			gossip_tick(r, s->comps[c]);
+		}
 	}
 	content_tick(r);
 }

@@ -20,7 +20,11 @@ enum msg_type {
 	MSG_FRONT = 0x21,    /* tag, compartment, flags, feed entries */
 	MSG_OPS_REQ = 0x22,  /* tag, feed, from, to */
 	MSG_OPS = 0x23,      /* tag, feed, head, ops */
-	MSG_OPS_NONE = 0x24, /* tag, feed, from */
+	MSG_PUSH = 0x24,     /* as OPS, not asked for: along the tree */
+	MSG_IHAVE = 0x25,    /* tag, compartment, feed entries */
+	MSG_GRAFT = 0x26,    /* as OPS_REQ; and be eager with me again */
+	MSG_PRUNE = 0x27,    /* tag, compartment: be lazy with me */
+	MSG_OPS_NONE = 0x2B, /* tag, feed, from */
 	MSG_HAVE = 0x31,     /* tag, compartment, cids */
 	MSG_GET = 0x32,      /* tag, compartment, flags, cids */
 	MSG_CHUNK = 0x33,    /* cid, c_len, offset, bytes */
@@ -81,7 +85,7 @@ struct msg_root {
 void msg_root_put(const struct msg_root *r, struct buf *items);
 struct msg_root msg_root_at(const struct msg *m, uint32_t i);
 
-/* Items of FRONT: a feed as far as the sender holds it. */
+/* Items of FRONT and IHAVE: a feed as far as the sender holds it. */
 struct msg_front {
 	struct cry_sign_pk device;
 	uint64_t incarnation;

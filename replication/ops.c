@@ -50,10 +50,10 @@ fetch_new(struct repl *r, struct peer *p)
 	return f;
 }
 
-/* --- passing on --- */
+/* --- sending --- */
 
-static size_t
-run_bytes(const struct repl_ops *run)
+size_t
+ops_run_bytes(const struct repl_ops *run)
 {
 	size_t n = 0;
 
@@ -62,12 +62,12 @@ run_bytes(const struct repl_ops *run)
 	return n;
 }
 
-static bool
-run_send(struct repl *r, struct link *l, uint16_t compartment,
+bool
+ops_send(struct repl *r, struct link *l, uint8_t type, uint16_t compartment,
     const struct repl_ops *run)
 {
 	struct buf items = BUF_MAX(LIM_MESSAGE_BYTES);
-	struct msg m = { .type = MSG_OPS,
+	struct msg m = { .type = type,
 		.tag = l->tx,
 		.compartment = compartment,
 		.device = run->feed.device,
@@ -90,42 +90,6 @@ static uint64_t
 run_first(const struct repl_ops *run)
 {
 	return run->head.seq - run->n_ops + 1;
-}
-
-/* A peer that holds what precedes a small run gets it; others are told. */
-static void
-push_one(struct repl *r, struct link *l, struct pcomp *pc, uint32_t feed,
-    const struct repl_ops *run)
-{
-	uint64_t have = pc_have(pc, feed);
-	struct peer *p = l->peer;
-
-	if (have >= run->head.seq)
-		return;
-	if (run_bytes(run) > REPL_EAGER_BYTES_MAX ||
-	    have + 1 < run_first(run) || p->queued[SESS_OPS] > 0 ||
-	    run->n_ops > LIM_HEAD_OPS) {
-		sync_announce(r, l, pc, feed);
-		return;
-	}
-	if (run_send(r, l, pc->comp->no, run))
-		pc_set_have(r, pc, feed, run->head.seq);
-}
-
-static void
-push_all(
-    struct repl *r, struct comp *c, uint32_t feed, const struct repl_ops *run)
-{
-	for (uint32_t i = 0; i < r->n_peers && r->err == ERR_OK; i++) {
-		struct peer *p = r->peers[i];
-		struct link *l = peer_link(p, c->share);
-		struct pcomp *pc;
-
-		if (p->closing || l == NULL || l->state != LINK_LIVE ||
-		    (pc = pc_allowed(r, l, c->no)) == NULL)
-			continue;
-		push_one(r, l, pc, feed, run);
-	}
 }
 
 /* --- from the host --- */
@@ -173,7 +137,7 @@ ops_local(struct repl *r, const struct repl_event *ev)
 	feed_set(f, &ev->ops.head);
 	sync_changed(r, c);
 	if (ev->ops.n_ops > 0)
-		push_all(r, c, i, &ev->ops);
+		gossip_push(r, c, i, &ev->ops);
 	for (i = 0; i < r->n_peers; i++)
 		r->peers[i]->dirty = true;
 }
@@ -277,7 +241,7 @@ static bool
 answer_fits(const struct repl_event *ev)
 {
 	return ev->ops.n_ops <= LIM_HEAD_OPS &&
-	       run_bytes(&ev->ops) <= OP_RUN_BYTES_MAX;
+	       ops_run_bytes(&ev->ops) <= OP_RUN_BYTES_MAX;
 }
 
 void
@@ -306,7 +270,7 @@ ops_fetched(struct repl *r, struct fetch *fe, const struct repl_event *ev)
 		return;
 	}
 	run.feed = fe->comp->feeds[fe->feed].f;
-	if (!run_send(r, l, fe->comp->no, &run))
+	if (!ops_send(r, l, MSG_OPS, fe->comp->no, &run))
 		return;
 	pc_set_have(r, pc, fe->feed, run.head.seq);
 	q->next = run.head.seq + 1;
@@ -479,6 +443,7 @@ run_meet(struct repl *r, struct link *l, struct pcomp *pc, struct persist *ps,
 	if (fit == FIT_YES && r->err == ERR_OK) {
 		if (f->tip_seq == 0 && l->peer->unknown_feeds > 0)
 			l->peer->unknown_feeds--; /* it was no invention */
+		f->from = l->peer->conn;
 		ps->comp = pc->comp;
 		ps->feed = i;
 		persist_link(r, ps);
@@ -505,6 +470,8 @@ run_known(struct repl *r, struct link *l, struct pcomp *pc, const struct msg *m,
 	    (m->head.seq == f->tip_seq && !same_id(&m->head.id, &f->tip)))
 		return false;
 	pc_set_have(r, pc, i, m->head.seq);
+	if (m->type == MSG_PUSH)
+		gossip_twice(r, l, pc, f);
 	after_run(r, l, pc, i);
 	return true;
 }
@@ -546,6 +513,8 @@ ops_on_ops(
 	ps->conn = l->peer->conn;
 	ps->credit = (uint32_t)body.n;
 	run_meet(r, l, pc, ps, &later);
+	if (later && m->type == MSG_PUSH)
+		gossip_once(pc);
 	return later;
 }
 
@@ -570,5 +539,5 @@ ops_persisted(struct repl *r, struct persist *ps, enum err e)
 	f->lamport = ps->run.head.lamport;
 	f->head = ps->run.head.id;
 	sync_changed(r, ps->comp);
-	push_all(r, ps->comp, ps->feed, &ps->run);
+	gossip_push(r, ps->comp, ps->feed, &ps->run);
 }

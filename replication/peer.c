@@ -364,6 +364,9 @@ live_handler(uint8_t type)
 	case MSG_FRONT: return sync_on_front;
 	case MSG_OPS_REQ: return ops_on_req;
 	case MSG_OPS_NONE: return ops_on_none;
+	case MSG_IHAVE: return gossip_on_ihave;
+	case MSG_GRAFT: return gossip_on_graft;
+	case MSG_PRUNE: return gossip_on_prune;
 	case MSG_HAVE: return content_on_have;
 	case MSG_GET: return content_on_get;
 	case MSG_NOT_HAVE: return content_on_not_have;
@@ -390,7 +393,7 @@ on_tagged(
 	}
 	if (l->state != LINK_LIVE)
 		return false;
-	if (m->type == MSG_OPS)
+	if (m->type == MSG_OPS || m->type == MSG_PUSH)
 		return ops_on_ops(r, l, m, body);
 	if ((fn = live_handler(m->type)) != NULL)
 		fn(r, l, m);

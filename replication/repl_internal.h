@@ -1,5 +1,5 @@
 /* replication/repl_internal.h: the core's state; shared by core.c, peer.c,
- * join.c, sync.c, ops.c, content.c, status.c, not for other rooms.
+ * join.c, sync.c, ops.c, gossip.c, content.c, status.c, not for other rooms.
  *
  *   repl --- shares --- compartments --- feeds, wants
  *        \-- peers  --- links (one per share) --- pcomps (one per compartment)
@@ -47,14 +47,22 @@ struct feed {
 	struct cry_id head;
 	uint64_t tip_seq, tip_lamport; /* accepted, maybe not yet durable */
 	struct cry_id tip;
+	repl_conn from;      /* who brought the last run; 0 nobody */
 	repl_conn pull_conn; /* whom we asked; 0 nobody */
 	uint64_t pull_to, pull_ms;
 	bool forked; /* two ops with one number: off the fast path */
 	bool empty;  /* only ever announced, by peers that left: reusable */
+	bool news, missing; /* listed in comp.news, comp.missing */
 };
 
 struct want_list {
 	struct want *first, *last;
+};
+
+/* A run that some peer announced and nobody brought. */
+struct missing_run {
+	uint32_t feed, tries;
+	uint64_t to, due_ms;
 };
 
 struct comp {
@@ -69,6 +77,11 @@ struct comp {
 	struct cry_id root;
 	uint64_t ops, lamport;
 	struct want_list urgent, normal, parked;
+	uint32_t *news; /* feeds to tell lazy links of, at news_ms */
+	uint32_t n_news;
+	uint64_t news_ms; /* 0: none */
+	struct missing_run *missing;
+	uint32_t n_missing;
 };
 
 struct claim {
@@ -120,6 +133,8 @@ struct pcomp {
 	struct comp *comp;
 	uint64_t *have; /* per feed index: what the peer holds, as known */
 	uint32_t n_have;
+	bool lazy;  /* no branch of the tree: IHAVE instead of PUSH */
+	bool level; /* roots agreed once: what is new continues theirs */
 	bool got_root;
 	struct cry_id root; /* theirs, last told */
 	uint64_t ops;
@@ -333,7 +348,18 @@ void sync_on_root(struct repl *r, struct link *l, const struct msg *m);
 void sync_on_front(struct repl *r, struct link *l, const struct msg *m);
 void sync_changed(struct repl *r, struct comp *c); /* roots will be told */
 void sync_pull(struct repl *r, struct link *l, struct pcomp *pc);
+struct sync_pull_how {
+	uint8_t type; /* OPS_REQ, or GRAFT */
+	uint64_t to;
+};
+/* Ask l for f's ops after our tip. */
+void sync_pull_from(struct repl *r, struct link *l, struct comp *c,
+    struct feed *f, const struct sync_pull_how *how);
 void sync_pull_end(struct repl *r, struct comp *c, struct feed *f);
+void sync_front_put(const struct feed *f, struct buf *items);
+/* An entry of FRONT or IHAVE: the feed's index; false: not to be heard. */
+bool sync_heard(struct repl *r, struct link *l, struct pcomp *pc,
+    const struct msg_front *e, uint32_t *index);
 void sync_pull_others(struct repl *r, struct comp *c, uint32_t feed);
 void sync_announce(
     struct repl *r, struct link *l, struct pcomp *pc, uint32_t feed);
@@ -356,6 +382,30 @@ void ops_persisted(struct repl *r, struct persist *ps, enum err e);
 struct persist *persist_new(struct repl *r, enum persist_kind kind);
 void persist_free(struct persist *ps);
 struct fetch *fetch_new(struct repl *r, struct peer *p);
+
+size_t ops_run_bytes(const struct repl_ops *run);
+bool ops_send(struct repl *r, struct link *l, uint8_t type,
+    uint16_t compartment, const struct repl_ops *run);
+
+/* --- gossip.c: new runs through the tree --- */
+#define GOSSIP_BATCH_MS 50u   /* IHAVEs are gathered */
+#define GOSSIP_GRAFT_MS 150u  /* announced and not pushed: asked for */
+#define GOSSIP_RETRY_MS 1000u /* grafted and nothing came: another peer */
+#define GOSSIP_TRIES 3u       /* then roots bring it */
+#define GOSSIP_NEWS_MAX 512u
+#define GOSSIP_MISSING_MAX 1024u
+/* A run that is durable here and may be news to others. */
+void gossip_push(
+    struct repl *r, struct comp *c, uint32_t feed, const struct repl_ops *run);
+/* A PUSH brought what we had: one branch too many. */
+void gossip_twice(
+    struct repl *r, struct link *l, struct pcomp *pc, const struct feed *f);
+/* A PUSH brought news: the branch stays. */
+void gossip_once(struct pcomp *pc);
+void gossip_on_ihave(struct repl *r, struct link *l, const struct msg *m);
+void gossip_on_graft(struct repl *r, struct link *l, const struct msg *m);
+void gossip_on_prune(struct repl *r, struct link *l, const struct msg *m);
+void gossip_tick(struct repl *r, struct comp *c);
 
 /* --- content.c: chunks --- */
 void content_want(struct repl *r, const struct repl_event *ev);

@@ -51,6 +51,8 @@ comp_free(struct comp *c)
 {
 	mem_free(c->feeds);
 	mem_free(c->order);
+	mem_free(c->news);
+	mem_free(c->missing);
 	mem_free(c);
 }
 
@@ -276,8 +278,8 @@ pc_equal(struct pcomp *pc)
 
 /* --- frontiers --- */
 
-static void
-front_put(const struct feed *f, struct buf *items)
+void
+sync_front_put(const struct feed *f, struct buf *items)
 {
 	struct msg_front e = { .device = f->f.device,
 		.incarnation = f->f.incarnation,
@@ -306,7 +308,7 @@ front_page(struct repl *r, struct link *l, struct pcomp *pc)
 		if (f->seq == 0 ||
 		    (delta && pc_have(pc, pc->front_at) >= f->seq))
 			continue;
-		front_put(f, &items);
+		sync_front_put(f, &items);
 		m.n++;
 	}
 	if (pc->front_at < c->n)
@@ -361,7 +363,7 @@ sync_announce(struct repl *r, struct link *l, struct pcomp *pc, uint32_t feed)
 
 	if (l->peer->queued[SESS_CONTROL] > REPL_QUEUE_CONTROL_MAX / 2)
 		return; /* it is slow: the next root will tell it */
-	front_put(&pc->comp->feeds[feed], &items);
+	sync_front_put(&pc->comp->feeds[feed], &items);
 	m.items = buf_slice(&items);
 	if (repl_ok(r, buf_err(&items)))
 		peer_send(r, l->peer, &m);
@@ -386,6 +388,7 @@ agreed(struct repl *r, struct pcomp *pc)
 {
 	pc->check_ms = 0;
 	pc->front_sent = false;
+	pc->level = true;
 	pc->backoff_ms = REPL_CHECK_MS;
 	for (uint32_t i = 0; i < pc->comp->n; i++) {
 		if (pc->comp->feeds[i].seq > 0)
@@ -548,20 +551,20 @@ sync_pull_end(struct repl *r, struct comp *c, struct feed *f)
 		p->pulls--;
 }
 
-static void
-pull_start(
-    struct repl *r, struct link *l, struct comp *c, struct feed *f, uint64_t to)
+void
+sync_pull_from(struct repl *r, struct link *l, struct comp *c, struct feed *f,
+    const struct sync_pull_how *how)
 {
-	struct msg m = { .type = MSG_OPS_REQ,
+	struct msg m = { .type = how->type,
 		.tag = l->tx,
 		.compartment = c->no,
 		.device = f->f.device,
 		.incarnation = f->f.incarnation,
 		.seq = f->tip_seq + 1,
-		.to = to };
+		.to = how->to };
 
 	f->pull_conn = l->peer->conn;
-	f->pull_to = to;
+	f->pull_to = how->to;
 	f->pull_ms = r->now_ms;
 	c->pulls++;
 	l->peer->pulls++;
@@ -587,7 +590,8 @@ sync_pull(struct repl *r, struct link *l, struct pcomp *pc)
 			continue;
 		if (!member_may_write(c->share->m, &f->f.device, c->no))
 			continue;
-		pull_start(r, l, c, f, pc->have[i]);
+		sync_pull_from(r, l, c, f,
+		    &(struct sync_pull_how){ MSG_OPS_REQ, pc->have[i] });
 	}
 }
 
@@ -669,25 +673,24 @@ sync_peer_gone(struct repl *r, struct peer *p)
 
 /* --- FRONT --- */
 
-static void
-front_entry(
-    struct repl *r, struct link *l, struct pcomp *pc, const struct msg_front *e)
+bool
+sync_heard(struct repl *r, struct link *l, struct pcomp *pc,
+    const struct msg_front *e, uint32_t *index)
 {
 	struct comp *c = pc->comp;
-	uint32_t known = c->n - c->n_empty, i;
-	struct feed *f;
+	uint32_t known = c->n - c->n_empty;
 
 	/* A feed we may not accept: the chain may move, then roots are told
 	 * again. */
 	if (e->seq == 0 || !member_may_write(c->share->m, &e->device, c->no))
-		return;
+		return false;
 	if (l->peer->unknown_feeds >= REPL_UNKNOWN_FEEDS_MAX)
-		return; /* the next comparison brings it again */
-	f = feed_get(r, c, &e->device, e->incarnation, &i);
-	if (f == NULL)
-		return;
+		return false; /* the next comparison brings it again */
+	if (feed_get(r, c, &e->device, e->incarnation, index) == NULL)
+		return false;
 	l->peer->unknown_feeds += c->n - c->n_empty - known;
-	pc_set_have(r, pc, i, e->seq);
+	pc_set_have(r, pc, *index, e->seq);
+	return true;
 }
 
 static bool
@@ -709,8 +712,9 @@ sync_on_front(struct repl *r, struct link *l, const struct msg *m)
 		return;
 	for (uint32_t i = 0; i < m->n && !l->peer->closing; i++) {
 		struct msg_front e = msg_front_at(m, i);
+		uint32_t feed;
 
-		front_entry(r, l, pc, &e);
+		(void)sync_heard(r, l, pc, &e, &feed);
 	}
 	if (l->peer->closing || r->err != ERR_OK)
 		return;

@@ -10,7 +10,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
 
 static const uint8_t types[] = { MSG_OPEN, MSG_CREDIT, MSG_PING, MSG_PONG,
 	MSG_MLOG_REQ, MSG_MLOG, MSG_ROOT, MSG_FRONT, MSG_OPS_REQ, MSG_OPS,
-	MSG_OPS_NONE, MSG_HAVE, MSG_GET, MSG_CHUNK, MSG_NOT_HAVE, MSG_CLAIM };
+	MSG_OPS_NONE, MSG_HAVE, MSG_GET, MSG_CHUNK, MSG_NOT_HAVE, MSG_CLAIM,
+	MSG_PUSH, MSG_IHAVE, MSG_GRAFT, MSG_PRUNE };
 
 #define N_TYPES (sizeof(types) / sizeof(types[0]))
 

@@ -318,10 +318,10 @@ local(struct end *e, struct run *r)
 }
 
 static void
-tell_ops(struct end *e, repl_conn c, const struct run *r)
+tell_run(struct end *e, repl_conn c, const struct run *r, uint8_t type)
 {
 	struct buf items = BUF_MAX(LIM_MESSAGE_BYTES);
-	struct msg m = { .type = MSG_OPS,
+	struct msg m = { .type = type,
 		.tag = tag(true),
 		.compartment = r->ops.feed.compartment,
 		.device = r->ops.feed.device,
@@ -334,6 +334,12 @@ tell_ops(struct end *e, repl_conn c, const struct run *r)
 	m.items = buf_slice(&items);
 	tell(e, c, &m);
 	buf_fini(&items);
+}
+
+static void
+tell_ops(struct end *e, repl_conn c, const struct run *r)
+{
+	tell_run(e, c, r, MSG_OPS);
 }
 
 /* A peer that dialled e says OPEN with the current chain and no roots. */

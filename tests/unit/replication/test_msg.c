@@ -11,7 +11,8 @@
 
 static const uint8_t types[] = { MSG_OPEN, MSG_CREDIT, MSG_PING, MSG_PONG,
 	MSG_MLOG_REQ, MSG_MLOG, MSG_ROOT, MSG_FRONT, MSG_OPS_REQ, MSG_OPS,
-	MSG_OPS_NONE, MSG_HAVE, MSG_GET, MSG_CHUNK, MSG_NOT_HAVE, MSG_CLAIM };
+	MSG_OPS_NONE, MSG_HAVE, MSG_GET, MSG_CHUNK, MSG_NOT_HAVE, MSG_CLAIM,
+	MSG_PUSH, MSG_IHAVE, MSG_GRAFT, MSG_PRUNE };
 
 #define N_TYPES (sizeof(types) / sizeof(types[0]))
 
@@ -44,9 +45,10 @@ sample(uint8_t type, struct buf *items)
 
 		if (type == MSG_OPEN)
 			msg_root_put(&root, items);
-		else if (type == MSG_FRONT)
+		else if (type == MSG_FRONT || type == MSG_IHAVE)
 			msg_front_put(&front, items);
-		else if (type == MSG_MLOG || type == MSG_OPS)
+		else if (type == MSG_MLOG || type == MSG_OPS ||
+			 type == MSG_PUSH)
 			msg_blob_put(SLICE_LIT("blob"), items);
 		else
 			buf_put_zero(items, 32);
