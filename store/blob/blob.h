@@ -192,6 +192,15 @@ enum err blob_chunk_put(struct store_txn *t, const struct cry_id *cid,
  * long it was.  ERR_EXISTS: it is sound; ERR_NOTFOUND. */
 enum err blob_chunk_lose(struct store_txn *t, const struct cry_id *cid,
     uint32_t *c_len) PSC_MUST_USE;
+/* In a job: the number of a chunk that an op names, here or not; it is given
+ * at first sight, in order, and the chunk keeps it from now on.  c_len: what
+ * the op says.  Numbers are local, and others after a rebuild. */
+enum err blob_chunk_name(struct store_txn *t, const struct cry_id *cid,
+    uint32_t c_len, uint64_t *no, bool *here) PSC_MUST_USE;
+enum err blob_chunk_number(struct db_txn *txn, const struct cry_id *cid,
+    uint64_t *no) PSC_MUST_USE; /* ERR_NOTFOUND */
+enum err blob_chunk_numbered(struct db_txn *txn, uint64_t no,
+    struct cry_id *cid, bool *here) PSC_MUST_USE; /* ERR_NOTFOUND */
 /* Learn plaintext hash -> chunk for content that came from elsewhere, so
  * that the same bytes received here dedup against it.  ERR_NOTFOUND: the
  * chunk is not here. */

@@ -84,13 +84,12 @@ struct chunk_row {
 	struct cry_id cid;
 	struct store_loc loc;
 	uint32_t refs;
+	bool named;     /* by an op: it keeps its number when its bytes go */
 	uint64_t since; /* wall ms: in the grace queue since; 0: not there */
 };
-/* By cid, or by the 16 bytes of it that CIDX has, or by number. */
+/* By cid, or by number.  Segment 0: the chunk is not here. */
 enum err blob_chunk_row(struct db_txn *txn, const struct cry_id *cid,
     uint64_t *no, struct chunk_row *out) PSC_MUST_USE;
-enum err blob_chunk_no(
-    struct db_txn *txn, const uint8_t cid16[16], uint64_t *no) PSC_MUST_USE;
 enum err blob_chunk_row_no(
     struct db_txn *txn, uint64_t no, struct chunk_row *out) PSC_MUST_USE;
 enum err blob_chunk_row_read(
@@ -115,6 +114,12 @@ enum err blob_chunk_load(struct store *s, struct db_txn *txn,
  * the old place, seg 0 if there was none. */
 enum err blob_chunk_place(struct store_txn *t, const struct cry_id *cid,
     const struct store_loc *loc, struct store_loc *was) PSC_MUST_USE;
+/* The row stays, its bytes are no longer here.  Writes row. */
+enum err blob_chunk_gone(
+    struct store_txn *t, uint64_t no, struct chunk_row *row) PSC_MUST_USE;
+/* Chunk number no, whose row is removed too, is found no more. */
+enum err blob_cidx_del(
+    struct db_txn *txn, const struct cry_id *cid, uint64_t no) PSC_MUST_USE;
 /* As blob_chunk_put, for ciphertext that was made here: not hashed again. */
 enum err blob_chunk_store(struct store_txn *t, const struct cry_id *cid,
     struct slice ciphertext) PSC_MUST_USE;

@@ -17,9 +17,13 @@
 /* --- references --- */
 enum err store_ref_add(struct store_txn *t,
     const struct cry_id *cid) PSC_MUST_USE; /* ERR_NOTFOUND: not here */
+/* The same for a chunk whose number (blob_chunk_name) is known; also if it
+ * is lost. */
+enum err store_ref_add_no(struct store_txn *t, uint64_t no) PSC_MUST_USE;
 /* A chunk that is not here has nothing to lose: ERR_OK. */
 enum err store_ref_drop(
     struct store_txn *t, const struct cry_id *cid) PSC_MUST_USE;
+enum err store_ref_drop_no(struct store_txn *t, uint64_t no) PSC_MUST_USE;
 /* References of a chunk that is here.  ERR_NOTFOUND. */
 enum err store_ref_count(
     struct db_txn *t, const struct cry_id *cid, uint32_t *refs) PSC_MUST_USE;
@@ -43,10 +47,10 @@ struct store_row_owner {
 struct store_owners {
 	const struct store_row_owner *rows;
 	uint32_t n_rows;
-	/* Gives the first 16 bytes of the cid of each reference that tables
-	 * above this room count. */
+	/* Gives the chunk number of each reference that tables above this
+	 * room count. */
 	enum err (*refs_each)(struct db_txn *t,
-	    enum err (*fn)(void *ctx, const uint8_t cid16[16]), void *ctx);
+	    enum err (*fn)(void *ctx, uint64_t no), void *ctx);
 	/* Ops, heads, membership records: ERR_OK if the index needs the record
 	 * at from, ERR_NOTFOUND if not; to, unless NULL: it lies there now. */
 	enum err (*rec_move)(struct db_txn *t, enum rec_kind kind,

@@ -364,6 +364,7 @@ enum err
 store_stats(struct store *s, struct store_stats *out)
 {
 	struct store_stats st = { 0 };
+	struct store_chunk_sums sum = { 0 };
 	struct db_txn *t;
 	enum err e = store_read(s, &t);
 
@@ -372,10 +373,13 @@ store_stats(struct store *s, struct store_stats *out)
 	if ((e = db_count(t, DB_CHUNK, &st.chunks)) == ERR_OK)
 		e = segments_sum(t, &st);
 	if (e == ERR_OK)
-		e = store_grace_sums(t, &st.grace_chunks, &st.grace_bytes);
+		e = store_chunk_sums_get(t, &sum);
 	db_abort(t);
 	if (e != ERR_OK)
 		return e;
+	st.chunks -= sum.absent;
+	st.grace_chunks = sum.grace_chunks;
+	st.grace_bytes = sum.grace_bytes;
 	st.index_bytes = db_disk_bytes(s->db);
 	st.stored_bytes = st.segment_bytes + st.index_bytes;
 	st.commits = atomic_load(&s->commits);

@@ -85,9 +85,21 @@ due_find(struct collect *c, struct db_txn *t, bool *more)
 }
 
 static enum err
+chunk_forget(struct store_txn *t, uint64_t no, struct chunk_row *row)
+{
+	uint8_t key[8];
+	enum err e = store_grace_leave(t, no, row);
+
+	enc_be64(no, key);
+	if (e == ERR_OK)
+		e = blob_cidx_del(t->db, &row->cid, no);
+	return e == ERR_OK ? db_del(t->db, DB_CHUNK, slice_of(key, 8)) : e;
+}
+
+/* One that ops name keeps its number. */
+static enum err
 chunk_collect(struct store_txn *t, struct collect *c, const struct due *d)
 {
-	uint8_t no[8];
 	struct chunk_row row;
 	struct slice v;
 	enum err e = db_get(t->db, DB_GRACE, slice_of(d->key, GRACE_KEY), &v);
@@ -99,15 +111,12 @@ chunk_collect(struct store_txn *t, struct collect *c, const struct due *d)
 		e = ERR_CORRUPT;
 	if (e != ERR_OK)
 		return e == ERR_NOTFOUND ? ERR_CORRUPT : e;
-	enc_be64(d->no, no);
-	if ((e = store_grace_leave(t, d->no, &row)) != ERR_OK ||
-	    (e = db_del(t->db, DB_CIDX, slice_of(row.cid.b, 16))) != ERR_OK ||
-	    (e = db_del(t->db, DB_CHUNK, slice_of(no, 8))) != ERR_OK ||
-	    (e = store_rec_dead(t, &row.loc)) != ERR_OK)
-		return e == ERR_NOTFOUND ? ERR_CORRUPT : e;
 	c->chunks++;
 	c->bytes += store_rec_bytes(row.loc.len);
-	return ERR_OK;
+	if ((e = store_rec_dead(t, &row.loc)) == ERR_OK)
+		e = row.named ? blob_chunk_gone(t, d->no, &row)
+			      : chunk_forget(t, d->no, &row);
+	return e == ERR_NOTFOUND ? ERR_CORRUPT : e;
 }
 
 static enum err

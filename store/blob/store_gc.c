@@ -50,14 +50,16 @@ gc_job(struct gc *g, store_job_fn fn, void *ctx, struct gc_cost *cost)
 static enum err
 gc_waiting(struct gc *g)
 {
+	struct store_chunk_sums sum;
 	struct db_txn *t;
 	enum err e = store_read(g->s, &t);
 
 	if (e != ERR_OK)
 		return e;
-	e = store_grace_sums(
-	    t, &g->rep->waiting_chunks, &g->rep->waiting_bytes);
+	e = store_chunk_sums_get(t, &sum);
 	db_abort(t);
+	g->rep->waiting_chunks = sum.grace_chunks;
+	g->rep->waiting_bytes = sum.grace_bytes;
 	return e;
 }
 

@@ -159,8 +159,8 @@ struct store_txn {
 	 * reference yet */
 	uint64_t fresh_first, fresh_end;
 	uint64_t fresh_zero;
-	/* what it changes in the sums of the grace queue */
-	int64_t grace_chunks, grace_bytes;
+	/* what it changes in struct store_chunk_sums */
+	int64_t grace_chunks, grace_bytes, absent;
 };
 
 /* Set before the store is used by other threads; NULL turns it off. */
@@ -289,8 +289,13 @@ enum err store_grace_enter(
     struct store_txn *t, uint64_t no, struct chunk_row *row) PSC_MUST_USE;
 enum err store_grace_leave(
     struct store_txn *t, uint64_t no, struct chunk_row *row) PSC_MUST_USE;
-enum err store_grace_sums(
-    struct db_txn *t, uint64_t *chunks, uint64_t *bytes) PSC_MUST_USE;
+struct store_chunk_sums {
+	uint64_t grace_chunks; /* in the queue */
+	uint64_t grace_bytes;
+	uint64_t absent; /* rows of chunks that are not here */
+};
+enum err store_chunk_sums_get(
+    struct db_txn *t, struct store_chunk_sums *out) PSC_MUST_USE;
 const struct store_row_owner *store_row_owner(
     const struct store *s, const char *tag); /* NULL: nobody */
 /* The chunks of a row's value: count them, or count them no more. */

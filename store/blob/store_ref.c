@@ -3,7 +3,8 @@
  * The count lies in the CHUNK row; a chunk at zero also has a GRACE row,
  * which the CHUNK row names, so that a new reference finds and removes it.
  * Most chunks get their first reference in the job that adds them: they are
- * queued only at the job's end, if it left them without one. */
+ * queued only at the job's end, if it left them without one.  A chunk that is
+ * not here is not queued either. */
 #include "store/base/clock.h"
 #include "store/blob/blob_internal.h"
 #include "store/blob/store_internal.h"
@@ -53,40 +54,72 @@ store_grace_leave(struct store_txn *t, uint64_t no, struct chunk_row *row)
 }
 
 enum err
-store_grace_sums(struct db_txn *t, uint64_t *chunks, uint64_t *bytes)
+store_chunk_sums_get(struct db_txn *t, struct store_chunk_sums *out)
 {
 	struct slice v;
 	struct rd r;
-	enum err e = db_get(t, DB_META, SLICE_LIT("grace"), &v);
+	enum err e = db_get(t, DB_META, SLICE_LIT("chunks"), &v);
 
-	*chunks = *bytes = 0;
+	*out = (struct store_chunk_sums){ 0 };
 	if (e != ERR_OK)
 		return e == ERR_NOTFOUND ? ERR_OK : e;
 	r = rd_init(v);
-	*chunks = rd_u64(&r);
-	*bytes = rd_u64(&r);
+	out->grace_chunks = rd_u64(&r);
+	out->grace_bytes = rd_u64(&r);
+	out->absent = rd_u64(&r);
 	return rd_end(&r) == ERR_OK ? ERR_OK : ERR_CORRUPT;
 }
 
 static enum err
-grace_sums_add(struct store_txn *t)
+chunk_sums_add(struct store_txn *t)
 {
-	struct buf v = BUF_MAX(16);
-	uint64_t chunks, bytes;
-	enum err e = store_grace_sums(t->db, &chunks, &bytes);
+	struct store_chunk_sums sum;
+	struct buf v = BUF_MAX(24);
+	enum err e = store_chunk_sums_get(t->db, &sum);
 
 	if (e != ERR_OK)
 		return e;
-	buf_u64(&v, chunks + (uint64_t)t->grace_chunks);
-	buf_u64(&v, bytes + (uint64_t)t->grace_bytes);
+	buf_u64(&v, sum.grace_chunks + (uint64_t)t->grace_chunks);
+	buf_u64(&v, sum.grace_bytes + (uint64_t)t->grace_bytes);
+	buf_u64(&v, sum.absent + (uint64_t)t->absent);
 	e = buf_err(&v);
 	if (e == ERR_OK)
-		e = db_put(t->db, DB_META, SLICE_LIT("grace"), buf_slice(&v));
+		e = db_put(t->db, DB_META, SLICE_LIT("chunks"), buf_slice(&v));
 	buf_fini(&v);
 	return e;
 }
 
 /* --- references --- */
+
+static enum err
+ref_add(struct store_txn *t, uint64_t no, struct chunk_row *row)
+{
+	enum err e = ERR_OK;
+
+	if (row->refs == 0 && row->loc.seg == 0)
+		return ERR_NOTFOUND; /* a lost one is still referred to */
+	if (row->refs == UINT32_MAX)
+		return ERR_LIMIT;
+	if (row->refs == 0 && row->since != 0)
+		e = store_grace_leave(t, no, row);
+	else if (row->refs == 0 && no >= t->fresh_first && no < t->fresh_end)
+		t->fresh_zero--;
+	row->refs++;
+	return e == ERR_OK ? blob_chunk_row_put(t->db, no, row) : e;
+}
+
+static enum err
+ref_drop(struct store_txn *t, uint64_t no, struct chunk_row *row)
+{
+	enum err e = ERR_OK;
+
+	if (row->refs == 0)
+		return row->loc.seg == 0 ? ERR_OK : ERR_CORRUPT;
+	row->refs--;
+	if (row->refs == 0 && row->loc.seg != 0)
+		e = store_grace_enter(t, no, row);
+	return e == ERR_OK ? blob_chunk_row_put(t->db, no, row) : e;
+}
 
 enum err
 store_ref_add(struct store_txn *t, const struct cry_id *cid)
@@ -95,16 +128,16 @@ store_ref_add(struct store_txn *t, const struct cry_id *cid)
 	uint64_t no;
 	enum err e = blob_chunk_row(t->db, cid, &no, &row);
 
-	if (e != ERR_OK)
-		return e;
-	if (row.refs == UINT32_MAX)
-		return ERR_LIMIT;
-	if (row.refs == 0 && row.since != 0)
-		e = store_grace_leave(t, no, &row);
-	else if (row.refs == 0 && no >= t->fresh_first && no < t->fresh_end)
-		t->fresh_zero--;
-	row.refs++;
-	return e == ERR_OK ? blob_chunk_row_put(t->db, no, &row) : e;
+	return e == ERR_OK ? ref_add(t, no, &row) : e;
+}
+
+enum err
+store_ref_add_no(struct store_txn *t, uint64_t no)
+{
+	struct chunk_row row;
+	enum err e = blob_chunk_row_no(t->db, no, &row);
+
+	return e == ERR_OK ? ref_add(t, no, &row) : e;
 }
 
 enum err
@@ -116,12 +149,16 @@ store_ref_drop(struct store_txn *t, const struct cry_id *cid)
 
 	if (e != ERR_OK)
 		return e == ERR_NOTFOUND ? ERR_OK : e;
-	if (row.refs == 0)
-		return ERR_CORRUPT;
-	row.refs--;
-	if (row.refs == 0)
-		e = store_grace_enter(t, no, &row);
-	return e == ERR_OK ? blob_chunk_row_put(t->db, no, &row) : e;
+	return ref_drop(t, no, &row);
+}
+
+enum err
+store_ref_drop_no(struct store_txn *t, uint64_t no)
+{
+	struct chunk_row row;
+	enum err e = blob_chunk_row_no(t->db, no, &row);
+
+	return e == ERR_OK ? ref_drop(t, no, &row) : e;
 }
 
 enum err
@@ -155,7 +192,8 @@ fresh_enter(struct store_txn *t)
 		struct chunk_row row;
 
 		e = blob_chunk_row_no(t->db, no, &row);
-		if (e != ERR_OK || row.refs > 0 || row.since != 0)
+		if (e != ERR_OK || row.refs > 0 || row.since != 0 ||
+		    row.loc.seg == 0)
 			continue;
 		e = store_grace_enter(t, no, &row);
 		if (e == ERR_OK)
@@ -169,12 +207,11 @@ store_ref_settle(struct store_txn *t)
 {
 	enum err e = ERR_OK;
 
-	if (t->s->owners == NULL)
-		return ERR_OK; /* nobody counts */
-	if (t->fresh_zero > 0)
+	if (t->fresh_zero > 0 && t->s->owners != NULL) /* else nobody counts */
 		e = fresh_enter(t);
-	if (e == ERR_OK && (t->grace_chunks != 0 || t->grace_bytes != 0))
-		e = grace_sums_add(t);
+	if (e == ERR_OK &&
+	    (t->grace_chunks != 0 || t->grace_bytes != 0 || t->absent != 0))
+		e = chunk_sums_add(t);
 	return e;
 }
 

@@ -18,14 +18,10 @@ struct recount {
 };
 
 static enum err
-count_cid16(void *ctx, const uint8_t cid16[16])
+count_no(void *ctx, uint64_t no)
 {
 	struct recount *r = ctx;
-	uint64_t no;
-	enum err e = blob_chunk_no(r->t, cid16, &no);
 
-	if (e != ERR_OK)
-		return e == ERR_NOTFOUND ? ERR_OK : e;
 	if (no >= r->n)
 		return ERR_CORRUPT;
 	r->refs[no]++;
@@ -35,7 +31,13 @@ count_cid16(void *ctx, const uint8_t cid16[16])
 static enum err
 count_cid(void *ctx, const struct cry_id *cid)
 {
-	return count_cid16(ctx, cid->b);
+	struct recount *r = ctx;
+	uint64_t no;
+	enum err e = blob_chunk_number(r->t, cid, &no);
+
+	if (e == ERR_OK)
+		return count_no(r, no);
+	return e == ERR_NOTFOUND ? ERR_OK : e;
 }
 
 struct row_count {
@@ -99,7 +101,7 @@ recount_run(struct recount *r)
 	for (i = 0; e == ERR_OK && i < o->n_rows; i++)
 		e = count_rows(r, &o->rows[i]);
 	if (e == ERR_OK && o->refs_each != NULL)
-		e = o->refs_each(r->t, count_cid16, r);
+		e = o->refs_each(r->t, count_no, r);
 	return e;
 }
 
@@ -126,7 +128,8 @@ report(store_bad_fn fn, void *ctx, const struct chunk_row *row, uint32_t is)
 		fn(ctx, &bad);
 }
 
-/* What waits has a row in the queue, and what is referred to has none. */
+/* What waits has a row in the queue; what is referred to, or is not here, has
+ * none. */
 static enum err
 grace_check(
     struct recount *r, uint64_t no, const struct chunk_row *row, bool *right)
@@ -135,7 +138,7 @@ grace_check(
 	struct slice v;
 	enum err e;
 
-	*right = (row->refs == 0) == (row->since != 0);
+	*right = (row->refs == 0 && row->loc.seg != 0) == (row->since != 0);
 	if (row->since == 0)
 		return ERR_OK;
 	enc_be64(row->since, key);
@@ -204,7 +207,7 @@ rewrite_one(struct store_txn *t, const struct rewrite *w, uint64_t no)
 	if (row.since != 0)
 		e = store_grace_leave(t, no, &row);
 	row.refs = w->r->refs[no];
-	if (e == ERR_OK && row.refs == 0)
+	if (e == ERR_OK && row.refs == 0 && row.loc.seg != 0)
 		e = store_grace_enter(t, no, &row);
 	return e == ERR_OK ? blob_chunk_row_put(t->db, no, &row) : e;
 }

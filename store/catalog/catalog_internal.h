@@ -90,10 +90,29 @@ struct op_row {
 enum err oplog_row_get(
     struct db_txn *t, uint64_t lseq, struct op_row *out) PSC_MUST_USE;
 enum err oplog_row_decode(struct slice v, struct op_row *out) PSC_MUST_USE;
-enum err oplog_want_put(
-    struct db_txn *t, const struct oplog_want *w) PSC_MUST_USE;
 enum err oplog_row_put(
     struct db_txn *t, uint64_t lseq, const struct op_row *row) PSC_MUST_USE;
+
+/* --- CREF and WANT rows (oplog_cref.c) --- */
+struct cref { /* an op names a chunk; keys lie by chunk number */
+	uint64_t chunk;
+	uint32_t share;
+	uint16_t compartment;
+	uint64_t lseq;
+};
+void cref_key(const struct cref *c, struct key *out);
+/* All rows of a chunk, or of a chunk in a compartment. */
+struct key cref_prefix(uint64_t chunk);
+struct key cref_prefix_in(uint64_t chunk, uint32_t share, uint16_t compartment);
+/* A row of CREF; *missing: its op counts the chunk as missing. */
+enum err cref_read(struct slice key, struct slice value, struct cref *out,
+    bool *missing) PSC_MUST_USE;
+enum err cref_missing(struct db_txn *t, const struct cref *c,
+    bool *missing) PSC_MUST_USE; /* ERR_CORRUPT: there is no such row */
+enum err cref_set(
+    struct db_txn *t, const struct cref *c, bool missing) PSC_MUST_USE;
+enum err oplog_want_put(
+    struct db_txn *t, const struct cref *c, uint32_t c_len) PSC_MUST_USE;
 
 int stamp_cmp(const struct stamp *a, const struct stamp *b);
 

@@ -94,7 +94,7 @@ enum err oplog_cref_check(struct db_txn *t, uint32_t share,
 /* For struct store_owners: each (op, chunk) whose chunk is here counts one
  * reference. */
 enum err oplog_refs_each(struct db_txn *t,
-    enum err (*fn)(void *ctx, const uint8_t cid16[16]), void *ctx) PSC_MUST_USE;
+    enum err (*fn)(void *ctx, uint64_t no), void *ctx) PSC_MUST_USE;
 /* Likewise: places of ops, heads and membership records. */
 enum err oplog_rec_move(struct db_txn *t, enum rec_kind kind,
     const struct cry_id *id, const struct store_loc *from,

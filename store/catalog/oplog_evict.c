@@ -71,29 +71,27 @@ static enum err
 evict_one(
     struct store_txn *t, const struct oplog_evict *v, struct rd *r, bool *went)
 {
-	static const uint8_t missing = 1;
 	struct db_txn *db = store_txn_db(t);
-	struct key k = { 0 };
+	struct cref c = { .share = v->share,
+		.compartment = v->compartment,
+		.lseq = v->lseq };
 	struct cry_id cid;
-	struct slice here;
+	bool missing = false;
 	enum err e;
 
 	rd_copy(r, cid.b, sizeof(cid.b));
 	(void)rd_u32(r);
 	if (r->err != ERR_OK)
 		return ERR_CORRUPT;
-	key_put(&k, cid.b, 16);
-	key_be32(&k, v->share);
-	key_be16(&k, v->compartment);
-	key_be64(&k, v->lseq);
-	e = db_get(db, DB_CREF, key_slice(&k), &here);
+	e = blob_chunk_number(db, &cid, &c.chunk);
 	if (e != ERR_OK)
 		return e == ERR_NOTFOUND ? ERR_CORRUPT : e;
-	*went = here.n == 1 && here.p[0] == 0;
+	e = cref_missing(db, &c, &missing);
+	*went = e == ERR_OK && !missing;
 	if (!*went)
-		return ERR_OK;
-	e = db_put(db, DB_CREF, key_slice(&k), slice_of(&missing, 1));
-	return e == ERR_OK ? store_ref_drop(t, &cid) : e;
+		return e;
+	e = cref_set(db, &c, true);
+	return e == ERR_OK ? store_ref_drop_no(t, c.chunk) : e;
 }
 
 static enum err

@@ -100,47 +100,33 @@ op_known(struct db_txn *t, const struct oplog_op *op)
 	return there ? ERR_EXISTS : ERR_OK;
 }
 
-enum err
-oplog_want_put(struct db_txn *t, const struct oplog_want *w)
-{
-	struct key k = { 0 };
-	struct buf v = BUF_MAX(4);
-
-	key_put(&k, w->cid.b, sizeof(w->cid.b));
-	key_be32(&k, w->share);
-	key_be16(&k, w->compartment);
-	buf_u32(&v, w->c_len);
-	return key_store(t, DB_WANT, &k, &v);
-}
-
+/* The next item of the packing list. */
 static enum err
 chunk_ref(struct store_txn *st, const struct oplog_op *op, uint64_t lseq,
     struct rd *r, uint32_t *missing)
 {
 	struct db_txn *t = store_txn_db(st);
-	struct key k = { 0 };
+	struct cref ref = {
+		.share = op->share, .compartment = op->compartment, .lseq = lseq
+	};
 	struct cry_id cid;
 	uint32_t c_len;
-	uint8_t lacks;
+	bool here;
 	enum err e;
 
 	rd_copy(r, cid.b, sizeof(cid.b));
 	c_len = rd_u32(r);
 	if (r->err != ERR_OK)
 		return r->err;
-	e = store_ref_add(st, &cid);
-	if (e != ERR_OK && e != ERR_NOTFOUND)
+	e = blob_chunk_name(st, &cid, c_len, &ref.chunk, &here);
+	if (e == ERR_OK && here)
+		e = store_ref_add_no(st, ref.chunk);
+	if (e != ERR_OK)
 		return e;
-	lacks = e == ERR_NOTFOUND ? 1 : 0;
-	key_put(&k, cid.b, 16);
-	key_be32(&k, op->share);
-	key_be16(&k, op->compartment);
-	key_be64(&k, lseq);
-	e = db_put(t, DB_CREF, key_slice(&k), slice_of(&lacks, 1));
-	if (e == ERR_OK && lacks != 0 && op->want_content)
-		e = oplog_want_put(t, &(struct oplog_want){ op->share,
-					  op->compartment, cid, c_len });
-	*missing += lacks;
+	e = cref_set(t, &ref, !here);
+	if (e == ERR_OK && !here && op->want_content)
+		e = oplog_want_put(t, &ref, c_len);
+	*missing += !here;
 	return e;
 }
 

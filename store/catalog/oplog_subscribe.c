@@ -41,23 +41,25 @@ lacking_note(void *ctx, struct slice k, struct slice v)
 	return rd_end(&r);
 }
 
-/* Does the op count this chunk as missing?  Also one that is here may be: it
- * came, or stayed, for another reason.  Its want is settled at once. */
+/* Also a chunk that is here may be missing to the op: it came, or stayed, for
+ * another reason.  Its want is settled at once. */
 static enum err
-cref_missing(
-    struct db_txn *t, const struct oplog_want *w, uint64_t lseq, bool *missing)
+want_item(struct db_txn *db, struct cref *c, struct rd *r)
 {
-	struct key k = { 0 };
-	struct slice v;
+	struct cry_id cid;
+	uint32_t c_len;
+	bool missing = false;
 	enum err e;
 
-	key_put(&k, w->cid.b, 16);
-	key_be32(&k, w->share);
-	key_be16(&k, w->compartment);
-	key_be64(&k, lseq);
-	e = db_get(t, DB_CREF, key_slice(&k), &v);
-	*missing = e == ERR_OK && v.n == 1 && v.p[0] != 0;
-	return e == ERR_NOTFOUND ? ERR_CORRUPT : e;
+	rd_copy(r, cid.b, sizeof(cid.b));
+	c_len = rd_u32(r);
+	if (r->err != ERR_OK)
+		return ERR_CORRUPT;
+	e = blob_chunk_number(db, &cid, &c->chunk);
+	if (e != ERR_OK)
+		return e == ERR_NOTFOUND ? ERR_CORRUPT : e;
+	e = cref_missing(db, c, &missing);
+	return e == ERR_OK && missing ? oplog_want_put(db, c, c_len) : e;
 }
 
 static enum err
@@ -65,6 +67,9 @@ want_lacking(struct store_txn *t, const struct lacking *l, uint64_t lseq)
 {
 	struct db_txn *db = store_txn_db(t);
 	struct buf op = BUF_MAX(4 * MIB);
+	struct cref c = {
+		.share = l->share, .compartment = l->compartment, .lseq = lseq
+	};
 	struct op_row row;
 	struct rd r;
 	enum err e = oplog_row_get(db, lseq, &row);
@@ -75,19 +80,8 @@ want_lacking(struct store_txn *t, const struct lacking *l, uint64_t lseq)
 		e = ERR_CORRUPT;
 	if (e == ERR_OK)
 		r = rd_init(slice_of(op.p + op.n - row.packing, row.packing));
-	while (e == ERR_OK && r.left > 0) {
-		struct oplog_want w = { .share = l->share,
-			.compartment = l->compartment };
-
-		bool missing = false;
-
-		rd_copy(&r, w.cid.b, sizeof(w.cid.b));
-		w.c_len = rd_u32(&r);
-		e = r.err != ERR_OK ? ERR_CORRUPT
-				    : cref_missing(db, &w, lseq, &missing);
-		if (e == ERR_OK && missing)
-			e = oplog_want_put(db, &w);
-	}
+	while (e == ERR_OK && r.left > 0)
+		e = want_item(db, &c, &r);
 	buf_fini(&op);
 	return e;
 }
@@ -121,7 +115,7 @@ drop_note(void *ctx, struct slice k, struct slice v)
 	uint32_t share;
 
 	(void)v;
-	(void)rd_bytes(&r, sizeof(struct cry_id));
+	(void)rd_be64(&r);
 	share = rd_be32(&r);
 	if (share == d->share && key_rd_be16(&r) == d->compartment) {
 		d->keys[d->n] = (struct key){ 0 };

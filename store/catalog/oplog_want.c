@@ -21,13 +21,14 @@ enum err
 oplog_cref_check(struct db_txn *t, uint32_t share, uint16_t compartment,
     const struct cry_id *cid)
 {
-	struct key k = { 0 };
 	bool found = false;
-	enum err e;
+	struct key k;
+	uint64_t no;
+	enum err e = blob_chunk_number(t, cid, &no);
 
-	key_put(&k, cid->b, 16);
-	key_be32(&k, share);
-	key_be16(&k, compartment);
+	if (e != ERR_OK)
+		return e;
+	k = cref_prefix_in(no, share, compartment);
 	e = key_walk(t, DB_CREF, key_slice(&k), cref_found, &found);
 	if (e != ERR_OK)
 		return e;
@@ -37,7 +38,7 @@ oplog_cref_check(struct db_txn *t, uint32_t share, uint16_t compartment,
 /* --- counting --- */
 
 struct refs_walk {
-	enum err (*fn)(void *ctx, const uint8_t cid16[16]);
+	enum err (*fn)(void *ctx, uint64_t no);
 	void *ctx;
 };
 
@@ -45,15 +46,16 @@ static int
 refs_visit(void *ctx, struct slice k, struct slice v)
 {
 	struct refs_walk *w = ctx;
+	struct cref c;
+	bool missing;
+	enum err e = cref_read(k, v, &c, &missing);
 
-	if (k.n < 16 || v.n != 1)
-		return ERR_CORRUPT;
-	return v.p[0] == 0 ? (int)w->fn(w->ctx, k.p) : 0;
+	return e != ERR_OK || missing ? (int)e : (int)w->fn(w->ctx, c.chunk);
 }
 
 enum err
-oplog_refs_each(struct db_txn *t,
-    enum err (*fn)(void *ctx, const uint8_t cid16[16]), void *ctx)
+oplog_refs_each(
+    struct db_txn *t, enum err (*fn)(void *ctx, uint64_t no), void *ctx)
 {
 	struct refs_walk w = { fn, ctx };
 
@@ -63,22 +65,21 @@ oplog_refs_each(struct db_txn *t,
 /* --- settling an arrival --- */
 
 static enum err
-wants_drop(struct db_txn *t, const struct cry_id *cid)
+wants_drop(struct db_txn *t, uint64_t no)
 {
-	struct slice prefix = slice_of(cid->b, sizeof(cid->b));
-	struct key k = { 0 };
-	enum err e = key_first(t, DB_WANT, prefix, NULL, &k);
+	struct key k, prefix = cref_prefix(no);
+	enum err e = key_first(t, DB_WANT, key_slice(&prefix), NULL, &k);
 
 	while (e == ERR_OK) { /* one row for each compartment that wants it */
 		e = db_del(t, DB_WANT, key_slice(&k));
 		if (e == ERR_OK)
-			e = key_first(t, DB_WANT, prefix, NULL, &k);
+			e = key_first(t, DB_WANT, key_slice(&prefix), NULL, &k);
 	}
 	return e == ERR_NOTFOUND ? ERR_OK : e;
 }
 
 struct settle {
-	struct key keys[SETTLE_BATCH];
+	struct cref refs[SETTLE_BATCH];
 	uint32_t n;
 };
 
@@ -86,62 +87,53 @@ static int
 settle_note(void *ctx, struct slice k, struct slice v)
 {
 	struct settle *s = ctx;
+	bool missing;
+	enum err e = cref_read(k, v, &s->refs[s->n], &missing);
 
-	if (v.n != 1)
-		return ERR_CORRUPT;
-	if (v.p[0] != 0) {
-		s->keys[s->n] = (struct key){ 0 };
-		key_put(&s->keys[s->n++], k.p, k.n);
-	}
+	if (e != ERR_OK)
+		return e;
+	s->n += missing;
 	return s->n == SETTLE_BATCH;
 }
 
 static enum err
-settle_one(struct store_txn *st, const struct cry_id *cid, const struct key *k,
-    uint64_t *lseq, bool *whole)
+settle_one(struct store_txn *st, const struct cref *c, bool *whole)
 {
-	static const uint8_t here = 0;
 	struct db_txn *t = store_txn_db(st);
-	struct rd r = rd_init(key_slice(k));
 	struct op_row row;
-	enum err e;
+	enum err e = cref_set(t, c, false);
 
-	(void)rd_bytes(&r, 16 + 4 + 2);
-	*lseq = rd_be64(&r);
-	if (key_decoded(&r) != ERR_OK)
-		return ERR_CORRUPT;
-	e = db_put(t, DB_CREF, key_slice(k), slice_of(&here, 1));
 	if (e == ERR_OK)
-		e = store_ref_add(st, cid);
+		e = store_ref_add_no(st, c->chunk);
 	if (e == ERR_OK)
-		e = oplog_row_get(t, *lseq, &row);
+		e = oplog_row_get(t, c->lseq, &row);
 	if (e != ERR_OK)
 		return e;
 	if (row.missing == 0)
 		return ERR_CORRUPT;
 	row.missing--;
 	*whole = row.missing == 0;
-	return oplog_row_put(t, *lseq, &row);
+	return oplog_row_put(t, c->lseq, &row);
 }
 
 static enum err
-refs_settle(struct store_txn *st, const struct cry_id *cid,
-    oplog_complete_fn complete, void *ctx)
+refs_settle(
+    struct store_txn *st, uint64_t no, oplog_complete_fn complete, void *ctx)
 {
 	struct db_txn *t = store_txn_db(st);
+	struct key prefix = cref_prefix(no);
 	struct settle s = { 0 };
-	uint64_t lseq = 0;
 	bool whole = false;
 	uint32_t i;
 	enum err e;
 
 	do {
 		s.n = 0;
-		e = key_walk(t, DB_CREF, slice_of(cid->b, 16), settle_note, &s);
+		e = key_walk(t, DB_CREF, key_slice(&prefix), settle_note, &s);
 		for (i = 0; i < s.n && e == ERR_OK; i++) {
-			e = settle_one(st, cid, &s.keys[i], &lseq, &whole);
+			e = settle_one(st, &s.refs[i], &whole);
 			if (e == ERR_OK && whole && complete != NULL)
-				complete(ctx, lseq);
+				complete(ctx, s.refs[i].lseq);
 		}
 	} while (e == ERR_OK && s.n == SETTLE_BATCH);
 	return e;
@@ -152,31 +144,35 @@ oplog_chunk_put(struct store_txn *t, const struct cry_id *cid,
     struct slice ciphertext, oplog_complete_fn complete, void *ctx)
 {
 	struct db_txn *db = store_txn_db(t);
+	uint64_t no;
 	enum err e = blob_chunk_put(t, cid, ciphertext);
 
-	if (e != ERR_OK && e != ERR_EXISTS)
-		return e;
-	e = wants_drop(db, cid);
-	return e == ERR_OK ? refs_settle(t, cid, complete, ctx) : e;
+	if (e == ERR_OK)
+		e = blob_chunk_number(db, cid, &no);
+	if (e == ERR_OK)
+		e = wants_drop(db, no);
+	return e == ERR_OK ? refs_settle(t, no, complete, ctx) : e;
 }
 
 /* --- wants --- */
 
 static enum err
-want_read(struct slice k, struct slice v, struct oplog_want *out)
+want_read(struct slice k, struct slice v, struct cref *c, uint32_t *c_len)
 {
 	struct rd rk = rd_init(k), rv = rd_init(v);
 
-	rd_copy(&rk, out->cid.b, sizeof(out->cid.b));
-	out->share = rd_be32(&rk);
-	out->compartment = key_rd_be16(&rk);
-	out->c_len = rd_u32(&rv);
+	c->chunk = rd_be64(&rk);
+	c->share = rd_be32(&rk);
+	c->compartment = key_rd_be16(&rk);
+	c->lseq = 0;
+	*c_len = rd_u32(&rv);
 	if (rd_end(&rk) != ERR_OK)
 		return ERR_CORRUPT;
 	return key_decoded(&rv);
 }
 
 struct want_walk {
+	struct db_txn *t;
 	oplog_want_fn fn;
 	void *ctx;
 };
@@ -186,15 +182,23 @@ want_visit(void *ctx, struct slice k, struct slice v)
 {
 	struct want_walk *w = ctx;
 	struct oplog_want want;
-	enum err e = want_read(k, v, &want);
+	struct cref c;
+	bool here;
+	enum err e = want_read(k, v, &c, &want.c_len);
 
-	return e != ERR_OK ? (int)e : w->fn(w->ctx, &want);
+	if (e == ERR_OK)
+		e = blob_chunk_numbered(w->t, c.chunk, &want.cid, &here);
+	if (e != ERR_OK)
+		return e == ERR_NOTFOUND ? ERR_CORRUPT : e;
+	want.share = c.share;
+	want.compartment = c.compartment;
+	return w->fn(w->ctx, &want);
 }
 
 enum err
 oplog_wants_each(struct db_txn *t, oplog_want_fn fn, void *ctx)
 {
-	struct want_walk w = { fn, ctx };
+	struct want_walk w = { t, fn, ctx };
 
 	return key_walk(t, DB_WANT, (struct slice){ 0 }, want_visit, &w);
 }
@@ -207,7 +211,7 @@ oplog_wants_count(struct db_txn *t, uint64_t *n)
 
 struct here_walk {
 	struct db_txn *t;
-	struct cry_id cids[SETTLE_BATCH];
+	uint64_t no[SETTLE_BATCH];
 	uint32_t n;
 };
 
@@ -215,16 +219,18 @@ static int
 here_note(void *ctx, struct slice k, struct slice v)
 {
 	struct here_walk *w = ctx;
-	struct oplog_want want;
-	enum err e = want_read(k, v, &want);
+	struct cry_id cid;
+	struct cref c;
+	uint32_t c_len;
+	bool here = false;
+	enum err e = want_read(k, v, &c, &c_len);
 
-	if (e != ERR_OK)
-		return e;
-	e = blob_chunk_have(w->t, &want.cid);
 	if (e == ERR_OK)
-		w->cids[w->n++] = want.cid;
-	else if (e != ERR_NOTFOUND)
-		return e;
+		e = blob_chunk_numbered(w->t, c.chunk, &cid, &here);
+	if (e != ERR_OK)
+		return e == ERR_NOTFOUND ? ERR_CORRUPT : e;
+	if (here)
+		w->no[w->n++] = c.chunk;
 	return w->n == SETTLE_BATCH;
 }
 
@@ -239,9 +245,9 @@ oplog_wants_settle(struct store_txn *t, oplog_complete_fn complete, void *ctx)
 		w.n = 0;
 		e = key_walk(w.t, DB_WANT, (struct slice){ 0 }, here_note, &w);
 		for (i = 0; i < w.n && e == ERR_OK; i++) {
-			e = wants_drop(w.t, &w.cids[i]);
+			e = wants_drop(w.t, w.no[i]);
 			if (e == ERR_OK)
-				e = refs_settle(t, &w.cids[i], complete, ctx);
+				e = refs_settle(t, w.no[i], complete, ctx);
 		}
 	} while (e == ERR_OK && w.n == SETTLE_BATCH);
 	return e;
@@ -252,7 +258,7 @@ oplog_wants_settle(struct store_txn *t, oplog_complete_fn complete, void *ctx)
 #define LOST_PLACES 64u
 
 struct lost_walk {
-	struct oplog_want w[LOST_PLACES];
+	struct cref c[LOST_PLACES];
 	uint32_t n;
 };
 
@@ -260,19 +266,16 @@ static int
 lost_note(void *ctx, struct slice k, struct slice v)
 {
 	struct lost_walk *l = ctx;
-	struct rd r = rd_init(k);
-	struct oplog_want w = { 0 };
+	struct cref c;
+	bool missing;
+	enum err e = cref_read(k, v, &c, &missing);
 
-	(void)v;
-	(void)rd_bytes(&r, 16);
-	w.share = rd_be32(&r);
-	w.compartment = key_rd_be16(&r);
-	if (r.err != ERR_OK)
-		return ERR_CORRUPT;
-	if (l->n > 0 && l->w[l->n - 1].share == w.share &&
-	    l->w[l->n - 1].compartment == w.compartment)
-		return 0; /* another op of the same compartment */
-	l->w[l->n++] = w;
+	if (e != ERR_OK)
+		return e;
+	if (missing || (l->n > 0 && l->c[l->n - 1].share == c.share &&
+			   l->c[l->n - 1].compartment == c.compartment))
+		return 0; /* it had none, or another op of the same */
+	l->c[l->n++] = c;
 	return l->n == LOST_PLACES;
 }
 
@@ -283,17 +286,20 @@ oplog_chunk_lost(
 	struct db_txn *db = store_txn_db(t);
 	struct lost_walk l = { .n = 0 };
 	uint32_t i, c_len = 0;
-	enum err e = key_walk(db, DB_CREF, slice_of(cid->b, 16), lost_note, &l);
+	struct key prefix;
+	uint64_t no;
+	enum err e = blob_chunk_number(db, cid, &no);
 
 	*wanted = 0;
+	if (e != ERR_OK)
+		return e == ERR_NOTFOUND ? ERR_OK : e;
+	prefix = cref_prefix(no);
+	e = key_walk(db, DB_CREF, key_slice(&prefix), lost_note, &l);
 	if (e != ERR_OK || l.n == 0)
 		return e;
 	e = blob_chunk_lose(t, cid, &c_len);
-	for (i = 0; e == ERR_OK && i < l.n; i++) {
-		l.w[i].cid = *cid;
-		l.w[i].c_len = c_len;
-		e = oplog_want_put(db, &l.w[i]);
-	}
+	for (i = 0; e == ERR_OK && i < l.n; i++)
+		e = oplog_want_put(db, &l.c[i], c_len);
 	if (e == ERR_OK)
 		*wanted = l.n;
 	return e;

@@ -18,8 +18,8 @@
  * docs/store-format.md. */
 #define DB_TABLES(X)                                                           \
 	X(META, "meta: format version, open segment, counters")                \
-	X(CHUNK, "chunk number -> location, lengths, references")              \
-	X(CIDX, "cid16 -> chunk number")                                       \
+	X(CHUNK, "chunk number -> cid, location, references")                  \
+	X(CIDX, "half a cid -> chunk number")                                  \
 	X(PIDX, "keyed hash of plaintext -> sealed chunk descriptor")          \
 	X(SEG, "segment number -> state, bytes, live bytes")                   \
 	X(GRACE, "since, chunk number -> a chunk that nothing refers to")      \
@@ -40,8 +40,8 @@
 	X(FACT, "asset number, place, name, live or not, stamp -> edit")       \
 	X(LINKX, "asset id linked to, asset number, name -> name")             \
 	X(IX, "field, value prefix, asset number")                             \
-	X(CREF, "compartment, chunk -> op")                                    \
-	X(WANT, "cid wanted -> class, share, since")                           \
+	X(CREF, "chunk number, compartment, op -> here or missing")            \
+	X(WANT, "chunk number, compartment that wants it")                     \
 	X(HELD, "keyed hash of target and image -> vault items that have it")  \
 	X(FILE, "keyed hash of target and path -> the file that was taken in") \
 	X(AUDIT, "audit number -> hash-chained row")

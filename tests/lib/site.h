@@ -274,4 +274,14 @@ site_table(struct site *s, enum db_table tab)
 	return n;
 }
 
+/* Chunks whose bytes are here. */
+static UNUSED_FN uint64_t
+site_chunks(struct site *s)
+{
+	struct store_stats st;
+
+	assert_ok(store_stats(s->st, &st));
+	return st.chunks;
+}
+
 #endif

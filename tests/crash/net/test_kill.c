@@ -43,15 +43,9 @@ net_up(struct site *s, const char *listen, char addr[80])
 static uint64_t
 chunks(struct site *s)
 {
-	struct db_txn *txn = NULL;
-	uint64_t n = 0;
+	struct store_stats st;
 
-	if (store_read(s->st, &txn) != ERR_OK)
-		return 0;
-	if (db_count(txn, DB_CHUNK, &n) != ERR_OK)
-		n = 0;
-	db_abort(txn);
-	return n;
+	return store_stats(s->st, &st) == ERR_OK ? st.chunks : 0;
 }
 
 /* --- the child --- */

@@ -88,6 +88,12 @@ do_chunk_elsewhere(struct store_txn *t, struct job *j)
 }
 
 static enum err
+do_lost(struct store_txn *t, struct job *j)
+{
+	return oplog_chunk_lost(t, &j->id, &j->no);
+}
+
+static enum err
 do_settle(struct store_txn *t, struct job *j)
 {
 	return oplog_wants_settle(t, on_complete, j);
@@ -427,6 +433,101 @@ test_chunk_is_for_compartments_whose_ops_name_it(void **state)
 	cl_fini(&c);
 }
 
+/* Turns one byte of a stored chunk over. */
+static void
+rot(struct cl *c, const uint8_t *p, size_t n)
+{
+	char path[TMPDIR_MAX + 32];
+	static uint8_t bytes[MIB];
+	size_t got, i;
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "%s/segments/00000001.seg", c->dir);
+	f = fopen(path, "r+be");
+	assert_non_null(f);
+	got = fread(bytes, 1, sizeof(bytes), f);
+	for (i = 0; i + n <= got && memcmp(bytes + i, p, n) != 0; i++)
+		;
+	assert_true(i + n <= got);
+	assert_int_equal(fseek(f, (long)i, SEEK_SET), 0);
+	assert_true(fputc(p[0] ^ 1, f) != EOF);
+	assert_int_equal(fclose(f), 0);
+}
+
+static void
+test_lost_chunk_is_missing_to_an_op_that_names_it(void **state)
+{
+	struct cl c;
+	struct job j = { 0 };
+	struct buf one, two;
+	struct db_txn *t;
+	uint64_t wants = 0;
+
+	(void)state;
+	cl_init(&c);
+	op_make(&j, &one, 1, 1, false);
+	assert_int_equal(go(&c, &j, do_op), ERR_OK);
+	chunk(&j, CHUNK_A, sizeof(CHUNK_A));
+	assert_int_equal(go(&c, &j, do_chunk), ERR_OK);
+	assert_int_equal(j.n_done, 1);
+	rot(&c, CHUNK_A, sizeof(CHUNK_A));
+	assert_int_equal(go(&c, &j, do_lost), ERR_OK);
+	assert_int_equal(j.no, 1);
+	op_make(&j, &two, 2, 1, false);
+	assert_int_equal(go(&c, &j, do_op), ERR_OK);
+	assert_int_equal(j.missing, 1);
+	/* It comes again: the second op is whole now, the first was told. */
+	assert_int_equal(go(&c, &j, do_chunk), ERR_OK);
+	assert_int_equal(j.n_done, 2);
+	assert_int_equal(j.done[1], 2);
+	t = cl_read(&c);
+	assert_int_equal(oplog_wants_count(t, &wants), ERR_OK);
+	assert_int_equal(wants, 0);
+	db_abort(t);
+	buf_fini(&one);
+	buf_fini(&two);
+	cl_fini(&c);
+}
+
+static enum err
+do_name(struct store_txn *t, struct job *j)
+{
+	bool here;
+
+	return blob_chunk_name(t, &j->id, 100, &j->seq, &here);
+}
+
+static void
+test_a_name_that_is_half_of_a_chunks_does_not_hinder_it(void **state)
+{
+	struct cry_id a = cid_of(CHUNK_A, sizeof(CHUNK_A));
+	struct job j = { 0 };
+	struct buf out = BUF_MAX(MIB);
+	struct db_txn *t;
+	uint64_t no = 0;
+	struct cl c;
+
+	(void)state;
+	cl_init(&c);
+	j.id = a;
+	j.id.b[31] ^= 1;
+	assert_int_equal(go(&c, &j, do_name), ERR_OK);
+	t = cl_read(&c);
+	assert_int_equal(blob_chunk_number(t, &a, &no), ERR_NOTFOUND);
+	assert_int_equal(blob_chunk_number(t, &j.id, &no), ERR_OK);
+	assert_int_equal(no, j.seq);
+	db_abort(t);
+	chunk(&j, CHUNK_A, sizeof(CHUNK_A));
+	assert_int_equal(go(&c, &j, do_chunk), ERR_OK);
+	t = cl_read(&c);
+	assert_int_equal(blob_chunk_get(c.s, t, &a, &out), ERR_OK);
+	assert_int_equal(blob_chunk_number(t, &a, &no), ERR_OK);
+	assert_true(no != j.seq);
+	db_abort(t);
+	buf_fini(&out);
+	cl_fini(&c);
+}
+
 int
 main(void)
 {
@@ -440,6 +541,10 @@ main(void)
 		cmocka_unit_test(test_chunk_that_came_another_way_is_settled),
 		cmocka_unit_test(
 		    test_chunk_is_for_compartments_whose_ops_name_it),
+		cmocka_unit_test(
+		    test_lost_chunk_is_missing_to_an_op_that_names_it),
+		cmocka_unit_test(
+		    test_a_name_that_is_half_of_a_chunks_does_not_hinder_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

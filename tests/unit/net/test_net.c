@@ -417,21 +417,21 @@ stopped_in_mid_transfer_it_resumes_without_fetching_twice(void **state)
 	node_down(&lab);
 	put_many(&c1, "centre1", 4, 300000, p, MANY);
 	node_synced(&c1); /* the hub has it all */
-	total = site_table(&c1.s, DB_CHUNK);
+	total = site_chunks(&c1.s);
 	node_up(&lab, "off");
 	until = clock_mono_ms() + WAIT_MS;
-	while (site_table(&lab.s, DB_CHUNK) < 10)
+	while (site_chunks(&lab.s) < 10)
 		assert_true(clock_mono_ms() < until);
 	first = node_chunks_rx(&lab);
 	node_down(&lab);
-	had = site_table(&lab.s, DB_CHUNK);
+	had = site_chunks(&lab.s);
 	assert_true(had >= 10);
 	assert_true(had < total);
 	assert_true(first <= had + 64);
 	node_up(&lab, "off");
 	assert_true(wait_for(has_puts, &h, WAIT_MS));
 	node_synced(&lab);
-	assert_int_equal(site_table(&lab.s, DB_CHUNK), total);
+	assert_int_equal(site_chunks(&lab.s), total);
 	assert_int_equal(node_chunks_rx(&lab), total - had);
 	puts_free(p, MANY);
 }

@@ -156,12 +156,12 @@ evicted_content_goes_and_comes_again(void **state)
 	assert_true(site_has(&lab, &asset, bytes, BYTES));
 	assert_int_equal(evict(&lab).chunks, 0); /* subscribed */
 	assert_int_equal(collect(&lab).chunks, 0);
-	before = site_table(&lab, DB_CHUNK);
+	before = site_chunks(&lab);
 	subscribe(SHARE_NONE, ERR_OK);
 	assert_true(evict(&lab).chunks > 0);
 	assert_false(complete(&lab, &asset));
 	assert_int_equal(collect(&lab).chunks, before);
-	assert_int_equal(site_table(&lab, DB_CHUNK), 0);
+	assert_int_equal(site_chunks(&lab), 0);
 	assert_false(site_has(&lab, &asset, bytes, BYTES));
 	assert_int_equal(evict(&lab).chunks, 0); /* once is enough */
 	subscribe(SHARE_ALL, ERR_OK);
