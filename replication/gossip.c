@@ -225,11 +225,13 @@ gossip_on_ihave(struct repl *r, struct link *l, const struct msg *m)
 	}
 }
 
-/* Somebody who has more of the feed and was not asked last. */
+/* Somebody who has more of the feed; who was asked last only if nobody else
+ * has. */
 static struct link *
 graft_peer(struct repl *r, struct comp *c, uint32_t feed)
 {
 	const struct feed *f = &c->feeds[feed];
+	struct link *again = NULL;
 	uint32_t at =
 	    r->n_peers == 0 ? 0 : (uint32_t)repl_random(r, r->n_peers);
 
@@ -237,11 +239,14 @@ graft_peer(struct repl *r, struct comp *c, uint32_t feed)
 		struct peer *p = r->peers[(at + k) % r->n_peers];
 		struct pcomp *pc = live(r, p, c);
 
-		if (pc != NULL && p->conn != f->pull_conn &&
-		    p->pulls < REPL_PULLS_MAX && pc_have(pc, feed) > f->tip_seq)
+		if (pc == NULL || p->pulls >= REPL_PULLS_MAX ||
+		    pc_have(pc, feed) <= f->tip_seq)
+			continue;
+		if (p->conn != f->pull_conn)
 			return peer_link(p, c->share);
+		again = peer_link(p, c->share);
 	}
-	return NULL;
+	return again;
 }
 
 /* True: no more to be done for it here. */

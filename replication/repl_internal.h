@@ -141,6 +141,7 @@ struct pcomp {
 	bool sent_root;
 	struct cry_id last_sent;
 	bool front_sent;       /* since the roots last agreed */
+	bool front_in;         /* pages of their frontier are coming */
 	enum front_send front; /* pages still to go */
 	uint32_t front_at;     /* next feed of the next page */
 	uint32_t pull_at;      /* where to look for the next pull */

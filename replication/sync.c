@@ -703,6 +703,18 @@ peer_lacks(const struct pcomp *pc)
 	return false;
 }
 
+/* A whole frontier is what the peer holds, and nothing else is: also not what
+ * we sent and it could not keep (no right then, no space). */
+static void
+front_whole(struct pcomp *pc, uint8_t flags)
+{
+	if ((flags & FRONT_DELTA) != 0)
+		return;
+	if (!pc->front_in && pc->n_have > 0)
+		memset(pc->have, 0, pc->n_have * sizeof(*pc->have));
+	pc->front_in = (flags & FRONT_MORE) != 0;
+}
+
 void
 sync_on_front(struct repl *r, struct link *l, const struct msg *m)
 {
@@ -710,6 +722,7 @@ sync_on_front(struct repl *r, struct link *l, const struct msg *m)
 
 	if (pc == NULL)
 		return;
+	front_whole(pc, m->flags);
 	for (uint32_t i = 0; i < m->n && !l->peer->closing; i++) {
 		struct msg_front e = msg_front_at(m, i);
 		uint32_t feed;

@@ -13,13 +13,10 @@
 #include "replication/repl_internal.h"
 #include "store/base/mem.h"
 
-#define SIM_NODES_MAX 72
+#define SIM_NODES_MAX 8192
 #define SIM_COMPS 4
 #define SIM_CHUNKS_MAX 512
-#define SIM_RECORDS_MAX 128
 #define SIM_FEEDS_MAX 1024
-#define SIM_CONNS_MAX 16384
-#define SIM_DIALS_MAX 256
 #define SIM_ACKS_MAX 2048
 
 /* Faults planted in a host, to see that the checks bite. */
@@ -40,7 +37,15 @@ struct sim_opts {
 	uint32_t fault_per_mille_x10; /* messages that break a session */
 	enum sim_bug bug;
 	bool big_chunk;
+	bool crowd;     /* one chain object for all: many nodes */
+	uint32_t comps; /* that have writers; 0: all */
+	bool no_chunks;
+	uint32_t writes_from_ms;
+	uint32_t lost_per_mille; /* messages TCP has to send again */
+	uint32_t gone_per_mille; /* gossip messages that never come */
 };
+
+#define SIM_LATE_MS 60000u
 
 struct sim_result {
 	char failed[160]; /* "" : all checks held */
@@ -48,6 +53,11 @@ struct sim_result {
 	uint64_t events, messages, converged_ms;
 	uint32_t nodes, crashes, partitions, breaks, acked, chunks;
 	uint64_t chunk_deliveries, chunk_repeats;
+	uint64_t payloads; /* runs that reached a node, wanted or not */
+	uint64_t news;     /* of them news there */
+	double forming;    /* payloads a node before SE_MARK */
+	uint64_t ihaves, grafts, prunes;
+	uint32_t late[SIM_LATE_MS + 1]; /* news by ms since it was written */
 };
 
 /* Runs one world to its end. */
@@ -75,7 +85,7 @@ struct sim_feed {
 };
 
 struct sim_disk {
-	struct buf records[SIM_RECORDS_MAX];
+	struct buf *records;
 	uint32_t n_records;
 	struct sim_feed *feeds;
 	uint32_t n_feeds;
@@ -106,6 +116,7 @@ struct sim_conn {
 	bool up[2];
 	uint32_t dial;
 	uint64_t last[2][SESS_CLASSES];
+	uint64_t line[2]; /* TCP waits for what it sends again */
 	uint8_t hash[64];
 };
 
@@ -123,7 +134,7 @@ struct sim_chunk {
 struct sim_ack {
 	uint16_t comp;
 	struct feed_id feed;
-	uint64_t seq;
+	uint64_t seq, at_ms;
 };
 
 enum sim_ev_kind {
@@ -144,6 +155,7 @@ enum sim_ev_kind {
 	SE_GRANT,
 	SE_JOIN,
 	SE_BREAK,
+	SE_MARK, /* count from here */
 };
 
 struct sim_ev {
@@ -163,18 +175,19 @@ struct sim {
 	uint64_t now, rng, order;
 	struct sim_ev **heap;
 	uint32_t n_heap, cap_heap;
-	struct sim_node nodes[SIM_NODES_MAX];
+	struct sim_node *nodes;
 	uint32_t n;
 	struct sim_conn *conns;
 	uint32_t n_conns;
-	struct sim_dial dials[SIM_DIALS_MAX];
+	uint32_t cap_conns;
+	struct sim_dial *dials;
 	uint32_t n_dials;
 	struct sim_chunk chunks[SIM_CHUNKS_MAX];
 	uint32_t n_chunks;
 	struct sim_ack acks[SIM_ACKS_MAX];
 	uint32_t n_acks;
-	uint64_t blocked[SIM_NODES_MAX][SIM_NODES_MAX]; /* until */
-	struct member *chain;                           /* as set up */
+	uint64_t *blocked;    /* from * n + to: until; NULL: never */
+	struct member *chain; /* as set up */
 	struct member_keys keys;
 	struct cry_key epoch;
 	bool calm; /* no more faults */
@@ -185,6 +198,7 @@ void sim_fail(struct sim *s, const char *fmt, ...) PSC_PRINTF(2, 3);
 struct sim_ev *sim_push(
     struct sim *s, uint64_t at, enum sim_ev_kind kind, uint32_t node);
 void sim_step(struct sim *s, struct sim_node *n, struct repl_event *ev);
+uint64_t sim_blocked(const struct sim *s, uint32_t from, uint32_t to);
 void sim_start(struct sim *s, struct sim_node *n);
 void sim_crash(struct sim *s, struct sim_node *n);
 /* disk */

@@ -98,8 +98,18 @@ arrival(struct sim *s, struct sim_conn *c, uint32_t side, enum sess_class cls,
 	uint64_t delay = 5 + (from * 7 + to * 13) % 40 + sim_rand(s, 10);
 	uint64_t at = s->now + delay + bytes / 4000; /* 4 MB/s */
 
-	if (s->blocked[from][to] > s->now) /* held back, then sent again */
-		at = s->blocked[from][to] + delay + sim_rand(s, 200);
+	if (sim_blocked(s, from, to) > s->now) /* held back, then sent again */
+		at = sim_blocked(s, from, to) + delay + sim_rand(s, 200);
+	if (s->o.lost_per_mille > 0) {
+		for (uint64_t rto = 200; rto < 10000; rto *= 2) {
+			if (sim_rand(s, 1000) >= s->o.lost_per_mille)
+				break;
+			at += rto;
+		}
+		if (at < c->line[side])
+			at = c->line[side];
+		c->line[side] = at; /* and all that follows */
+	}
 	if (at < c->last[side][cls])
 		at = c->last[side][cls];
 	c->last[side][cls] = at;
@@ -124,6 +134,9 @@ fx_send(struct sim *s, struct sim_node *n, const struct repl_effect *fx)
 		conn_break(s, fx->conn - 1); /* lost, doubled or reordered */
 		return;
 	}
+	if (fx->type >= MSG_PUSH && fx->type <= MSG_PRUNE &&
+	    sim_rand(s, 1000) < s->o.gone_per_mille)
+		return;
 	e = sim_push(s, arrival(s, c, side, fx->cls, fx->bytes.n), SE_MSG,
 	    c->end[1 - side]);
 	e->conn = fx->conn - 1;
@@ -238,10 +251,34 @@ want_missing(struct sim *s, struct sim_node *n)
 
 /* --- start and crash --- */
 
+/* A chain of a thousand grants, checked by each of a thousand nodes, is a
+ * million signatures that say nothing new: they look at one. */
+static void
+start_crowd(struct sim *s, struct sim_node *n)
+{
+	struct slice genesis = member_record(s->chain, 0);
+	struct repl_event ev = { .kind = RE_SHARE,
+		.share = *member_share(s->chain),
+		.records = &genesis,
+		.n_records = 1 };
+	struct share *sh;
+
+	if (n->role == SIM_OUTSIDER)
+		return;
+	sim_step(s, n, &ev);
+	sh = share_find(n->core, &ev.share);
+	REQUIRE(sh != NULL && n->core->n_peers == 0);
+	member_free(sh->m);
+	sh->m = s->chain;
+	sh->emitted = sh->durable = member_seq(s->chain) + 1;
+	sh->open = true;
+}
+
 static void
 start_share(struct sim *s, struct sim_node *n)
 {
-	struct slice recs[SIM_RECORDS_MAX];
+	struct slice *recs =
+	    must(mem_array(n->disk.n_records + 1u, sizeof(*recs)));
 	struct repl_event ev = { .kind = RE_SHARE,
 		.share = *member_share(s->chain),
 		.records = recs,
@@ -251,6 +288,9 @@ start_share(struct sim *s, struct sim_node *n)
 		recs[i] = buf_slice(&n->disk.records[i]);
 	if (n->disk.n_records > 0)
 		sim_step(s, n, &ev);
+	mem_free(recs);
+	if (s->o.crowd)
+		start_crowd(s, n);
 	for (uint32_t i = 0; i < n->disk.n_feeds; i++) {
 		struct repl_event fe = { .kind = RE_FEED };
 
@@ -294,8 +334,7 @@ sim_crash(struct sim *s, struct sim_node *n)
 {
 	if (n->core == NULL)
 		return;
-	repl_free(n->core);
-	n->core = NULL;
+	node_stop(s, n);
 	n->gen++;
 	s->res->crashes++;
 	for (uint32_t i = 0; i < s->n_conns; i++) {
@@ -352,7 +391,7 @@ op_make(struct sim *s, struct sim_node *n, struct sim_ev *e, struct buf *op)
 	h.seq = ++n->seq;
 	h.lamport = ++n->lamport;
 	h.prev = n->prev;
-	if (s->n_chunks + k >= SIM_CHUNKS_MAX)
+	if (s->n_chunks + k >= SIM_CHUNKS_MAX || s->o.no_chunks)
 		k = 0;
 	for (uint32_t i = 0; i < k; i++) {
 		size_t len = 500 + sim_rand(s, 30000);
@@ -437,7 +476,8 @@ on_local(struct sim *s, struct sim_node *n, struct sim_ev *e)
 	if (s->n_acks < SIM_ACKS_MAX)
 		s->acks[s->n_acks++] = (struct sim_ack){ .comp = n->comp,
 			.feed = e->run.head.feed,
-			.seq = e->run.head.seq };
+			.seq = e->run.head.seq,
+			.at_ms = s->now };
 	if (s->o.bug == BUG_DROP_ACKED && s->n_acks % 7 == 3) {
 		n->seq = 0; /* carries on in a new feed, nobody knows why */
 		n->incarnation += (uint64_t)1 << 40;

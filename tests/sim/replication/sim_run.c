@@ -10,6 +10,36 @@ crash_now(struct sim *s)
 	return !s->calm && s->o.crashes > 0 && sim_rand(s, 4000) < s->o.crashes;
 }
 
+/* How long after it was written a run came to be durable here. */
+static void
+count_news(struct sim *s, const struct repl_ops *run)
+{
+	for (uint32_t i = 0; i < s->n_acks; i++) {
+		const struct sim_ack *k = &s->acks[i];
+		uint64_t ms = s->now - k->at_ms;
+
+		if (k->seq != run->head.seq ||
+		    memcmp(&k->feed, &run->head.feed, sizeof(k->feed)) != 0)
+			continue;
+		s->res->news++;
+		s->res->late[ms < SIM_LATE_MS ? ms : SIM_LATE_MS]++;
+		return;
+	}
+}
+
+static void
+count_msg(struct sim *s, uint8_t type)
+{
+	switch (type) {
+	case MSG_OPS:
+	case MSG_PUSH: s->res->payloads++; break;
+	case MSG_IHAVE: s->res->ihaves++; break;
+	case MSG_GRAFT: s->res->grafts++; break;
+	case MSG_PRUNE: s->res->prunes++; break;
+	default: break;
+	}
+}
+
 static void
 persist_apply(struct sim *s, struct sim_node *n, const struct repl_effect *fx)
 {
@@ -19,6 +49,7 @@ persist_apply(struct sim *s, struct sim_node *n, const struct repl_effect *fx)
 		else
 			disk_add_record(&n->disk, fx->bytes);
 	} else if (fx->kind == RX_PERSIST_OPS) {
+		count_news(s, &fx->ops);
 		disk_add_run(s, &n->disk, &fx->ops, fx->compartment);
 	} else {
 		for (uint32_t i = 0; i < s->n_chunks; i++) {
@@ -149,13 +180,18 @@ on_dial(struct sim *s, uint32_t dial)
 	if (d->busy)
 		return;
 	if (s->nodes[d->from].core == NULL || s->nodes[d->to].core == NULL ||
-	    s->blocked[d->from][d->to] > s->now ||
-	    s->blocked[d->to][d->from] > s->now) {
+	    sim_blocked(s, d->from, d->to) > s->now ||
+	    sim_blocked(s, d->to, d->from) > s->now) {
 		dial_later(s, dial);
 		return;
 	}
-	REQUIRE(s->n_conns < SIM_CONNS_MAX);
+	if (s->n_conns == s->cap_conns) {
+		s->cap_conns = s->cap_conns == 0 ? 1024 : s->cap_conns * 2;
+		s->conns =
+		    must(mem_grow(s->conns, s->cap_conns, sizeof(*s->conns)));
+	}
 	c = &s->conns[s->n_conns];
+	memset(c, 0, sizeof(*c));
 	c->end[0] = d->from;
 	c->end[1] = d->to;
 	c->dial = dial;
@@ -200,6 +236,7 @@ on_msg_ev(struct sim *s, struct sim_ev *e)
 
 	if (!c->up[e->side] || c->gen[e->side] != n->gen)
 		return;
+	count_msg(s, e->type);
 	sim_step(s, n, &ev);
 }
 
@@ -223,14 +260,14 @@ on_partition(struct sim *s)
 			if (in_a == in_b || (mode == 0 && in_b) ||
 			    (mode == 1 && in_a))
 				continue;
-			s->blocked[a][b] = until;
+			s->blocked[(size_t)a * s->n + b] = until;
 		}
 	}
 	for (uint32_t i = 0; i < s->n_conns; i++) {
 		struct sim_conn *c = &s->conns[i];
 
 		if ((c->up[0] || c->up[1]) &&
-		    s->blocked[c->end[0]][c->end[1]] > s->now &&
+		    sim_blocked(s, c->end[0], c->end[1]) > s->now &&
 		    sim_rand(s, 3) == 0) {
 			struct sim_ev *e = sim_push(s,
 			    s->now + sim_rand(s, until - s->now), SE_BREAK, 0);
@@ -245,7 +282,9 @@ static void
 heal(struct sim *s)
 {
 	s->calm = true;
-	memset(s->blocked, 0, sizeof(s->blocked));
+	if (s->blocked != NULL)
+		memset(
+		    s->blocked, 0, (size_t)s->n * s->n * sizeof(*s->blocked));
 	for (uint32_t i = 0; i < s->n; i++) {
 		struct sim_node *n = &s->nodes[i];
 
@@ -258,15 +297,20 @@ static void
 schedule(struct sim *s)
 {
 	const struct sim_opts *o = &s->o;
+	uint64_t from = o->writes_from_ms == 0 ? 1000 : o->writes_from_ms;
 
 	for (uint32_t i = 0; i < s->n; i++) {
 		sim_push(s, sim_rand(s, 2000), SE_START, i);
 		if (s->nodes[i].role >= SIM_JOINER)
 			sim_push(s, sim_rand(s, o->active_ms / 2), SE_JOIN, i);
 	}
+	if (o->writes_from_ms > 0) {
+		sim_push(s, o->writes_from_ms / 2, SE_WRITE, 0);
+		sim_push(s, o->writes_from_ms, SE_MARK, 0);
+	}
 	for (uint32_t i = 0; i < o->writes; i++)
 		sim_push(
-		    s, 1000 + sim_rand(s, o->active_ms - 1000), SE_WRITE, 0);
+		    s, from + sim_rand(s, o->active_ms - from), SE_WRITE, 0);
 	for (uint32_t i = 0; i < o->crashes; i++)
 		sim_push(s, sim_rand(s, o->active_ms), SE_CRASH,
 		    (uint32_t)sim_rand(s, s->n));
@@ -295,6 +339,15 @@ node_event(struct sim *s, struct sim_ev *e)
 	}
 }
 
+/* The tree has formed. */
+static void
+mark(struct sim_result *r)
+{
+	r->forming = (double)r->payloads / (double)r->news;
+	r->payloads = r->news = r->ihaves = r->grafts = r->prunes = 0;
+	memset(r->late, 0, sizeof(r->late));
+}
+
 static void
 world_event(struct sim *s, struct sim_ev *e)
 {
@@ -317,6 +370,7 @@ world_event(struct sim *s, struct sim_ev *e)
 	case SE_PARTITION: on_partition(s); break;
 	case SE_HEAL: heal(s); break;
 	case SE_BREAK: conn_break(s, e->conn); break;
+	case SE_MARK: mark(s->res); break;
 	default: node_event(s, e); break;
 	}
 }
@@ -388,7 +442,6 @@ sim_run(const struct sim_opts *o, struct sim_result *out)
 	s->o = *o;
 	s->res = out;
 	s->rng = o->seed * 0x9E3779B97F4A7C15u | 1;
-	s->conns = must(mem_array(SIM_CONNS_MAX, sizeof(*s->conns)));
 	world_make(s);
 	schedule(s);
 	run_until(s, o->active_ms);

@@ -122,9 +122,11 @@ disk_add_run(struct sim *s, struct sim_disk *d, const struct repl_ops *run,
 void
 disk_add_record(struct sim_disk *d, struct slice rec)
 {
-	struct buf *b = &d->records[d->n_records++];
+	struct buf *b;
 
-	REQUIRE(d->n_records <= SIM_RECORDS_MAX);
+	d->records =
+	    must(mem_grow(d->records, d->n_records + 1u, sizeof(*d->records)));
+	b = &d->records[d->n_records++];
 	*b = BUF_MAX(MIB);
 	buf_put_slice(b, rec);
 	REQUIRE(buf_err(b) == ERR_OK);
@@ -135,6 +137,7 @@ disk_free(struct sim_disk *d)
 {
 	for (uint32_t i = 0; i < d->n_records; i++)
 		buf_fini(&d->records[i]);
+	mem_free(d->records);
 	for (uint32_t i = 0; i < d->n_feeds; i++) {
 		struct sim_feed *f = &d->feeds[i];
 
@@ -255,7 +258,7 @@ chain_hand_out(struct sim *s, struct sim_node *n)
 	uint64_t own = 0, all = member_seq(s->chain), to;
 	struct member *m;
 
-	if (n->role == SIM_JOINER || n->role == SIM_OUTSIDER)
+	if (n->role == SIM_JOINER || n->role == SIM_OUTSIDER || s->o.crowd)
 		return;
 	REQUIRE(member_new(member_record(s->chain, 0), &m) == ERR_OK);
 	while (!member_is_member(m, &n->id.pub.sign))
@@ -286,7 +289,7 @@ joiner_make(struct sim *s, struct sim_node *n)
 static void
 dial_add(struct sim *s, uint32_t from, uint32_t to)
 {
-	REQUIRE(s->n_dials < SIM_DIALS_MAX);
+	s->dials = must(mem_grow(s->dials, s->n_dials + 1u, sizeof(*s->dials)));
 	s->dials[s->n_dials] = (struct sim_dial){ .from = from, .to = to };
 	sim_push(s, sim_rand(s, 3000), SE_DIAL, 0)->conn = s->n_dials++;
 }
@@ -298,6 +301,10 @@ world_nodes(struct sim *s)
 
 	s->n = o->hubs + 1 + o->sites + o->joiners + 1;
 	REQUIRE(s->n <= SIM_NODES_MAX);
+	s->nodes = must(mem_array(s->n, sizeof(*s->nodes)));
+	if (o->partitions > 0)
+		s->blocked =
+		    must(mem_array((size_t)s->n * s->n, sizeof(*s->blocked)));
 	for (uint32_t i = 0; i < s->n; i++) {
 		struct sim_node *n = &s->nodes[i];
 
@@ -311,7 +318,8 @@ world_nodes(struct sim *s)
 			n->role = SIM_OUTSIDER;
 		else if (i > o->hubs + o->sites)
 			n->role = SIM_JOINER;
-		n->comp = (uint16_t)(1 + sim_rand(s, SIM_COMPS));
+		n->comp = (uint16_t)(1 + sim_rand(s, o->comps == 0 ? SIM_COMPS
+								   : o->comps));
 		if (n->role == SIM_SITE && sim_rand(s, 4) == 0)
 			n->comp2 = (uint16_t)(1 + n->comp % SIM_COMPS);
 		identity(s, n);
@@ -349,11 +357,32 @@ world_make(struct sim *s)
 	world_dials(s);
 }
 
+uint64_t
+sim_blocked(const struct sim *s, uint32_t from, uint32_t to)
+{
+	return s->blocked == NULL ? 0 : s->blocked[(size_t)from * s->n + to];
+}
+
+/* A crowd's cores look at one chain, which is not theirs to free. */
+static void
+node_stop(struct sim *s, struct sim_node *n)
+{
+	struct share *sh;
+
+	if (n->core == NULL)
+		return;
+	sh = share_find(n->core, member_share(s->chain));
+	if (s->o.crowd && sh != NULL && sh->m == s->chain)
+		sh->m = NULL;
+	repl_free(n->core);
+	n->core = NULL;
+}
+
 static void
 world_free(struct sim *s)
 {
 	for (uint32_t i = 0; i < s->n; i++) {
-		repl_free(s->nodes[i].core);
+		node_stop(s, &s->nodes[i]);
 		disk_free(&s->nodes[i].disk);
 		buf_fini(&s->nodes[i].claim);
 	}
@@ -367,6 +396,9 @@ world_free(struct sim *s)
 	}
 	mem_free(s->heap);
 	mem_free(s->conns);
+	mem_free(s->dials);
+	mem_free(s->blocked);
+	mem_free(s->nodes);
 	member_free(s->chain);
 	mem_free(s);
 }
