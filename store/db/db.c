@@ -406,6 +406,7 @@ write_begin(struct db *d, MDB_txn *parent, struct db_txn **out)
 		return ERR_NOMEM;
 	t->d = d;
 	t->write = true;
+	t->cost = d->cost;
 	rc = mdb_txn_begin(d->env, parent, 0, &t->t);
 	if (rc != 0) {
 		mem_free(t);
@@ -461,6 +462,8 @@ db_abort(struct db_txn *t)
 	if (t == NULL)
 		return;
 	mdb_txn_abort(t->t);
+	if (t->write)
+		t->d->cost = t->cost;
 	read_leave(t->d, t);
 	mem_free(t);
 }

@@ -40,6 +40,7 @@ struct db_txn {
 	struct db *d;
 	MDB_txn *t;
 	bool write;
+	uint64_t cost; /* d->cost when it began: what is undone costs nothing */
 	/* a read: its number, from 1, and its neighbours */
 	uint64_t no;
 	struct db_txn *prev, *next;

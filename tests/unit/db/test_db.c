@@ -408,6 +408,34 @@ test_full_map_refuses_and_reads_go_on(void **state)
 	expect_meta(w, "before", "kept");
 }
 
+/* Jobs of one batch: those that were refused or failed take no room from the
+ * ones behind them. */
+static void
+test_what_was_undone_takes_no_room_from_the_rest(void **state)
+{
+	struct world *w = *state;
+	static uint8_t val[2000];
+	struct db_txn *t, *child;
+	struct errmsg em;
+	uint32_t i;
+	uint16_t n;
+
+	db_close(w->d);
+	w->o.map_bytes = 6 * MIB;
+	assert_int_equal(db_open(&w->o, &w->d, &em), ERR_OK);
+	assert_int_equal(db_write(w->d, &t), ERR_OK);
+	for (i = 0; i < 100; i++) {
+		assert_int_equal(db_child(t, &child), ERR_OK);
+		for (n = 0; n < 20; n++)
+			assert_int_equal(db_put(child, DB_OP,
+					     slice_of((uint8_t *)&n, sizeof(n)),
+					     slice_of(val, sizeof(val))),
+			    ERR_OK);
+		db_abort(child);
+	}
+	assert_int_equal(db_commit(t), ERR_OK);
+}
+
 static void
 test_no_disk_space_refuses_and_works_again_after(void **state)
 {
@@ -490,6 +518,7 @@ main(void)
 		T(test_damaged_meta_pages_are_reported_at_open),
 		T(test_a_cut_index_is_reported_at_open),
 		T(test_full_map_refuses_and_reads_go_on),
+		T(test_what_was_undone_takes_no_room_from_the_rest),
 		T(test_no_disk_space_refuses_and_works_again_after),
 		T(test_out_of_memory_is_an_error_everywhere),
 	};
