@@ -24,6 +24,7 @@ struct image {
 	struct key16 series;
 	struct key16 family;
 	uint32_t no[2]; /* of its two forms in the batch */
+	bool hashed;    /* v.original_hash is known */
 	bool ready;     /* prepared: the job is to take it */
 	bool conflict;
 	uint32_t work; /* its item, in the job */
@@ -161,16 +162,26 @@ forms_of(struct forms *f, struct image *im)
 	e = forms_add(f, o->original, o->original_plan, o->n_original_plan);
 	if (e != ERR_OK)
 		return e;
-	f->file[first].has_hash = true;
+	f->file[first].has_hash = im->hashed;
 	f->file[first].hash = im->v.original_hash;
 	if (o->deid.n == 0 || object_same(o))
 		return ERR_OK;
 	return forms_add(f, o->deid, o->deid_plan, o->n_deid_plan);
 }
 
+static void
+image_hash_is(
+    const struct admit *a, struct image *im, const struct cry_id *hash)
+{
+	im->hashed = true;
+	im->v.original_hash = *hash;
+	held_hash_of(a->g, &im->v.name, hash, &im->hash);
+}
+
 /* What the batch said, to the images that the forms were made of. */
 static void
-forms_take(const struct forms *f, struct image *im, uint32_t n)
+forms_take(
+    const struct admit *a, const struct forms *f, struct image *im, uint32_t n)
 {
 	uint32_t i, k = 0;
 
@@ -178,6 +189,7 @@ forms_take(const struct forms *f, struct image *im, uint32_t n)
 		if (im[i].one->e != ERR_OK)
 			continue;
 		im[i].no[0] = im[i].no[1] = f->file[k].no;
+		image_hash_is(a, &im[i], &f->file[k].hash);
 		im[i].v.deid_hash = f->file[k++].hash;
 		if (im[i].o->deid.n > 0 && !object_same(im[i].o)) {
 			im[i].no[1] = f->file[k].no;
@@ -202,7 +214,7 @@ forms_prepare(struct admit *a, struct image *im, uint32_t n)
 	if (e == ERR_OK)
 		e = blob_batch_add_many(a->batch, f->file, f->n);
 	if (e == ERR_OK)
-		forms_take(f, im, n);
+		forms_take(a, f, im, n);
 	for (i = 0; f != NULL && i < f->n; i++)
 		mem_free(f->plan[i]);
 	mem_free(f);
@@ -497,6 +509,13 @@ admit_job(struct store_txn *t, void *ctx)
 
 /* --- around it --- */
 
+/* By its UID.  What cannot be parsed has none: its bytes stand for it. */
+static bool
+image_named(const struct image *im)
+{
+	return im->o->parsed && im->o->sop_uid[0] != '\0';
+}
+
 static void
 image_keys(const struct admit *a, struct image *im)
 {
@@ -509,36 +528,64 @@ image_keys(const struct admit *a, struct image *im)
 
 	key16_of(a->g, "psc.qser.1", parts, 5, &im->series);
 	key16_of(a->g, "psc.qfam.1", parts, 4, &im->family);
-	/* What cannot be parsed has no UID: its bytes stand for it. */
-	parts[3] = im->o->parsed && im->o->sop_uid[0] != '\0'
-		       ? slice_str(im->o->sop_uid)
-		       : slice_of(im->v.original_hash.b, 32);
+	parts[3] = image_named(im) ? slice_str(im->o->sop_uid)
+				   : slice_of(im->v.original_hash.b, 32);
 	key16_of(a->g, "psc.sop.1", parts, 4, &im->v.name);
-	held_hash_of(a->g, &im->v.name, &im->v.original_hash, &im->hash);
 }
 
-/* Hash them; most images that are sent again end here. */
+/* Those whose bytes may be here: all but images of names never met, which
+ * are hashed together with their pieces (blob_batch_add_many). */
 static enum err
-admit_known(struct admit *a)
+known_candidates(struct admit *a, struct image **out, uint32_t *n)
 {
-	struct slice in[ADMIT_MANY];
-	struct cry_id hash[ADMIT_MANY];
-	struct store *s = a->g->o.store;
 	struct db_txn *t;
 	uint32_t i;
-	enum err e;
+	bool any;
+	enum err e = store_read(a->g->o.store, &t);
 
-	for (i = 0; i < a->n; i++)
-		in[i] = a->im[i].o->original;
-	cry_hash_many(in, a->n, hash);
-	if ((e = store_read(s, &t)) != ERR_OK)
+	*n = 0;
+	if (e != ERR_OK)
 		return e;
 	for (i = 0; i < a->n; i++) {
 		struct image *im = &a->im[i];
 
-		im->v.original_hash = hash[i];
-		image_keys(a, im);
-		im->one->e = image_seen(im, s, t);
+		im->one->e = ERR_OK;
+		any = true;
+		if (image_named(im)) {
+			image_keys(a, im);
+			any = held_any(t, &im->v.name);
+		}
+		if (any)
+			out[(*n)++] = im;
+	}
+	db_abort(t);
+	return ERR_OK;
+}
+
+/* Most images that are sent again end here. */
+static enum err
+admit_known(struct admit *a)
+{
+	struct image *list[ADMIT_MANY];
+	struct slice in[ADMIT_MANY];
+	struct cry_id hash[ADMIT_MANY];
+	struct store *s = a->g->o.store;
+	struct db_txn *t;
+	uint32_t i, n;
+	enum err e = known_candidates(a, list, &n);
+
+	if (e != ERR_OK || n == 0)
+		return e;
+	for (i = 0; i < n; i++)
+		in[i] = list[i]->o->original;
+	cry_hash_many(in, n, hash);
+	if ((e = store_read(s, &t)) != ERR_OK)
+		return e;
+	for (i = 0; i < n; i++) {
+		list[i]->v.original_hash = hash[i];
+		image_keys(a, list[i]);
+		image_hash_is(a, list[i], &hash[i]);
+		list[i]->one->e = image_seen(list[i], s, t);
 	}
 	db_abort(t);
 	return ERR_OK;

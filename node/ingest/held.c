@@ -62,6 +62,14 @@ held_row(struct db_txn *t, const struct key16 *name, struct slice *out)
 	return e;
 }
 
+bool
+held_any(struct db_txn *t, const struct key16 *name)
+{
+	struct slice v;
+
+	return held_row(t, name, &v) != ERR_NOTFOUND;
+}
+
 enum err
 held_find(struct store *s, struct db_txn *t, const struct key16 *name,
     const struct held_hash *h, uint64_t *item, bool *other)

@@ -156,6 +156,8 @@ struct held_hash {
 };
 void held_hash_of(const struct ingest *g, const struct key16 *name,
     const struct cry_id *original, struct held_hash *out);
+/* Was anything held under this name?  true also where that cannot be told. */
+bool held_any(struct db_txn *t, const struct key16 *name);
 /* The last item that got these very bytes under this name and was not
  * rejected (ERR_NOTFOUND: none); *other: different bytes came last. */
 enum err held_find(struct store *s, struct db_txn *t, const struct key16 *name,
