@@ -204,7 +204,10 @@ const struct cli_verb cli_verbs[] = {
 	{ "backup", "DIR", 1, 1, cmd_backup, { { 0 } },
 	    "copy what is new into a folder, while the node works" },
 	{ "restore", "DIR", 1, 1, cmd_restore,
-	    { { "passphrase-file", "F", "read the passphrase from F" } },
+	    { { "passphrase-file", "F", "read the passphrase from F" },
+		{ "recovery-file", "F",
+		    "the recovery key that init gave; needed if the node was "
+		    "unattended" } },
 	    "make an empty --home out of a backup (works without a node)" },
 	{ "rebuild", "", 0, 0, cmd_rebuild,
 	    { { "passphrase-file", "F", "read the passphrase from F" } },

@@ -69,5 +69,24 @@ enum err cry_keystore_save(const char *path, const struct cry_identity *id,
 enum err cry_keystore_load(const char *path, const char *passphrase,
     const char *credential_path, struct cry_identity *out,
     struct errmsg *em) PSC_MUST_USE;
+/* Does a credential file open it (else a passphrase)?  ERR_CORRUPT,
+ * ERR_NOTFOUND, ERR_UNSUPPORTED. */
+enum err cry_keystore_unattended(
+    const char *path, bool *out, struct errmsg *em) PSC_MUST_USE;
+
+/* --- recovery: the same secrets, for who holds the recovery key --- */
+#define CRY_RECOVERY_TEXT_LEN 56u /* "psr1" + 52 characters of base32 */
+/* Secret: wipe it. */
+void cry_recovery_text(
+    const struct cry_box_sk *sk, char out[CRY_RECOVERY_TEXT_LEN + 1]);
+enum err cry_recovery_parse(
+    struct slice text, struct cry_box_sk *out) PSC_MUST_USE;
+/* Seals id to its recovery key, as path, written as a keystore is. */
+enum err cry_recovery_save(const char *path, const struct cry_identity *id,
+    struct errmsg *em) PSC_MUST_USE;
+/* secret_path: a file with the text of the recovery key.  ERR_AUTH: another
+ * site's, or none; ERR_CORRUPT, ERR_NOTFOUND, ERR_DENIED. */
+enum err cry_recovery_load(const char *path, const char *secret_path,
+    struct cry_identity *out, struct errmsg *em) PSC_MUST_USE;
 
 #endif

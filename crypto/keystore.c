@@ -1,10 +1,10 @@
 /* crypto/keystore.c: a node's secrets in one file.
  *
- * File, 578 bytes (docs/protocol.md section 1):
+ * File, 534 bytes (docs/protocol.md section 1):
  *
  *	"PSCK" version u8=1 kind u8 (1 passphrase, 2 credential) zero u16
  *	passes u32 LE  kib u32 LE  salt 16  nonce 24        header, 56 bytes
- *	XChaCha20-Poly1305(key, nonce, ad = header, secrets)     490 bytes
+ *	XChaCha20-Poly1305(key, nonce, ad = header, secrets)     446 bytes
  *	BLAKE2b-256 of all the above                              32 bytes
  *
  * The last field tells disk rot (ERR_CORRUPT) from a wrong passphrase
@@ -21,7 +21,7 @@
 #define KS_MAGIC "PSCK"
 #define KS_VERSION 1u
 #define KS_HEADER_BYTES (4u + 4u + 8u + 16u + CRY_NONCE_BYTES)
-#define KS_SECRET_BYTES (64u + 64u + 32u + CRY_CERT_BYTES + 3u * 32u)
+#define KS_SECRET_BYTES KEYSTORE_SECRET_BYTES
 #define KS_BODY_BYTES (KS_SECRET_BYTES + CRY_TAG_BYTES)
 #define KS_FILE_BYTES (KS_HEADER_BYTES + KS_BODY_BYTES + 32u)
 #define KS_CREDENTIAL_BYTES 32u
@@ -60,8 +60,8 @@ cry_identity_wipe(struct cry_identity *id)
 
 /* --- the secrets as bytes --- */
 
-static void
-secrets_encode(const struct cry_identity *id, struct buf *b)
+void
+keystore_secrets_encode(const struct cry_identity *id, struct buf *b)
 {
 	buf_put(b, id->site_sk.b, sizeof(id->site_sk.b));
 	buf_put(b, id->sign_sk.b, sizeof(id->sign_sk.b));
@@ -85,8 +85,8 @@ secrets_consistent(const struct cry_identity *id)
 	       cry_equal(box.b, id->pub.box.b, 32);
 }
 
-static enum err
-secrets_decode(struct slice in, struct cry_identity *out)
+enum err
+keystore_secrets_decode(struct slice in, struct cry_identity *out)
 {
 	struct rd r = rd_init(in);
 
@@ -235,7 +235,7 @@ save_encode(const struct ks_header *h, const struct cry_key *key,
 	header_encode(h, file);
 	/* Room at once: growing would leave copies behind in the heap. */
 	if (buf_room(&secrets, KS_SECRET_BYTES) != NULL)
-		secrets_encode(id, &secrets);
+		keystore_secrets_encode(id, &secrets);
 	if (buf_err(&secrets) != ERR_OK)
 		file->err = buf_err(&secrets);
 	if (buf_err(file) == ERR_OK) {
@@ -340,8 +340,8 @@ load_secrets(const struct ks_header *h, const struct cry_key *key,
 		    h->kind == KS_PASSPHRASE
 			? "wrong passphrase"
 			: "the credential file is not this keystore's");
-	else if (e == ERR_OK &&
-		 (e = secrets_decode(buf_slice(&secrets), out)) != ERR_OK)
+	else if (e == ERR_OK && (e = keystore_secrets_decode(
+				     buf_slice(&secrets), out)) != ERR_OK)
 		e = errmsg_set(em, e, "restore the file from a backup",
 		    "the keys in the keystore do not belong together");
 	buf_wipe(&secrets);
@@ -374,6 +374,24 @@ cry_keystore_load(const char *path, const char *passphrase,
 out:
 	sodium_memzero(&key, sizeof(key));
 	cry_identity_wipe(&id);
+	buf_fini(&file);
+	return e;
+}
+
+enum err
+cry_keystore_unattended(const char *path, bool *out, struct errmsg *em)
+{
+	struct buf file = BUF_MAX(KS_FILE_BYTES);
+	struct ks_header h = { 0 };
+	enum err e = load_file(path, &file, em);
+
+	if (e == ERR_OK) {
+		e = header_decode(slice_of(file.p, KS_HEADER_BYTES), &h);
+		*out = h.kind == KS_CREDENTIAL;
+		if (e != ERR_OK)
+			errmsg_set(em, e, "use the version that wrote it",
+			    "%s: unknown keystore version", path);
+	}
 	buf_fini(&file);
 	return e;
 }

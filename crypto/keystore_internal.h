@@ -19,6 +19,13 @@ struct keystore_cost {
 #define KEYSTORE_KIB_MAX (1024u * 1024u)
 #define KEYSTORE_KIB_MIN 8u
 
+/* The secrets as bytes, in keystore and recovery copy. */
+#define KEYSTORE_SECRET_BYTES (64u + 64u + 32u + CRY_CERT_BYTES + 3u * 32u)
+void keystore_secrets_encode(const struct cry_identity *id, struct buf *b);
+/* ERR_CORRUPT: they do not belong together. */
+enum err keystore_secrets_decode(
+    struct slice in, struct cry_identity *out) PSC_MUST_USE;
+
 struct keystore_save_params {
 	const char *path;
 	const struct cry_identity *id;

@@ -24,6 +24,8 @@ api_h_backup(struct api_call *c)
 	static const char *const keys[] = { "s:dir", NULL };
 	struct backup_opts o = { .store = c->a->o.store,
 		.home = c->a->o.home,
+		.node = &c->a->o.me->pub.sign,
+		.bytes_per_s = c->a->o.conf->backup_bytes,
 		.stop = backup_gone,
 		.ctx = c };
 	char actor[API_ACTOR_BYTES];

@@ -2,8 +2,23 @@
 #include <unistd.h>
 
 #include "node/app/home.h"
+#include "node/backup/backup.h"
 #include "node/ingest/ingest.h"
 #include "store/base/mem.h"
+
+enum err
+app_home_whole(const struct app_args *a, struct errmsg *em)
+{
+	char path[APP_PATH_MAX];
+
+	app_path(a->home, BACKUP_RESTORING, path);
+	if (!app_exists(path))
+		return ERR_OK;
+	return errmsg_set(em, ERR_EXISTS,
+	    "run `pesscara --home DIR restore BACKUP` again, or remove the "
+	    "folder",
+	    "a restore into this home was cut short");
+}
 
 enum err
 app_keys(const struct app_args *a, struct cry_identity *id, bool *unattended,

@@ -11,6 +11,11 @@
 enum err app_keys(const struct app_args *a, struct cry_identity *id,
     bool *unattended, struct errmsg *em) PSC_MUST_USE;
 
+/* ERR_EXISTS: a restore into it was cut short, and nothing else can be done
+ * with it. */
+enum err app_home_whole(
+    const struct app_args *a, struct errmsg *em) PSC_MUST_USE;
+
 struct app_store {
 	struct store_opts opts; /* holds keys: wipe it */
 	char dir[APP_PATH_MAX];

@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "node/app/home.h"
-#include "store/base/enc.h"
 #include "store/base/mem.h"
 
 static enum err
@@ -108,7 +107,7 @@ init_keys(const struct app_args *a, const struct conf *c,
     struct cry_identity *id, struct errmsg *em)
 {
 	char keystore[APP_PATH_MAX], credential[APP_PATH_MAX];
-	char recovery[4 + ENC_B32_LEN(32) + 1] = "psr1";
+	char sealed[APP_PATH_MAX], recovery[CRY_RECOVERY_TEXT_LEN + 1];
 	struct cry_box_sk rsk;
 	struct buf pass = BUF_MAX(4 * KIB);
 	enum err e = ERR_OK;
@@ -118,12 +117,15 @@ init_keys(const struct app_args *a, const struct conf *c,
 	if (e != ERR_OK)
 		return e;
 	cry_identity_new(id, &rsk);
-	enc_b32(slice_of(rsk.b, 32), recovery + 4);
+	cry_recovery_text(&rsk, recovery);
 	cry_wipe(&rsk, sizeof(rsk));
 	if ((e = init_store(a, c, id, em)) != ERR_OK)
 		goto out;
 	if (a->recovery_file != NULL &&
 	    (e = init_recovery(a, recovery, em)) != ERR_OK)
+		goto out;
+	app_path(a->home, APP_RECOVERY, sealed);
+	if ((e = cry_recovery_save(sealed, id, em)) != ERR_OK)
 		goto out;
 	app_path(a->home, APP_KEYSTORE, keystore);
 	app_path(a->home, APP_CREDENTIAL, credential);
@@ -172,7 +174,8 @@ app_init(const struct app_args *a, struct errmsg *em)
 		return errmsg_set(em, ERR_EXISTS,
 		    "use it as it is, or choose another --home",
 		    "this home is initialised already");
-	if ((e = make_folder(a->home, em)) != ERR_OK)
+	if ((e = app_home_whole(a, em)) != ERR_OK ||
+	    (e = make_folder(a->home, em)) != ERR_OK)
 		return e;
 	app_path(a->home, "keys", path);
 	if ((e = make_folder(path, em)) != ERR_OK)

@@ -152,7 +152,9 @@ app_rebuild(const struct app_args *a, struct errmsg *em)
 
 	if (c == NULL)
 		return errmsg_set(em, ERR_NOMEM, "", "out of memory");
-	e = conf_load(a->home, c, em);
+	e = app_home_whole(a, em);
+	if (e == ERR_OK)
+		e = conf_load(a->home, c, em);
 	if (e == ERR_OK)
 		e = app_keys(a, &id, &unattended, em);
 	if (e == ERR_OK)

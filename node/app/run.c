@@ -174,7 +174,8 @@ app_run(const struct app_args *a, struct errmsg *em)
 
 	(void)setrlimit(RLIMIT_CORE, &no_core); /* keys are in memory */
 	block_signals(&set);
-	if ((e = conf_load(a->home, &n.conf, em)) != ERR_OK)
+	if ((e = app_home_whole(a, em)) != ERR_OK ||
+	    (e = conf_load(a->home, &n.conf, em)) != ERR_OK)
 		return e;
 	if ((e = app_sibling("pesscara-imaging", n.helper, em)) != ERR_OK)
 		return e;

@@ -7,8 +7,10 @@
 #include "node/backup/backup_internal.h"
 #include "store/base/enc.h"
 
+/* Not keys/credential: it opens the keystore, and a copy of both is a copy
+ * of everything in the clear. */
 const char *const backup_home_files[] = { "pesscara.yaml", "keys/keystore",
-	"keys/credential", NULL };
+	"keys/recovery", NULL };
 
 enum err
 backup_errno(void)

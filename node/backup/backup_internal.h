@@ -13,6 +13,7 @@
 #define BACKUP_PIECE ((size_t)1 * MIB)
 #define BACKUP_FILES_MAX 64u
 #define BACKUP_SEGMENTS_MAX 1000000u
+#define BACKUP_SEGMENT_END_MAX ((uint64_t)1 << 41)
 #define BACKUP_LIST "backup.json"
 #define BACKUP_PART "part" /* a file of the home on its way */
 
@@ -28,6 +29,7 @@ struct backup_file { /* of the home; its hash is a part of its path */
 };
 struct backup_list {
 	struct backup_report r;
+	struct cry_sign_pk node;
 	struct backup_seg *seg; /* ascending */
 	uint32_t n_seg;
 	struct backup_file file[BACKUP_FILES_MAX];
@@ -37,6 +39,11 @@ void backup_list_fini(struct backup_list *l);
 /* ERR_NOTFOUND: there is no backup; ERR_CORRUPT. */
 enum err backup_list_read(
     const char *dir, struct backup_list *out, struct errmsg *em) PSC_MUST_USE;
+/* The list in the text of a backup.json; checked against its check. */
+enum err backup_list_parse(
+    struct slice text, struct backup_list *out) PSC_MUST_USE;
+enum err backup_list_text(
+    const struct backup_list *l, struct buf *out) PSC_MUST_USE;
 /* Durable when it returns: written aside, synced, renamed. */
 enum err backup_list_write(const char *dir, const struct backup_list *l,
     struct errmsg *em) PSC_MUST_USE;
@@ -61,5 +68,19 @@ enum err backup_copy(const char *from, const char *to, uint64_t bytes,
 enum err backup_hash(
     const char *path, uint64_t bytes, struct cry_id *hash) PSC_MUST_USE;
 enum err backup_errno(void);
+
+/* The files of the home.  ERR_CORRUPT: one is not what the list says, though it
+ * may have been when it was looked at before. */
+enum err backup_files_restore(const char *dir, const char *home,
+    const struct backup_list *l) PSC_MUST_USE;
+
+/* --- not faster than it may (backup_pace.c) --- */
+struct backup_pace {
+	uint64_t bytes_per_s; /* 0: no bound */
+	uint64_t began_ms;    /* monotonic */
+	uint64_t bytes;       /* read since */
+};
+/* How long to wait at now_ms so that the rate is kept. */
+uint64_t backup_pace_wait_ms(const struct backup_pace *p, uint64_t now_ms);
 
 #endif

@@ -35,6 +35,7 @@ jw_hash(struct jw *w, const char *key, const struct cry_id *h)
 static void
 list_json(const struct backup_list *l, struct buf *b)
 {
+	char node[ENC_HEX_LEN(32) + 1];
 	struct jw w;
 	uint32_t i;
 
@@ -43,6 +44,8 @@ list_json(const struct backup_list *l, struct buf *b)
 	jw_u64(&w, "format", BACKUP_FORMAT);
 	jw_u64(&w, "commit", l->r.commit);
 	jw_u64(&w, "time_ms", l->r.wall_ms);
+	enc_hex(slice_of(l->node.b, sizeof(l->node.b)), node);
+	jw_str(&w, "node", node);
 	jw_hash(&w, "root", &l->r.root);
 	jw_arr(&w, "files");
 	for (i = 0; i < l->n_files; i++) {
@@ -65,8 +68,8 @@ list_json(const struct backup_list *l, struct buf *b)
 	jw_end(&w);
 }
 
-static enum err
-list_text(const struct backup_list *l, struct buf *out)
+enum err
+backup_list_text(const struct backup_list *l, struct buf *out)
 {
 	struct buf body = BUF_MAX(LIST_BYTES_MAX);
 	struct cry_id check;
@@ -119,7 +122,7 @@ backup_list_write(
 {
 	struct buf text = BUF_MAX(LIST_BYTES_MAX);
 	char path[BACKUP_PATH_MAX], part[BACKUP_PATH_MAX];
-	enum err e = list_text(l, &text);
+	enum err e = backup_list_text(l, &text);
 
 	if (e == ERR_OK)
 		e = backup_path(path, dir, BACKUP_LIST);
@@ -246,6 +249,7 @@ segs_get(const struct json *j, struct backup_list *l)
 
 		if (!u64_get(s, "no", &no) || no == 0 || no > UINT32_MAX ||
 		    !u64_get(s, "end", &out->end) ||
+		    out->end > BACKUP_SEGMENT_END_MAX ||
 		    !hash_get(s, "hash", &out->hash))
 			return false;
 		out->no = (uint32_t)no;
@@ -254,6 +258,17 @@ segs_get(const struct json *j, struct backup_list *l)
 		l->r.bytes += out->end;
 	}
 	l->r.segments = l->n_seg;
+	return true;
+}
+
+static bool
+node_get(const struct json *j, struct backup_list *l)
+{
+	struct cry_id key;
+
+	if (!hash_get(j, "node", &key))
+		return false;
+	memcpy(l->node.b, key.b, sizeof(l->node.b));
 	return true;
 }
 
@@ -273,10 +288,19 @@ list_parse(struct slice body, struct backup_list *l)
 	}
 	ok = u64_get(j, "commit", &l->r.commit) &&
 	     u64_get(j, "time_ms", &l->r.wall_ms) &&
-	     hash_get(j, "root", &l->r.root) && files_get(j, l) &&
-	     segs_get(j, l);
+	     hash_get(j, "root", &l->r.root) && node_get(j, l) &&
+	     files_get(j, l) && segs_get(j, l);
 	json_free(j);
 	return ok ? ERR_OK : ERR_CORRUPT;
+}
+
+enum err
+backup_list_parse(struct slice text, struct backup_list *out)
+{
+	struct slice body;
+
+	memset(out, 0, sizeof(*out));
+	return list_body(text, &body) ? list_parse(body, out) : ERR_CORRUPT;
 }
 
 enum err
@@ -284,15 +308,13 @@ backup_list_read(const char *dir, struct backup_list *out, struct errmsg *em)
 {
 	struct buf text = BUF_MAX(LIST_BYTES_MAX);
 	char path[BACKUP_PATH_MAX];
-	struct slice body;
 	enum err e = backup_path(path, dir, BACKUP_LIST);
 
 	memset(out, 0, sizeof(*out));
 	if (e == ERR_OK)
 		e = text_read(path, &text);
 	if (e == ERR_OK)
-		e = list_body(buf_slice(&text), &body) ? list_parse(body, out)
-						       : ERR_CORRUPT;
+		e = backup_list_parse(buf_slice(&text), out);
 	buf_fini(&text);
 	if (e == ERR_OK)
 		return ERR_OK;

@@ -12,11 +12,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "node/backup/backup_internal.h"
 #include "node/share/share.h"
 #include "store/base/clock.h"
+#include "store/base/enc.h"
+
+#define PAUSE_MS 100u
 
 struct make {
 	const struct backup_opts *o;
@@ -24,6 +28,7 @@ struct make {
 	struct backup_list old, now;
 	int lock_fd;
 	uint8_t *piece;
+	struct backup_pace pace;
 };
 
 static const struct backup_seg *
@@ -98,6 +103,10 @@ all_ours(struct make *m, struct errmsg *em)
 	enum err e = ERR_OK;
 	uint32_t i;
 
+	if (m->old.n_seg > 0 &&
+	    memcmp(&m->old.node, &m->now.node, sizeof(m->now.node)) != 0)
+		return errmsg_set(em, ERR_EXISTS, "name another folder",
+		    "the folder holds a backup of another node");
 	if (m->old.r.commit > m->now.r.commit)
 		return errmsg_set(em, ERR_EXISTS, "name another folder",
 		    "the folder holds a backup of another node, or one that "
@@ -111,6 +120,26 @@ static bool
 stopped(const struct make *m)
 {
 	return m->o->stop != NULL && m->o->stop(m->o->ctx);
+}
+
+/* n bytes were read: waits for as long as they were too many.  False: it was
+ * told to stop. */
+static bool
+paced(struct make *m, size_t n)
+{
+	uint64_t ms;
+
+	m->pace.bytes += n;
+	while (!stopped(m)) {
+		ms = backup_pace_wait_ms(&m->pace, clock_mono_ms());
+		if (ms == 0)
+			return true;
+		if (ms > PAUSE_MS)
+			ms = PAUSE_MS; /* then it looks whether to stop */
+		(void)nanosleep(
+		    &(struct timespec){ 0, (long)ms * 1000000L }, NULL);
+	}
+	return false;
 }
 
 /* What the backup before holds of a segment, into h as it lies there: what
@@ -131,10 +160,10 @@ seg_kept(struct make *m, int fd, const struct backup_seg *old,
 		size_t n = left < BACKUP_PIECE ? (size_t)left : BACKUP_PIECE;
 		ssize_t got = pread(fd, m->piece, n, (off_t)at);
 
-		if (stopped(m))
-			return ERR_CANCELLED;
 		if (got <= 0)
 			break;
+		if (!paced(m, (size_t)got))
+			return ERR_CANCELLED;
 		cry_hasher_add(h, slice_of(m->piece, (size_t)got));
 		cry_hasher_add(&was, slice_of(m->piece, (size_t)got));
 		at += (uint64_t)got;
@@ -165,7 +194,7 @@ seg_bytes(struct make *m, uint32_t i, int fd, const struct backup_seg *old,
 		size_t n = left < BACKUP_PIECE ? (size_t)left : BACKUP_PIECE;
 		ssize_t w;
 
-		if (stopped(m))
+		if (!paced(m, n))
 			return ERR_CANCELLED;
 		e = store_snapshot_read(m->snap, i, at, m->piece, n);
 		if (e != ERR_OK)
@@ -235,13 +264,9 @@ files_copy(struct make *m)
 	enum err e = ERR_OK;
 	size_t i;
 
-	for (i = 0; e == ERR_OK && backup_home_files[i] != NULL; i++) {
+	for (i = 0; e == ERR_OK && backup_home_files[i] != NULL; i++)
 		e = file_copy(
-		    m, backup_home_files[i], &m->now.file[m->now.n_files]);
-		m->now.n_files += e == ERR_OK;
-		if (e == ERR_NOTFOUND)
-			e = ERR_OK; /* no credential: a passphrase opens it */
-	}
+		    m, backup_home_files[i], &m->now.file[m->now.n_files++]);
 	return e;
 }
 
@@ -335,44 +360,93 @@ all_copy(struct make *m)
 	return e == ERR_OK ? backup_sync(m->o->dir, "home") : e;
 }
 
-static void
-old_files_drop(const struct make *m)
+static bool
+seg_is_now(const struct make *m, uint32_t no)
 {
-	char path[BACKUP_PATH_MAX];
-	const struct backup_file *f;
-	uint32_t i, k;
+	uint32_t lo = 0, hi = m->now.n_seg;
 
-	for (i = 0; i < m->old.n_files; i++) {
-		f = &m->old.file[i];
-		for (k = 0; k < m->now.n_files; k++) {
-			if (strcmp(m->now.file[k].name, f->name) == 0 &&
-			    memcmp(&m->now.file[k].hash, &f->hash,
-				sizeof(f->hash)) == 0)
-				break;
-		}
-		if (k == m->now.n_files &&
-		    backup_file_path(path, m->o->dir, f) == ERR_OK)
-			(void)unlink(path);
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+
+		if (m->now.seg[mid].no < no)
+			lo = mid + 1;
+		else
+			hi = mid;
 	}
+	return lo < m->now.n_seg && m->now.seg[lo].no == no;
 }
 
-/* What only the backup before had.  Left over, it does no harm. */
+/* "0000002a.seg" of a segment that is not in this backup. */
+static bool
+seg_is_left(const struct make *m, const char *name)
+{
+	uint8_t no[4];
+
+	if (strlen(name) != 12 || strcmp(name + 8, ".seg") != 0 ||
+	    dec_hex(slice_of(name, 8), no, sizeof(no)) != ERR_OK)
+		return false;
+	return !seg_is_now(m, (uint32_t)no[0] << 24 | (uint32_t)no[1] << 16 |
+				  (uint32_t)no[2] << 8 | no[3]);
+}
+
+/* A file that a backup makes in home/ and that is not in this one; sub: the
+ * name of its folder in a home, with a slash. */
+static bool
+file_is_left(const struct make *m, const char *sub, const char *name)
+{
+	char path[BACKUP_PATH_MAX], mine[BACKUP_PATH_MAX];
+	bool ours = strcmp(name, BACKUP_PART) == 0 && sub[0] == '\0';
+	int n =
+	    snprintf(path, sizeof(path), "%s/home/%s%s", m->o->dir, sub, name);
+	size_t i, len;
+
+	if (n < 0 || (size_t)n >= sizeof(path))
+		return false;
+	for (i = 0; backup_home_files[i] != NULL && !ours; i++) {
+		if (strncmp(backup_home_files[i], sub, strlen(sub)) != 0)
+			continue;
+		len = strlen(backup_home_files[i] + strlen(sub));
+		ours =
+		    strlen(name) == len + 17 && name[len] == '.' &&
+		    strncmp(name, backup_home_files[i] + strlen(sub), len) == 0;
+	}
+	for (i = 0; i < m->now.n_files && ours; i++) {
+		if (backup_file_path(mine, m->o->dir, &m->now.file[i]) ==
+			ERR_OK &&
+		    strcmp(mine, path) == 0)
+			ours = false;
+	}
+	return ours;
+}
+
+/* What a backup before had alone, or one that was cut left behind.  What
+ * cannot be removed does no harm. */
+static void
+folder_clean(const struct make *m, const char *folder, const char *sub)
+{
+	char path[BACKUP_PATH_MAX], file[BACKUP_PATH_MAX];
+	const struct dirent *de;
+	DIR *d;
+
+	if (backup_path(path, m->o->dir, folder) != ERR_OK ||
+	    (d = opendir(path)) == NULL)
+		return;
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): only this thread has it */
+	while ((de = readdir(d)) != NULL) {
+		if ((sub == NULL ? seg_is_left(m, de->d_name)
+				 : file_is_left(m, sub, de->d_name)) &&
+		    backup_path(file, path, de->d_name) == ERR_OK)
+			(void)unlink(file);
+	}
+	(void)closedir(d);
+}
+
 static void
 old_drop(const struct make *m)
 {
-	char path[BACKUP_PATH_MAX];
-	uint32_t i, k;
-
-	old_files_drop(m);
-	for (i = 0; i < m->old.n_seg; i++) {
-		for (k = 0; k < m->now.n_seg; k++) {
-			if (m->now.seg[k].no == m->old.seg[i].no)
-				break;
-		}
-		if (k == m->now.n_seg && backup_seg_path(path, m->o->dir,
-					     m->old.seg[i].no) == ERR_OK)
-			(void)unlink(path);
-	}
+	folder_clean(m, "segments", NULL);
+	folder_clean(m, "home", "");
+	folder_clean(m, "home/keys", "keys/");
 }
 
 static const char *
@@ -396,6 +470,9 @@ backup_make(
 		return errmsg_set(em, ERR_NOMEM, "", "out of memory");
 	m->o = o;
 	m->lock_fd = -1;
+	m->pace = (struct backup_pace){ .bytes_per_s = o->bytes_per_s,
+		.began_ms = clock_mono_ms() };
+	m->now.node = *o->node;
 	e = folder_begin(m, em);
 	if (e == ERR_OK)
 		e = snapshot_take(m);

@@ -1,11 +1,12 @@
 /* node/backup/backup_restore.c: a home out of a backup.
  *
  * Every byte is checked before the first one is written, and again as it is
- * copied.  The keystore is copied last: an interrupted restore leaves no home
- * that could be started, only a folder that is not empty, which a second
- * restore says. */
+ * copied.  HOME/RESTORING is there from before the first byte until the index
+ * is rebuilt: a home with it is not started, and a second restore writes over
+ * it. */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -54,6 +55,15 @@ list_check(const char *dir, const struct backup_list *l, struct errmsg *em)
 	return ERR_OK;
 }
 
+static bool
+restoring(const char *home)
+{
+	char path[BACKUP_PATH_MAX];
+
+	return backup_path(path, home, BACKUP_RESTORING) == ERR_OK &&
+	       access(path, F_OK) == 0;
+}
+
 static enum err
 home_empty(const char *home, struct errmsg *em)
 {
@@ -61,9 +71,9 @@ home_empty(const char *home, struct errmsg *em)
 	enum err e = ERR_OK;
 	DIR *d;
 
-	if (mkdir(home, 0700) == 0)
+	if (mkdir(home, 0700) == 0 || restoring(home))
 		return ERR_OK;
-	d = errno == EEXIST ? opendir(home) : NULL;
+	d = errno == EEXIST || errno == ENOENT ? opendir(home) : NULL;
 	if (d == NULL)
 		return errmsg_set(em, backup_errno(), "check its parent folder",
 		    "the home cannot be made");
@@ -77,6 +87,51 @@ home_empty(const char *home, struct errmsg *em)
 			    "over");
 	}
 	(void)closedir(d);
+	return e;
+}
+
+/* A restore that was cut may have left other segments: of another backup. */
+static enum err
+segs_clear(const char *home)
+{
+	char path[BACKUP_PATH_MAX], file[BACKUP_PATH_MAX];
+	const struct dirent *de;
+	enum err e = backup_path(path, home, "store/segments");
+	DIR *d = e == ERR_OK ? opendir(path) : NULL;
+
+	if (d == NULL)
+		return e == ERR_OK ? backup_errno() : e;
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): only this thread has it */
+	while (e == ERR_OK && (de = readdir(d)) != NULL) {
+		if (de->d_name[0] == '.')
+			continue;
+		e = backup_path(file, path, de->d_name);
+		if (e == ERR_OK && unlink(file) != 0)
+			e = backup_errno();
+	}
+	(void)closedir(d);
+	return e;
+}
+
+/* The mark, and the folders. */
+static enum err
+home_begin(const char *home)
+{
+	char path[BACKUP_PATH_MAX];
+	enum err e = backup_path(path, home, BACKUP_RESTORING);
+	int fd;
+
+	if (e != ERR_OK)
+		return e;
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return backup_errno();
+	(void)close(fd);
+	if ((e = backup_sync(home, ".")) == ERR_OK &&
+	    (e = backup_folder(home, "keys")) == ERR_OK &&
+	    (e = backup_folder(home, "store")) == ERR_OK &&
+	    (e = backup_folder(home, "store/segments")) == ERR_OK)
+		e = segs_clear(home);
 	return e;
 }
 
@@ -102,8 +157,9 @@ segs_restore(const char *dir, const char *home, const struct backup_list *l)
 	return e == ERR_OK ? backup_sync(store, "segments") : e;
 }
 
-static enum err
-files_restore(const char *dir, const char *home, const struct backup_list *l)
+enum err
+backup_files_restore(
+    const char *dir, const char *home, const struct backup_list *l)
 {
 	char from[BACKUP_PATH_MAX], to[BACKUP_PATH_MAX];
 	enum err e = ERR_OK;
@@ -117,6 +173,9 @@ files_restore(const char *dir, const char *home, const struct backup_list *l)
 			e = backup_path(to, home, l->file[i].name);
 		if (e == ERR_OK)
 			e = backup_copy(from, to, l->file[i].bytes, &is, &n);
+		if (e == ERR_OK &&
+		    memcmp(&is, &l->file[i].hash, sizeof(is)) != 0)
+			e = ERR_CORRUPT;
 	}
 	if (e == ERR_OK)
 		e = backup_sync(home, "keys");
@@ -139,18 +198,59 @@ backup_restore(const char *dir, const char *home, struct backup_report *out,
 		e = home_empty(home, em);
 	if (e != ERR_OK)
 		goto out;
-	if ((e = backup_folder(home, "keys")) == ERR_OK &&
-	    (e = backup_folder(home, "store")) == ERR_OK &&
-	    (e = backup_folder(home, "store/segments")) == ERR_OK &&
+	if ((e = home_begin(home)) == ERR_OK &&
 	    (e = segs_restore(dir, home, l)) == ERR_OK)
-		e = files_restore(dir, home, l);
+		e = backup_files_restore(dir, home, l);
 	if (e == ERR_OK)
 		*out = l->r;
 	else
-		errmsg_set(em, e, "empty the new home, then run it again",
+		errmsg_set(em, e,
+		    e == ERR_FULL ? "free some space, then run it again"
+				  : "run it again, from another copy of the "
+				    "backup if it fails again",
 		    "the backup was not restored: %s", err_text(e));
 out:
 	backup_list_fini(l);
 	mem_free(l);
 	return e;
+}
+
+enum err
+backup_home_file(
+    const char *dir, const char *name, char *out, size_t cap, struct errmsg *em)
+{
+	struct backup_list *l = mem_new(sizeof(*l));
+	char path[BACKUP_PATH_MAX];
+	uint32_t i;
+	enum err e;
+
+	if (l == NULL)
+		return errmsg_set(em, ERR_NOMEM, "", "out of memory");
+	e = backup_list_read(dir, l, em);
+	for (i = 0; e == ERR_OK && i < l->n_files; i++) {
+		if (strcmp(l->file[i].name, name) == 0)
+			break;
+	}
+	if (e == ERR_OK && i == l->n_files)
+		e = ERR_NOTFOUND;
+	if (e == ERR_OK)
+		e = backup_file_path(path, dir, &l->file[i]);
+	if (e == ERR_OK && strlen(path) >= cap)
+		e = ERR_LIMIT;
+	if (e == ERR_OK)
+		memcpy(out, path, strlen(path) + 1);
+	backup_list_fini(l);
+	mem_free(l);
+	return e;
+}
+
+enum err
+backup_restored(const char *home)
+{
+	char path[BACKUP_PATH_MAX];
+	enum err e = backup_path(path, home, BACKUP_RESTORING);
+
+	if (e == ERR_OK && unlink(path) != 0)
+		e = backup_errno();
+	return e == ERR_OK ? backup_sync(home, ".") : e;
 }

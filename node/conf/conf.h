@@ -33,6 +33,7 @@ struct conf {
 	uint64_t store_map_bytes;
 	uint64_t store_quota_bytes;
 	uint64_t store_scrub_bytes;
+	uint64_t backup_bytes;
 	uint64_t gc_grace_hours;
 	uint64_t gc_interval_minutes;
 };

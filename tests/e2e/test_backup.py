@@ -3,8 +3,10 @@
 home: equal by root hash; a backup that is cut by kill -9 leaves the one
 before it good and goes on where it was; a byte that changed is refused by
 the name of its file; a restored node takes part again."""
+import json
 import pathlib
 import shutil
+import subprocess
 import sys
 import tempfile
 import threading
@@ -45,7 +47,73 @@ def release(node, folder, n, seed, size=64):
 def restore(top, name, backup, check=True):
     """Into a new home; the node and what the command said."""
     node = Node(e2e.BIN, top / name, name)
-    return node, node.cli("restore", backup, "--json", check=check)
+    return node, node.cli("restore", backup, "--json", "--recovery-file",
+                          top / "centre.recovery", check=check)
+
+
+def no_key_in_it(node, lab, top, backup):
+    """What is in the backup of an unattended node opens nothing: not by
+    itself, not by another site's recovery key, and the file that does open
+    the keystore is nowhere in it."""
+    node.json("backup", backup)
+    secret = (node.home / "keys" / "credential").read_bytes()
+    files = [p for p in backup.rglob("*") if p.is_file()]
+    names = {p.name.split(".")[0] for p in files}
+    assert "credential" not in names and "recovery" in names, names
+    for path in files:
+        assert secret not in path.read_bytes(), path
+    key = json.loads((backup / "backup.json").read_text())["list"]["node"]
+    assert len(key) == 64, key
+    twin = Node(e2e.BIN, top / "nokey", "nokey")
+    err = e2e.error_of(twin.cli("restore", backup, "--json", check=False))
+    assert "--recovery-file" in err["next"], err
+    err = e2e.error_of(twin.cli("restore", backup, "--json",
+                                "--recovery-file", f"{lab.home}.recovery",
+                                check=False))
+    assert "another site" in err["cause"], err
+    assert not twin.home.exists()
+
+
+def half_restored(node, top, backup):
+    """A restore that was cut: the home says so, whatever is asked of it, and
+    a second one makes it whole; a full disk is the same."""
+    half = Node(e2e.BIN, top / "half", "half")
+    args = [str(e2e.BIN / "pesscara"), "--home", str(half.home), "restore",
+            str(backup), "--recovery-file", str(top / "centre.recovery")]
+    done = subprocess.run(["prlimit", "--fsize=1048576"] + args, text=True,
+                          capture_output=True, check=False)
+    assert done.returncode != 0, done.stdout
+    assert (half.home / "RESTORING").exists()
+    (half.home / "store" / "segments" / "0000ffff.seg").write_bytes(b"x")
+    for cmd in (["rebuild"], ["init", "--site", "x", "--unattended"]):
+        err = e2e.error_of(half.cli(*cmd, "--json", check=False))
+        assert "cut short" in err["cause"] and "restore" in err["next"], err
+    half.start(wait=False)
+    assert half.proc.wait(20) == 1
+    assert "cut short" in half.log_tail(), half.log_tail()
+    _, done = restore(top, "half", backup)
+    assert '"equal": true' in done.stdout, done.stdout
+    assert not (half.home / "RESTORING").exists()
+    node.kill()  # the same ports
+    half.start()
+    assert half.json("verify", "--deep")["bad_count"] == 0
+    half.stop()
+    node.start()
+
+
+def nothing_left_over(node, backup):
+    """What a cut backup left, and no later one names, goes; what others put
+    there stays."""
+    (backup / "segments" / "0000fff0.seg").write_bytes(b"orphan")
+    (backup / "home" / "part").write_bytes(b"half")
+    (backup / "home" / "keys" / f"keystore.{'0' * 16}").write_bytes(b"old")
+    (backup / "segments" / "mine.txt").write_bytes(b"not yours")
+    node.json("backup", backup)
+    names = {p.name for p in backup.rglob("*") if p.is_file()}
+    assert "0000fff0.seg" not in names and "part" not in names, names
+    assert f"keystore.{'0' * 16}" not in names, names
+    assert "mine.txt" in names
+    (backup / "segments" / "mine.txt").unlink()
 
 
 def while_ingesting(node, top, backup):
@@ -86,7 +154,8 @@ def restored_is_equal(node, lab, top, backup, made):
     series = len(twin.rows("find", "level=series"))
     until("the lab has what the restored node released", 60,
           lambda: len(lab.rows("find", "level=series")) == series)
-    again = twin.cli("restore", backup, "--json", check=False)
+    again = twin.cli("restore", backup, "--json", "--recovery-file",
+                     top / "centre.recovery", check=False)
     assert "not empty" in e2e.error_of(again)["cause"]
     twin.stop()
     node.start()
@@ -193,6 +262,10 @@ def main():
         node, lab = build(top)
         try:
             made = while_ingesting(node, top, backup)
+            no_key_in_it(node, lab, top, backup)
+            nothing_left_over(node, backup)
+            half_restored(node, top, backup)
+            made = node.json("backup", backup)
             restored_is_equal(node, lab, top, backup, made)
             cut_and_go_on(node, top, backup)
             another_past(node, lab, top, backup)
