@@ -150,6 +150,7 @@ repl_free(struct repl *r)
 	}
 	while ((f = r->fetches) != NULL) {
 		r->fetches = f->next;
+		serve_free(f->serve);
 		mem_free(f);
 	}
 	for (uint32_t i = 0; i < r->n_shares; i++)
@@ -181,7 +182,7 @@ on_fetched(struct repl *r, const struct repl_event *ev)
 	if ((f = *at) == NULL)
 		return;
 	*at = f->next;
-	if (f->chunk)
+	if (f->serve != NULL)
 		content_fetched(r, f, ev);
 	else
 		ops_fetched(r, f, ev);
@@ -217,8 +218,10 @@ on_sent(struct repl *r, const struct repl_event *ev)
 {
 	struct peer *p = peer_find(r, ev->conn);
 
-	if (p != NULL)
-		p->dirty = true;
+	if (p == NULL)
+		return;
+	content_sent(r, p);
+	p->dirty = true;
 }
 
 static void
@@ -231,7 +234,9 @@ dispatch(struct repl *r, const struct repl_event *ev)
 	case RE_JOIN: join_start(r, ev); break;
 	case RE_MEMBER: join_signed(r, ev); break;
 	case RE_LOCAL: ops_local(r, ev); break;
-	case RE_WANT: content_want(r, ev); break;
+	case RE_WANT: want_add(r, ev); break;
+	case RE_UNWANT: want_remove(r, ev); break;
+	case RE_PROVE: prove_ask(r, ev); break;
 	case RE_CONN_UP: peer_up(r, ev); break;
 	case RE_CONN_DOWN: peer_down(r, ev->conn); break;
 	case RE_MSG: on_msg(r, ev); break;

@@ -58,12 +58,20 @@ static const struct msg_row {
 	    { F_TAG, F_COMPARTMENT, F_FEED, F_SEQ } },
 	{ MSG_HAVE, SESS_CONTROL, 0, MSG_CIDS_MAX, 32, 0,
 	    { F_TAG, F_COMPARTMENT, F_ITEMS } },
-	{ MSG_GET, SESS_CONTROL, GET_URGENT, MSG_CIDS_MAX, 32, 0,
+	{ MSG_GET, SESS_CONTROL, GET_CLASS, MSG_CIDS_MAX, 32, 0,
 	    { F_TAG, F_COMPARTMENT, F_FLAGS, F_ITEMS } },
 	{ MSG_CHUNK, SESS_BULK, 0, 0, 0, MSG_CHUNK_BYTES_MAX,
 	    { F_ID, F_LEN, F_OFF, F_BYTES } },
 	{ MSG_NOT_HAVE, SESS_CONTROL, 0, MSG_CIDS_MAX, 32, 0,
 	    { F_TAG, F_COMPARTMENT, F_ITEMS } },
+	{ MSG_CANCEL, SESS_CONTROL, 0, MSG_CIDS_MAX, 32, 0,
+	    { F_TAG, F_COMPARTMENT, F_ITEMS } },
+	{ MSG_BUSY, SESS_CONTROL, 0, MSG_CIDS_MAX, 32, 0,
+	    { F_TAG, F_COMPARTMENT, F_LEN, F_ITEMS } },
+	{ MSG_CHALLENGE, SESS_CONTROL, 0, 1, 32, 0,
+	    { F_TAG, F_COMPARTMENT, F_ID, F_ITEMS } },
+	{ MSG_PROOF, SESS_CONTROL, 0, 1, MSG_PROOF_BYTES, 0,
+	    { F_TAG, F_COMPARTMENT, F_ID, F_ITEMS } },
 	{ MSG_CLAIM, SESS_CONTROL, 0, 0, 0, CLAIM_BYTES_MAX,
 	    { F_TAG, F_BYTES } },
 };
@@ -293,6 +301,24 @@ msg_cid_at(const struct msg *m, uint32_t i)
 
 	REQUIRE(i < m->n);
 	memcpy(out.b, m->items.p + (size_t)i * sizeof(out.b), sizeof(out.b));
+	return out;
+}
+
+void
+msg_proof_put(const struct msg_proof *p, struct buf *items)
+{
+	buf_put(items, p->cid.b, sizeof(p->cid.b));
+	buf_put(items, p->hash.b, sizeof(p->hash.b));
+}
+
+struct msg_proof
+msg_proof_at(const struct msg *m, uint32_t i)
+{
+	struct msg_proof out;
+
+	REQUIRE(i < m->n);
+	memcpy(out.cid.b, m->items.p + (size_t)i * MSG_PROOF_BYTES, 32);
+	memcpy(out.hash.b, m->items.p + (size_t)i * MSG_PROOF_BYTES + 32, 32);
 	return out;
 }
 

@@ -10,31 +10,35 @@
 #include "replication/session.h"
 
 enum msg_type {
-	MSG_OPEN = 0x03,     /* tag, chain seq, chain head, roots */
-	MSG_CREDIT = 0x04,   /* bytes given back, per class */
-	MSG_PING = 0x05,     /* number */
-	MSG_PONG = 0x06,     /* the same number */
-	MSG_MLOG_REQ = 0x10, /* tag, from seq */
-	MSG_MLOG = 0x11,     /* tag, from seq, records */
-	MSG_ROOT = 0x20,     /* tag, compartment, root, ops */
-	MSG_FRONT = 0x21,    /* tag, compartment, flags, feed entries */
-	MSG_OPS_REQ = 0x22,  /* tag, feed, from, to */
-	MSG_OPS = 0x23,      /* tag, feed, head, ops */
-	MSG_PUSH = 0x24,     /* as OPS, not asked for: along the tree */
-	MSG_IHAVE = 0x25,    /* tag, compartment, feed entries */
-	MSG_GRAFT = 0x26,    /* as OPS_REQ; and be eager with me again */
-	MSG_PRUNE = 0x27,    /* tag, compartment: be lazy with me */
-	MSG_OPS_NONE = 0x2B, /* tag, feed, from */
-	MSG_HAVE = 0x31,     /* tag, compartment, cids */
-	MSG_GET = 0x32,      /* tag, compartment, flags, cids */
-	MSG_CHUNK = 0x33,    /* cid, c_len, offset, bytes */
-	MSG_NOT_HAVE = 0x35, /* tag, compartment, cids */
-	MSG_CLAIM = 0x50,    /* tag, claim */
+	MSG_OPEN = 0x03,      /* tag, chain seq, chain head, roots */
+	MSG_CREDIT = 0x04,    /* bytes given back, per class */
+	MSG_PING = 0x05,      /* number */
+	MSG_PONG = 0x06,      /* the same number */
+	MSG_MLOG_REQ = 0x10,  /* tag, from seq */
+	MSG_MLOG = 0x11,      /* tag, from seq, records */
+	MSG_ROOT = 0x20,      /* tag, compartment, root, ops */
+	MSG_FRONT = 0x21,     /* tag, compartment, flags, feed entries */
+	MSG_OPS_REQ = 0x22,   /* tag, feed, from, to */
+	MSG_OPS = 0x23,       /* tag, feed, head, ops */
+	MSG_PUSH = 0x24,      /* as OPS, not asked for: along the tree */
+	MSG_IHAVE = 0x25,     /* tag, compartment, feed entries */
+	MSG_GRAFT = 0x26,     /* as OPS_REQ; and be eager with me again */
+	MSG_PRUNE = 0x27,     /* tag, compartment: be lazy with me */
+	MSG_OPS_NONE = 0x2B,  /* tag, feed, from */
+	MSG_HAVE = 0x31,      /* tag, compartment, cids */
+	MSG_GET = 0x32,       /* tag, compartment, flags, cids */
+	MSG_CHUNK = 0x33,     /* cid, c_len, offset, bytes */
+	MSG_CANCEL = 0x34,    /* tag, compartment, cids: of GET */
+	MSG_NOT_HAVE = 0x35,  /* tag, compartment, cids */
+	MSG_BUSY = 0x36,      /* tag, compartment, ms, cids: of GET */
+	MSG_CHALLENGE = 0x37, /* tag, compartment, nonce, one cid */
+	MSG_PROOF = 0x38,     /* tag, compartment, nonce, one {cid, hash} */
+	MSG_CLAIM = 0x50,     /* tag, claim */
 };
 
 #define FRONT_MORE 1u  /* another page follows */
 #define FRONT_DELTA 2u /* only what may be news; no answer expected */
-#define GET_URGENT 1u
+#define GET_CLASS 3u   /* enum repl_class */
 
 #define MSG_FRONT_MAX 512u
 #define MSG_CIDS_MAX 256u
@@ -56,15 +60,15 @@ struct msg {
 	uint8_t flags;
 	uint64_t seq;     /* chain seq; from; ops of a root; ping number */
 	uint64_t to;      /* OPS_REQ: last seq wanted */
-	struct cry_id id; /* chain head; root; cid */
+	struct cry_id id; /* chain head; root; cid; nonce */
 	struct cry_sign_pk device;
 	uint64_t incarnation;
 	struct op_head head;
 	uint32_t credit[SESS_CLASSES];
-	uint32_t c_len, off;
-	uint32_t n;         /* items */
-	struct slice items; /* encoded; msg_*_at and msg_blob_next read them */
-	struct slice bytes; /* claim, chunk piece */
+	uint32_t c_len, off; /* BUSY: c_len is milliseconds */
+	uint32_t n;          /* items */
+	struct slice items;  /* encoded; msg_*_at and msg_blob_next read them */
+	struct slice bytes;  /* claim, chunk piece */
 };
 
 /* ERR_UNSUPPORTED: no such type; else as rd.h. */
@@ -96,8 +100,17 @@ struct msg_front {
 void msg_front_put(const struct msg_front *f, struct buf *items);
 struct msg_front msg_front_at(const struct msg *m, uint32_t i);
 
-/* Items of HAVE, GET, NOT_HAVE. */
+/* Items of HAVE, GET, CANCEL, NOT_HAVE, BUSY, CHALLENGE. */
 struct cry_id msg_cid_at(const struct msg *m, uint32_t i);
+
+/* Items of PROOF; a hash of zeros: not here. */
+struct msg_proof {
+	struct cry_id cid;
+	struct cry_id hash;
+};
+#define MSG_PROOF_BYTES 64u
+void msg_proof_put(const struct msg_proof *p, struct buf *items);
+struct msg_proof msg_proof_at(const struct msg *m, uint32_t i);
 
 /* Items of MLOG and OPS: u32 length + bytes. */
 void msg_blob_put(struct slice blob, struct buf *items);

@@ -133,8 +133,7 @@ peer_free(struct peer *p)
 	}
 	mem_free(p->links);
 	mem_free(p->so);
-	mem_free(p->sc);
-	mem_free(p->missing.slot);
+	content_peer_free(p);
 	mem_free(p);
 }
 
@@ -242,7 +241,7 @@ queue_full(const struct peer *p, enum sess_class c)
 		return p->queued[c] > REPL_QUEUE_CONTROL_MAX;
 	if (c == SESS_OPS)
 		return p->queued[c] > REPL_QUEUE_OPS_MAX;
-	return p->queued[c] > REPL_QUEUE_BULK_LOW + 3 * OP_CHUNK_BYTES_MAX;
+	return p->queued[c] > REPL_QUEUE_BULK_MAX;
 }
 
 static void
@@ -369,7 +368,11 @@ live_handler(uint8_t type)
 	case MSG_PRUNE: return gossip_on_prune;
 	case MSG_HAVE: return content_on_have;
 	case MSG_GET: return content_on_get;
+	case MSG_CANCEL: return content_on_cancel;
 	case MSG_NOT_HAVE: return content_on_not_have;
+	case MSG_BUSY: return content_on_busy;
+	case MSG_CHALLENGE: return prove_on_challenge;
+	case MSG_PROOF: return prove_on_proof;
 	default: return NULL;
 	}
 }

@@ -27,6 +27,7 @@ struct repl_opts {
 	struct cry_device_pub me;
 	uint64_t seed;         /* all randomness of the core */
 	uint32_t chunk_window; /* chunks asked and not yet here, a peer */
+	bool paced; /* RE_SENT tells when a connection takes more chunks */
 	uint64_t now_ms;
 };
 
@@ -37,6 +38,16 @@ struct repl_ops { /* a run of one feed's ops that ends at a signed head */
 	struct op_head head;
 };
 
+/* What is fetched first; each has its part of the link (docs/protocol.md
+ * 11.6).  Also the number on the wire. */
+enum repl_class {
+	REPL_INTERACTIVE, /* somebody waits for it */
+	REPL_FRESH,       /* just written */
+	REPL_BACKFILL,    /* history */
+	REPL_REPAIR,      /* damaged here */
+	REPL_CLASSES
+};
+
 enum repl_ev_kind {
 	RE_TICK = 1,
 	RE_SHARE,  /* member chain known at start, or just joined: records */
@@ -44,7 +55,9 @@ enum repl_ev_kind {
 	RE_JOIN,   /* we want to join: share, registrar, claim */
 	RE_MEMBER, /* a membership record we signed is durable: share, record */
 	RE_LOCAL,  /* ops we wrote are durable: ops */
-	RE_WANT,   /* share, compartment, cid, c_len, urgent */
+	RE_WANT,   /* share, compartment, cid, c_len, cls */
+	RE_UNWANT, /* share, compartment, cid; all: every one of it */
+	RE_PROVE,  /* share, compartment, cid, nonce: who else holds it? */
 	RE_CONN_UP,   /* conn, initiator, peer, hash */
 	RE_CONN_DOWN, /* conn */
 	RE_MSG,       /* conn, type, bytes */
@@ -60,7 +73,8 @@ struct repl_event {
 	enum err err;
 	repl_conn conn;
 	bool initiator;
-	bool urgent;
+	enum repl_class cls;
+	bool all;
 	uint8_t type;
 	struct cry_device_pub peer;
 	const uint8_t *hash; /* 64 bytes */
@@ -70,7 +84,7 @@ struct repl_event {
 	const struct slice *records;
 	uint32_t n_records;
 	struct slice bytes; /* message body, claim, record, chunk */
-	struct cry_id cid;
+	struct cry_id cid, nonce;
 	uint32_t c_len;
 	struct repl_ops ops;
 };
@@ -86,6 +100,8 @@ enum repl_fx_kind {
 	RX_PERSIST_CHUNK,  /* token, cid, bytes */
 	RX_PERSIST_MEMBER, /* token, share, seq, bytes; seq 0: a share joined */
 	RX_CLAIM,          /* share, bytes: decide, and send RE_MEMBER if so */
+	RX_PROOF, /* share, compartment, cid, nonce, device, hash: compare
+		     with repl_proof_hash() */
 };
 
 /* Valid until the next repl_step; slices borrow the core's memory, which is
@@ -104,7 +120,8 @@ struct repl_effect {
 	struct feed_id feed;
 	uint64_t from_seq;
 	size_t bytes_max;
-	struct cry_id cid;
+	struct cry_id cid, nonce, hash;
+	struct cry_sign_pk device;
 	struct slice bytes;
 	struct repl_ops ops;
 };
@@ -121,6 +138,10 @@ enum err repl_step(struct repl *r, const struct repl_event *ev,
     struct repl_effects *out) PSC_MUST_USE;
 /* When the next RE_TICK is due; UINT64_MAX: no deadline. */
 uint64_t repl_deadline_ms(const struct repl *r);
+
+/* What a node proves a chunk with (docs/protocol.md 10). */
+void repl_proof_hash(const struct cry_id *nonce,
+    const struct cry_sign_pk *device, struct slice chunk, struct cry_id *out);
 
 /* --- questions --- */
 const struct member *repl_member(
@@ -139,6 +160,9 @@ struct repl_peer_status {
 	bool in_sync;     /* roots of all common compartments equal */
 	uint64_t bytes_rx, bytes_tx; /* message bodies */
 	uint64_t chunks_rx, chunks_tx;
+	uint64_t rate_rx, rate_tx; /* content, bytes/s; 0: none seen */
+	uint32_t rtt_ms;           /* of asking for content; 0: not known */
+	bool busy;                 /* it said so, or was passed over */
 };
 uint32_t repl_n_peers(const struct repl *r);
 /* Is the other end a member of a share of ours, as far as we know? */

@@ -9,6 +9,7 @@
 #ifndef PSC_REPLICATION_INTERNAL_H
 #define PSC_REPLICATION_INTERNAL_H
 
+#include "replication/content.h"
 #include "replication/msg.h"
 #include "replication/repl.h"
 
@@ -20,22 +21,17 @@
 #define REPL_SIGS_STRANGER_MAX 20000u /* verified for a non-member */
 #define REPL_PULLS_MAX 64u            /* OPS_REQ open towards one peer */
 #define REPL_SERVE_OPS_MAX 256u       /* OPS_REQ waiting from one peer */
-#define REPL_SERVE_CHUNKS_MAX 1024u   /* cids waiting from one peer */
-#define REPL_FETCHES_MAX 2u           /* chunk reads at once for one peer */
-#define REPL_MISSING_MAX 8192u        /* NOT_HAVE remembered for one peer */
 #define REPL_QUEUE_CONTROL_MAX (256 * KIB)
 #define REPL_QUEUE_OPS_MAX (4 * MIB)
-#define REPL_QUEUE_BULK_LOW (4 * MIB)   /* no new chunk reads above */
+#define REPL_QUEUE_BULK_MAX (4 * MIB)
 #define REPL_EAGER_BYTES_MAX (16 * KIB) /* bigger runs are announced */
 #define REPL_WINDOW_BULK (8 * MIB)
-#define REPL_SCAN_MAX 256u      /* wants looked at for one peer at once */
 #define REPL_ROOT_DELAY_MS 100u /* changes settle before a root is sent */
 #define REPL_CHECK_MS 1000u     /* first re-check of a mismatch; doubles */
 #define REPL_CHECK_MAX_MS 30000u
 #define REPL_PING_MS 25000u
 #define REPL_DEAD_MS 75000u
-#define REPL_STALL_MS 30000u /* asked and nothing came */
-#define REPL_RETRY_MS 30000u /* nobody had it: ask again */
+#define REPL_STALL_MS 30000u /* ops asked for and nothing came */
 #define REPL_CHAIN_MS 1000u  /* no OPEN came back: send the chain */
 #define REPL_AE_MS 300000u   /* roots compared anew, with jitter */
 #define REPL_GRACE_MS 5000u  /* a member that says nothing is waited for */
@@ -55,10 +51,6 @@ struct feed {
 	bool news, missing; /* listed in comp.news, comp.missing */
 };
 
-struct want_list {
-	struct want *first, *last;
-};
-
 /* A run that some peer announced and nobody brought. */
 struct missing_run {
 	uint32_t feed, tries;
@@ -76,7 +68,7 @@ struct comp {
 	bool dirty;                 /* root is out of date */
 	struct cry_id root;
 	uint64_t ops, lamport;
-	struct want_list urgent, normal, parked;
+	struct want_list idle[REPL_CLASSES], parked;
 	uint32_t *news; /* feeds to tell lazy links of, at news_ms */
 	uint32_t n_news;
 	uint64_t news_ms; /* 0: none */
@@ -106,24 +98,6 @@ struct share {
 	uint32_t n_comps;
 	struct claim *claims; /* ring, for registrars */
 	uint32_t n_claims;    /* ever queued */
-};
-
-enum want_state { WANT_IDLE, WANT_PARKED, WANT_ASKED, WANT_STORING };
-
-struct want {
-	struct cry_id cid;
-	struct comp *comp;
-	uint32_t c_len;
-	bool urgent;
-	enum want_state state;
-	struct peer *peer; /* ASKED */
-	uint64_t asked_ms, retry_ms;
-	struct buf data;
-	repl_conn *not_have; /* connected peers that lack it */
-	uint32_t n_not_have, cap_not_have;
-	struct want *prev, *next; /* comp list or peer's asked list */
-	struct want_list *list;
-	struct want *hash_next;
 };
 
 enum front_send { FRONT_SEND_NONE, FRONT_SEND_NEWS, FRONT_SEND_ALL };
@@ -183,23 +157,12 @@ struct serve_ops {
 	bool one_run; /* the host's longer answer did not fit a message */
 };
 
-struct serve_chunk {
-	struct comp *comp;
-	struct cry_id cid;
-};
-
-/* cids this peer asked for and we lacked: told later by HAVE. */
-struct missing {
-	struct serve_chunk *slot; /* open addressing; comp NULL: free */
-	uint32_t n, cap;
-};
-
 struct peer {
 	repl_conn conn;
 	bool initiator, closing, dirty;
 	struct cry_device_pub pub;
 	uint8_t hash[64];
-	uint64_t up_ms, rx_ms, tx_ping_ms, bulk_ms;
+	uint64_t up_ms, rx_ms, tx_ping_ms;
 	struct link *links; /* by share index */
 	uint32_t n_links;
 	struct out_item *out[SESS_CLASSES], **out_last[SESS_CLASSES];
@@ -209,13 +172,8 @@ struct peer {
 	uint64_t rx_owed[SESS_CLASSES]; /* of rx_used, ready to give */
 	struct serve_ops *so;
 	uint32_t so_first, so_n;
-	struct serve_chunk *sc;
-	uint32_t sc_first, sc_n;
-	uint32_t fetch_ops, fetch_chunks; /* reads on their way */
-	struct missing missing;
-	struct want_list asked;
-	uint32_t asked_n;
-	uint64_t asked_bytes;
+	uint32_t fetch_ops; /* reads on their way */
+	struct content_peer ct;
 	uint32_t pulls;
 	uint32_t fronts; /* pcomps with pages to send */
 	uint32_t unknown_feeds, sigs;
@@ -226,11 +184,10 @@ struct fetch {
 	struct fetch *next;
 	uint64_t token;
 	repl_conn conn;
-	bool chunk;
-	bool came; /* the chunk became durable since */
+	struct serve *serve; /* NULL: of ops */
+	bool came;           /* the chunk became durable since */
 	struct comp *comp;
 	uint32_t feed;
-	struct cry_id cid;
 };
 
 enum persist_kind { PERSIST_OPS, PERSIST_CHUNK, PERSIST_MEMBER };
@@ -272,7 +229,6 @@ struct repl {
 	struct want **want_hash;
 	uint32_t want_cap, n_wants;
 	uint64_t want_bytes;
-	uint64_t parked_ms;
 };
 
 /* --- core.c --- */
@@ -407,21 +363,5 @@ void gossip_on_ihave(struct repl *r, struct link *l, const struct msg *m);
 void gossip_on_graft(struct repl *r, struct link *l, const struct msg *m);
 void gossip_on_prune(struct repl *r, struct link *l, const struct msg *m);
 void gossip_tick(struct repl *r, struct comp *c);
-
-/* --- content.c: chunks --- */
-void content_want(struct repl *r, const struct repl_event *ev);
-void content_on_get(struct repl *r, struct link *l, const struct msg *m);
-void content_on_have(struct repl *r, struct link *l, const struct msg *m);
-void content_on_not_have(struct repl *r, struct link *l, const struct msg *m);
-bool content_on_chunk(struct repl *r, struct peer *p, const struct msg *m);
-void content_serve(struct repl *r, struct peer *p);
-void content_ask(struct repl *r, struct peer *p);
-void content_fetched(
-    struct repl *r, struct fetch *f, const struct repl_event *ev);
-void content_persisted(struct repl *r, struct persist *ps, enum err e);
-void content_link_live(struct repl *r, struct link *l);
-void content_peer_gone(struct repl *r, struct peer *p);
-void content_tick(struct repl *r);
-void content_free(struct repl *r);
 
 #endif

@@ -401,6 +401,12 @@ sess_backlog(const struct sess *s)
 	return s->backlog + s->hello.n;
 }
 
+size_t
+sess_queued(const struct sess *s, enum sess_class c)
+{
+	return s->out[c].bytes;
+}
+
 static bool
 class_next(struct sess *s, enum sess_class *out)
 {

@@ -44,6 +44,8 @@ enum err sess_send(struct sess *s, enum sess_class c, uint8_t type,
     struct slice body) PSC_MUST_USE;
 /* Bytes queued but not yet pulled. */
 size_t sess_backlog(const struct sess *s);
+/* Of one class. */
+size_t sess_queued(const struct sess *s, enum sess_class c);
 /* Append up to about max wire bytes to out; 0 new bytes: nothing to send. */
 enum err sess_pull(struct sess *s, size_t max, struct buf *out) PSC_MUST_USE;
 

@@ -113,7 +113,11 @@ repl_peer(const struct repl *r, uint32_t i, struct repl_peer_status *out)
 		.bytes_rx = p->bytes_rx,
 		.bytes_tx = p->bytes_tx,
 		.chunks_rx = p->chunks_rx,
-		.chunks_tx = p->chunks_tx };
+		.chunks_tx = p->chunks_tx,
+		.rate_rx = p->ct.rx.rate,
+		.rate_tx = p->ct.tx.rate,
+		.rtt_ms = p->ct.rtt_ms,
+		.busy = p->ct.busy_ms > r->now_ms };
 	for (uint32_t k = 0; k < p->n_links; k++) {
 		const struct link *l = &p->links[k];
 

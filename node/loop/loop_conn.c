@@ -3,6 +3,10 @@
  * Happy path: dial (resolve, connect) or take from a listener, read on,
  * writes queue in libuv, close.  Any failure closes the connection with a
  * reason; `closed` is called once, when nothing refers to it any more. */
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
 #include "node/loop/loop_tcp.h"
 
 struct conn_write {
@@ -74,10 +78,15 @@ void
 loop_tcp_ready(struct loop_conn *c)
 {
 	struct sockaddr_storage sa;
-	int n = (int)sizeof(sa);
+	int n = (int)sizeof(sa), unsent = LOOP_UNSENT_BYTES;
+	uv_os_fd_t fd;
 
 	(void)uv_tcp_nodelay(&c->uv, 1);
 	(void)uv_tcp_keepalive(&c->uv, 1, 30);
+	/* What the kernel holds unsent nothing can overtake. */
+	if (uv_fileno((const uv_handle_t *)&c->uv, &fd) == 0)
+		(void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent,
+		    sizeof(unsent));
 	if (uv_tcp_getpeername(&c->uv, (struct sockaddr *)&sa, &n) == 0)
 		loop_addr_text((struct sockaddr *)&sa, c->addr);
 	c->up = true;

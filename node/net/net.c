@@ -254,6 +254,7 @@ start_core(struct net *n)
 {
 	struct repl_opts o = { .me = n->me->pub,
 		.chunk_window = NET_CHUNK_WINDOW,
+		.paced = true,
 		.now_ms = clock_mono_ms() };
 	enum err e;
 

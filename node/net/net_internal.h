@@ -20,11 +20,13 @@
 #include "store/base/rd.h"
 
 #define NET_TAG_PEER "peer"
-/* A socket's write queue is filled up to here. */
-#define NET_WRITE_HIGH (256 * KIB)
-#define NET_PULL_BYTES (64 * KIB)
-/* The core hears RE_SENT when a session holds less than this. */
-#define NET_BACKLOG_LOW (256 * KIB)
+/* A socket's write queue is filled up to here.  What is in it, or in the
+ * kernel's (LOOP_UNSENT_BYTES), cannot be overtaken any more, so these are
+ * small: together 0.1 s of a 10 Mbit/s link. */
+#define NET_WRITE_HIGH (32 * KIB)
+#define NET_PULL_BYTES (32 * KIB)
+/* The core hears RE_SENT when a session holds less content than this. */
+#define NET_BACKLOG_LOW (8 * KIB)
 /* Reading stops while this much waits for the disk. */
 #define NET_PERSIST_HIGH (48 * MIB)
 #define NET_PERSIST_LOW (24 * MIB)
@@ -45,7 +47,7 @@
 #define NET_WANTS_MS 250u
 #define NET_WANTS_LOW 1024u
 #define NET_WANTS_MAX 65536u
-#define NET_CHUNK_WINDOW 32u
+#define NET_CHUNK_WINDOW 256u
 /* Ops read for one RE_LOCAL. */
 #define NET_LOCAL_BYTES (256 * KIB)
 /* One head's run as the wire allows it, far below what memory allows. */

@@ -329,7 +329,7 @@ net_link_pump(struct net_link *l)
 			break;
 	}
 	if (!l->closing && l->sent && l->up &&
-	    sess_backlog(l->sess) < NET_BACKLOG_LOW) {
+	    sess_queued(l->sess, SESS_BULK) < NET_BACKLOG_LOW) {
 		l->sent = false;
 		net_todo_add(l->net, &t);
 	}

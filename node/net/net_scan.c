@@ -280,7 +280,7 @@ scan_want_one(void *ctx, const struct oplog_want *w)
 static void
 scan_wants(struct net *n, const struct scan_shares *shares)
 {
-	struct repl_event ev = { .kind = RE_WANT };
+	struct repl_event ev = { .kind = RE_WANT, .cls = REPL_BACKFILL };
 	struct scan_wants s = { 0 };
 	struct db_txn *txn = NULL;
 	bool full = store_quota_full(n->store); /* nothing is fetched */

@@ -260,7 +260,8 @@ persist_job(struct store_txn *t, void *ctx)
 	case RX_SEND:
 	case RX_CLOSE:
 	case RX_FETCH_OPS:
-	case RX_FETCH_CHUNK: break;
+	case RX_FETCH_CHUNK:
+	case RX_PROOF: break;
 	}
 	return ERR_UNSUPPORTED;
 }

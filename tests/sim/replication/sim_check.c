@@ -172,7 +172,7 @@ sim_check_core(struct sim *s, struct sim_node *n)
 		    p->rx_used[SESS_CONTROL] > 128 * KIB ||
 		    p->rx_used[SESS_OPS] > 2 * MIB ||
 		    p->rx_used[SESS_BULK] > 9 * MIB ||
-		    p->asked_n > n->core->o.chunk_window ||
+		    p->ct.asked_n > n->core->o.chunk_window ||
 		    p->pulls > REPL_PULLS_MAX)
 			sim_fail(
 			    s, "node %u: a queue is above its bound", n->no);

@@ -195,6 +195,7 @@ effect(struct sim *s, struct sim_node *n, const struct repl_effect *fx)
 	case RX_PERSIST_OPS:
 	case RX_PERSIST_CHUNK:
 	case RX_PERSIST_MEMBER: fx_persist(s, n, fx); break;
+	case RX_PROOF: break; /* nobody asks for proofs here */
 	case RX_CLAIM:
 		e = sim_push(s, s->now + 1, SE_CLAIM, n->no);
 		e->bytes = BUF_MAX(CLAIM_BYTES_MAX);
@@ -244,7 +245,7 @@ want_missing(struct sim *s, struct sim_node *n)
 		if (n->disk.chunk[i] || (n->disk.named[i] >> comp & 1) == 0 ||
 		    !wants_content(n, comp))
 			continue;
-		ev.urgent = i % 5 == 0;
+		ev.cls = i % 5 == 0 ? REPL_INTERACTIVE : REPL_BACKFILL;
 		sim_step(s, n, &ev);
 	}
 }

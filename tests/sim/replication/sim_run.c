@@ -67,7 +67,7 @@ on_persist(struct sim *s, struct sim_node *n, struct sim_ev *e)
 {
 	struct repl_event ev = { .kind = RE_PERSISTED, .token = e->fx.token };
 	bool lie = s->o.bug == BUG_LIE_PERSIST && n->role == SIM_HUB &&
-		   e->fx.kind == RX_PERSIST_CHUNK && sim_rand(s, 20) == 0;
+		   e->fx.kind == RX_PERSIST_CHUNK && sim_rand(s, 4) == 0;
 
 	if (crash_now(s)) { /* before it is durable */
 		sim_crash(s, n);

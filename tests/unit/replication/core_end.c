@@ -29,6 +29,8 @@ struct end {
 	uint32_t fetch_chunks, fetch_ops, claims;
 	struct slice serve_chunk; /* answer to chunk reads; empty: not here */
 	struct repl_ops serve_ops;
+	struct repl_effect proof; /* the last */
+	uint32_t proofs;
 	uint32_t full; /* so many records find no space */
 	bool hold_persists;
 	bool hold_fetches; /* chunk reads are not answered */
@@ -66,6 +68,7 @@ carry_out(struct end *e, const struct repl_effect *fx, struct answer *a)
 		e->close_err = fx->err;
 		return;
 	case RX_CLAIM: e->claims++; return;
+	case RX_PROOF: e->proof = *fx; e->proofs++; return;
 	case RX_PERSIST_OPS: e->ops_persisted += fx->ops.n_ops; break;
 	case RX_PERSIST_CHUNK: e->chunks_persisted++; break;
 	case RX_PERSIST_MEMBER:

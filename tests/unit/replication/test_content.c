@@ -15,6 +15,7 @@ want(struct end *e, const struct cry_id *cid, uint32_t len)
 	struct repl_event ev = { .kind = RE_WANT,
 		.share = *member_share(chain),
 		.compartment = 1,
+		.cls = REPL_BACKFILL,
 		.cid = *cid,
 		.c_len = len };
 
@@ -75,9 +76,10 @@ test_piece_out_of_place_or_length_closes(void **state)
 
 		live(&e, &rd, &wr);
 		want(&e, &cid, len);
-		if (what == 0)
-			chunk_piece(&e, 1, &cid, len, 1, SLICE_LIT("x"));
-		else if (what == 1)
+		if (what == 0) {
+			chunk_piece(&e, 1, &cid, len, 0, SLICE_LIT("t"));
+			chunk_piece(&e, 1, &cid, len, 3, SLICE_LIT("x"));
+		} else if (what == 1)
 			chunk_piece(&e, 1, &cid, len + 1, 0,
 			    SLICE_LIT("the right bytes?"));
 		else
@@ -233,6 +235,341 @@ test_credit_that_was_not_owed_closes(void **state)
 	end_free(&e);
 }
 
+/* --- several peers, classes, time --- */
+
+static void
+unwant(struct end *e, const struct cry_id *cid)
+{
+	struct repl_event ev = { .kind = RE_UNWANT,
+		.share = *member_share(chain),
+		.compartment = 1 };
+
+	if (cid != NULL)
+		ev.cid = *cid;
+	else
+		ev.all = true;
+	feed(e, &ev);
+}
+
+/* How many cids this connection was asked for, or told of, in such messages. */
+static uint32_t
+cids_sent(const struct end *e, repl_conn c, uint8_t type)
+{
+	uint32_t n = 0;
+	struct msg m;
+
+	for (uint32_t i = 0; i < e->n_sent; i++) {
+		const struct sent *s = &e->sent[i];
+
+		if (s->conn != c || s->type != type)
+			continue;
+		assert_int_equal(
+		    msg_decode(type, buf_slice(&s->body), &m), ERR_OK);
+		n += m.n;
+	}
+	return n;
+}
+
+static void
+tell_cids(struct end *e, repl_conn c, uint8_t type, uint16_t comp,
+    const struct cry_id *cid)
+{
+	struct msg m = { .type = type,
+		.tag = tag(true),
+		.compartment = comp,
+		.c_len = 500,
+		.n = 1,
+		.items = slice_of(cid->b, 32) };
+
+	tell(e, c, &m);
+}
+
+static void
+two_peers(struct end *e)
+{
+	live(e, &rd, &wr);
+	conn_up(e, 2, &hub, false);
+	tell_open(e, 2);
+}
+
+static void
+test_several_peers_work_at_once_on_different_chunks(void **state)
+{
+	struct end e;
+
+	(void)state;
+	two_peers(&e);
+	for (uint8_t i = 1; i <= 20; i++) {
+		struct cry_id cid = { .b = { i } };
+
+		want(&e, &cid, 100);
+	}
+	assert_int_equal(cids_sent(&e, 1, MSG_GET), 4);
+	assert_int_equal(cids_sent(&e, 2, MSG_GET), 4);
+	end_free(&e);
+}
+
+static void
+test_a_slow_peers_chunks_go_to_another(void **state)
+{
+	struct slice body = SLICE_LIT("quick"), late = SLICE_LIT("late");
+	struct cry_id cid[2];
+	struct end e;
+
+	(void)state;
+	live(&e, &rd, &wr);
+	cry_hash(body, &cid[0]);
+	cry_hash(late, &cid[1]);
+	want(&e, &cid[0], (uint32_t)body.n);
+	tick(&e, 20);
+	chunk_piece(&e, 1, &cid[0], (uint32_t)body.n, 0, body);
+	want(&e, &cid[1], (uint32_t)late.n);
+	conn_up(&e, 2, &hub, false);
+	tell_open(&e, 2);
+	tick(&e, 50);
+	assert_int_equal(cids_sent(&e, 2, MSG_GET), 0);
+	/* chunks took 21 ms: after a second it is passed over */
+	tick(&e, 2000);
+	assert_int_equal(cids_sent(&e, 2, MSG_GET), 1);
+	chunk_piece(&e, 2, &cid[1], (uint32_t)late.n, 0, late);
+	assert_int_equal(e.chunks_persisted, 2);
+	assert_int_equal(cids_sent(&e, 1, MSG_CANCEL), 1);
+	/* what comes too late does no harm */
+	chunk_piece(&e, 1, &cid[1], (uint32_t)late.n, 0, late);
+	assert_int_equal(e.closed, 0);
+	assert_int_equal(e.chunks_persisted, 2);
+	end_free(&e);
+}
+
+static void
+test_endgame_is_two_copies_then_cancel(void **state)
+{
+	struct slice body = SLICE_LIT("the last chunk of all");
+	struct cry_id cid;
+	struct end e;
+
+	(void)state;
+	two_peers(&e);
+	cry_hash(body, &cid);
+	want(&e, &cid, (uint32_t)body.n);
+	assert_int_equal(count(&e, MSG_GET), 1);
+	for (int i = 0; i < 5; i++)
+		tick(&e, 100);
+	assert_int_equal(cids_sent(&e, 1, MSG_GET), 1);
+	assert_int_equal(cids_sent(&e, 2, MSG_GET), 1);
+	chunk_piece(&e, 2, &cid, (uint32_t)body.n, 0, body);
+	assert_int_equal(e.chunks_persisted, 1);
+	assert_int_equal(cids_sent(&e, 1, MSG_CANCEL), 1);
+	assert_int_equal(cids_sent(&e, 2, MSG_CANCEL), 0);
+	end_free(&e);
+}
+
+static void
+test_busy_is_waited_for(void **state)
+{
+	struct cry_id cid = { .b = { 3 } };
+	struct end e;
+
+	(void)state;
+	live(&e, &rd, &wr);
+	want(&e, &cid, 100);
+	tell_cids(&e, 1, MSG_BUSY, 1, &cid);
+	assert_int_equal(count(&e, MSG_GET), 1);
+	tick(&e, 400);
+	assert_int_equal(count(&e, MSG_GET), 1);
+	tick(&e, 200);
+	assert_int_equal(count(&e, MSG_GET), 2);
+	end_free(&e);
+}
+
+static void
+test_a_full_queue_says_busy(void **state)
+{
+	static struct cry_id cids[256];
+	struct msg get = { .type = MSG_GET,
+		.tag = tag(true),
+		.compartment = 1,
+		.n = 256,
+		.items = slice_of((const uint8_t *)cids, sizeof(cids)) };
+	struct end e;
+
+	(void)state;
+	live(&e, &hub, &wr);
+	e.hold_fetches = true;
+	for (int i = 0; i < 5; i++)
+		tell(&e, 1, &get);
+	assert_int_equal(cids_sent(&e, 1, MSG_BUSY), 256);
+	assert_int_equal(e.closed, 0);
+	end_free(&e);
+}
+
+static void
+test_interactive_overtakes_backfill(void **state)
+{
+	struct cry_id cid = { .b = { 99 } };
+	struct repl_event ev = { .kind = RE_WANT,
+		.share = *member_share(chain),
+		.compartment = 1,
+		.cls = REPL_BACKFILL,
+		.c_len = 100 };
+	struct msg m;
+	struct end e;
+
+	(void)state;
+	live(&e, &rd, &wr);
+	for (uint8_t i = 1; i <= 20; i++) {
+		ev.cid.b[0] = i;
+		feed(&e, &ev);
+	}
+	ev.cid = cid;
+	ev.cls = REPL_INTERACTIVE;
+	feed(&e, &ev);
+	/* one is not there: its place goes to the interactive one */
+	ev.cid = (struct cry_id){ .b = { 1 } };
+	tell_cids(&e, 1, MSG_NOT_HAVE, 1, &ev.cid);
+	assert_int_equal(
+	    msg_decode(MSG_GET, buf_slice(&e.sent[e.n_sent - 1].body), &m),
+	    ERR_OK);
+	assert_int_equal(m.flags, REPL_INTERACTIVE);
+	assert_memory_equal(m.items.p, cid.b, 32);
+	end_free(&e);
+}
+
+/* A server with a paced host: in the middle of a backfill chunk. */
+static void
+test_interactive_piece_goes_before_the_rest_of_a_chunk(void **state)
+{
+	static uint8_t bytes[MIB];
+	struct repl_event sent = { .kind = RE_SENT, .conn = 1 };
+	struct cry_id big = { .b = { 1 } }, now = { .b = { 2 } };
+	struct repl_opts o = {
+		.me = hub.pub, .seed = 1, .chunk_window = 4, .paced = true
+	};
+	struct msg get = { .type = MSG_GET,
+		.tag = tag(true),
+		.compartment = 1,
+		.flags = REPL_BACKFILL,
+		.n = 1,
+		.items = slice_of(big.b, 32) };
+	struct msg m;
+	struct end e;
+	uint32_t before;
+
+	(void)state;
+	end_new(&e, &hub);
+	repl_free(e.core);
+	assert_int_equal(repl_new(&o, &e.core), ERR_OK);
+	end_share(&e, member_seq(chain) + 1);
+	conn_up(&e, 1, &wr, false);
+	tell_open(&e, 1);
+	e.serve_chunk = slice_of(bytes, sizeof(bytes));
+	tell(&e, 1, &get);
+	assert_true(count(&e, MSG_CHUNK) >= 1 && count(&e, MSG_CHUNK) < 8);
+	e.serve_chunk = SLICE_LIT("wanted at once");
+	get.flags = REPL_INTERACTIVE;
+	get.items = slice_of(now.b, 32);
+	tell(&e, 1, &get);
+	before = e.n_sent;
+	feed(&e, &sent);
+	assert_true(e.n_sent > before);
+	assert_int_equal(
+	    msg_decode(MSG_CHUNK, buf_slice(&e.sent[before].body), &m), ERR_OK);
+	assert_memory_equal(m.id.b, now.b, 32);
+	/* CANCEL ends what is left of the big one */
+	before = count(&e, MSG_CHUNK);
+	tell_cids(&e, 1, MSG_CANCEL, 1, &big);
+	feed(&e, &sent);
+	assert_int_equal(count(&e, MSG_CHUNK), before);
+	end_free(&e);
+}
+
+static void
+test_what_is_not_wanted_any_more_is_cancelled(void **state)
+{
+	struct cry_id a = { .b = { 1 } }, b = { .b = { 2 } };
+	uint64_t bytes;
+	struct end e;
+
+	(void)state;
+	live(&e, &rd, &wr);
+	want(&e, &a, 100);
+	want(&e, &b, 100);
+	unwant(&e, &a);
+	assert_int_equal(cids_sent(&e, 1, MSG_CANCEL), 1);
+	assert_int_equal(repl_wanted(e.core, &bytes), 1);
+	assert_int_equal(bytes, 100);
+	unwant(&e, NULL);
+	assert_int_equal(cids_sent(&e, 1, MSG_CANCEL), 2);
+	assert_int_equal(repl_wanted(e.core, &bytes), 0);
+	assert_int_equal(bytes, 0);
+	end_free(&e);
+}
+
+/* Nobody of the first compartment has it; somebody of the second has. */
+static void
+test_a_want_is_asked_for_in_every_compartment(void **state)
+{
+	struct repl_event ev = { .kind = RE_WANT,
+		.share = *member_share(chain),
+		.cid = { .b = { 8 } },
+		.c_len = 100 };
+	struct msg m;
+	struct end e;
+
+	(void)state;
+	live(&e, &hub, &wr);
+	ev.compartment = 1;
+	feed(&e, &ev);
+	tell_cids(&e, 1, MSG_NOT_HAVE, 1, &ev.cid);
+	assert_int_equal(count(&e, MSG_GET), 1);
+	ev.compartment = 2;
+	feed(&e, &ev);
+	assert_int_equal(count(&e, MSG_GET), 2);
+	assert_int_equal(
+	    msg_decode(MSG_GET, buf_slice(&e.sent[e.n_sent - 1].body), &m),
+	    ERR_OK);
+	assert_int_equal(m.compartment, 2);
+	end_free(&e);
+}
+
+static void
+test_possession_is_proven_under_the_asked_nonce(void **state)
+{
+	struct slice body = SLICE_LIT("the chunk in question");
+	struct repl_event ev = { .kind = RE_PROVE,
+		.share = *member_share(chain),
+		.compartment = 1,
+		.nonce = { .b = { 7, 7 } } };
+	struct cry_id want, other;
+	struct end a, b;
+
+	(void)state;
+	cry_hash(body, &ev.cid);
+	end_new(&a, &rd);
+	end_share(&a, member_seq(chain) + 1);
+	end_new(&b, &wr);
+	end_share(&b, member_seq(chain) + 1);
+	join(&a, &rd, &b, &wr);
+	b.serve_chunk = body;
+	feed(&a, &ev);
+	settle(&a, &b);
+	assert_int_equal(a.proofs, 1);
+	assert_memory_equal(a.proof.nonce.b, ev.nonce.b, 32);
+	repl_proof_hash(&ev.nonce, &wr.pub.sign, body, &want);
+	assert_memory_equal(a.proof.hash.b, want.b, 32);
+	/* neither another device's answer nor another nonce's will do */
+	repl_proof_hash(&ev.nonce, &rd.pub.sign, body, &other);
+	assert_memory_not_equal(other.b, want.b, 32);
+	b.serve_chunk = slice_of(NULL, 0); /* gone there */
+	feed(&a, &ev);
+	settle(&a, &b);
+	assert_int_equal(a.proofs, 2);
+	memset(&want, 0, sizeof(want));
+	assert_memory_equal(a.proof.hash.b, want.b, 32);
+	end_free(&a);
+	end_free(&b);
+}
+
 #define T cmocka_unit_test
 
 int
@@ -247,6 +584,16 @@ main(void)
 		T(test_window_bounds_what_is_asked_at_once),
 		T(test_sending_beyond_credit_closes),
 		T(test_credit_that_was_not_owed_closes),
+		T(test_several_peers_work_at_once_on_different_chunks),
+		T(test_a_slow_peers_chunks_go_to_another),
+		T(test_endgame_is_two_copies_then_cancel),
+		T(test_busy_is_waited_for),
+		T(test_a_full_queue_says_busy),
+		T(test_interactive_overtakes_backfill),
+		T(test_interactive_piece_goes_before_the_rest_of_a_chunk),
+		T(test_what_is_not_wanted_any_more_is_cancelled),
+		T(test_a_want_is_asked_for_in_every_compartment),
+		T(test_possession_is_proven_under_the_asked_nonce),
 	};
 
 	if (cry_init() != ERR_OK)

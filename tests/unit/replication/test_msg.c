@@ -12,7 +12,8 @@
 static const uint8_t types[] = { MSG_OPEN, MSG_CREDIT, MSG_PING, MSG_PONG,
 	MSG_MLOG_REQ, MSG_MLOG, MSG_ROOT, MSG_FRONT, MSG_OPS_REQ, MSG_OPS,
 	MSG_OPS_NONE, MSG_HAVE, MSG_GET, MSG_CHUNK, MSG_NOT_HAVE, MSG_CLAIM,
-	MSG_PUSH, MSG_IHAVE, MSG_GRAFT, MSG_PRUNE };
+	MSG_PUSH, MSG_IHAVE, MSG_GRAFT, MSG_PRUNE, MSG_CANCEL, MSG_BUSY,
+	MSG_CHALLENGE, MSG_PROOF };
 
 #define N_TYPES (sizeof(types) / sizeof(types[0]))
 
@@ -31,6 +32,8 @@ sample(uint8_t type, struct buf *items)
 		.n = 2 };
 
 	*items = BUF_MAX(MIB);
+	if (type == MSG_CHALLENGE || type == MSG_PROOF)
+		m.n = 1;
 	memset(m.tag.b, 0xA1, sizeof(m.tag.b));
 	memset(m.id.b, 0xB2, sizeof(m.id.b));
 	memset(m.device.b, 0xC3, sizeof(m.device.b));
@@ -39,7 +42,7 @@ sample(uint8_t type, struct buf *items)
 	m.head.seq = 3;
 	m.head.lamport = 4;
 	m.bytes = SLICE_LIT("bytes");
-	for (uint16_t i = 0; i < 2; i++) {
+	for (uint16_t i = 0; i < m.n; i++) {
 		struct msg_root root = { .compartment = i, .ops = 9 };
 		struct msg_front front = { .incarnation = 5, .seq = 6 };
 
@@ -51,7 +54,8 @@ sample(uint8_t type, struct buf *items)
 			 type == MSG_PUSH)
 			msg_blob_put(SLICE_LIT("blob"), items);
 		else
-			buf_put_zero(items, 32);
+			buf_put_zero(
+			    items, type == MSG_PROOF ? MSG_PROOF_BYTES : 32);
 	}
 	m.items = buf_slice(items);
 	return m;
@@ -160,6 +164,7 @@ test_lists_at_and_above_their_limits(void **state)
 		{ MSG_HAVE, MSG_CIDS_MAX, 32 },
 		{ MSG_GET, MSG_CIDS_MAX, 32 },
 		{ MSG_NOT_HAVE, MSG_CIDS_MAX, 32 },
+		{ MSG_CANCEL, MSG_CIDS_MAX, 32 },
 	};
 	struct buf b = BUF_MAX(MIB);
 	struct msg m;
