@@ -83,6 +83,19 @@ read_accept(int fd)
 	assert_int_equal(ac[0], 2);
 }
 
+/* A sender of ours with an open association; its socket. */
+static int
+raw_open(struct bench *b, struct imaging_opts o, struct img_msg *m)
+{
+	int fd = bench_connect(b);
+
+	send_assoc(fd);
+	bench_start(b, &o);
+	bench_admit(b, m);
+	read_accept(fd);
+	return fd;
+}
+
 static void
 test_claimed_two_gib_pdv_allocates_nothing(void **state)
 {
@@ -90,16 +103,14 @@ test_claimed_two_gib_pdv_allocates_nothing(void **state)
 	static const uint8_t lie[] = { 4, 0, 0x80, 0, 0, 0, 0x7f, 0xff, 0xff,
 		0xfc, 1, 3, 0, 0, 0, 0 };
 	struct bench *b = *state;
-	struct imaging_opts o = { .idle_ms = 2000,
-		.memory_bytes_max = 512 * MIB };
 	struct img_msg m;
-	int fd = bench_connect(b);
+	int fd;
 
-	send_assoc(fd);
-	bench_start(b, &o);
-	bench_admit(b, &m);
+	fd = raw_open(b,
+	    (struct imaging_opts){
+		.idle_ms = 2000, .memory_bytes_max = 512 * MIB },
+	    &m);
 	assert_string_equal(m.assoc.calling_ae, "RAWSENDER");
-	read_accept(fd);
 	assert_int_equal(write(fd, lie, sizeof(lie)), sizeof(lie));
 	bench_next(b, IMG_DONE, &m);
 	assert_int_equal(m.done.stored, 0);
@@ -113,14 +124,10 @@ test_pdv_longer_than_its_pdu_ends_the_association(void **state)
 	static const uint8_t lie[] = { 4, 0, 0, 0, 0, 10, 0x7f, 0xff, 0xff,
 		0xfc, 1, 3, 0, 0, 0, 0 };
 	struct bench *b = *state;
-	struct imaging_opts o = { .idle_ms = 2000 };
 	struct img_msg m;
-	int fd = bench_connect(b);
+	int fd;
 
-	send_assoc(fd);
-	bench_start(b, &o);
-	bench_admit(b, &m);
-	read_accept(fd);
+	fd = raw_open(b, (struct imaging_opts){ .idle_ms = 2000 }, &m);
 	assert_int_equal(write(fd, lie, sizeof(lie)), sizeof(lie));
 	bench_next(b, IMG_DONE, &m);
 	assert_int_equal(m.done.stored, 0);
@@ -219,15 +226,11 @@ static void
 test_command_and_dataset_that_differ_get_a900(void **state)
 {
 	struct bench *b = *state;
-	struct imaging_opts o = { .idle_ms = 3000 };
 	struct buf d = BUF_MAX(1024);
 	struct img_msg m;
-	int fd = bench_connect(b);
+	int fd;
 
-	send_assoc(fd);
-	bench_start(b, &o);
-	bench_admit(b, &m);
-	read_accept(fd);
+	fd = raw_open(b, (struct imaging_opts){ .idle_ms = 3000 }, &m);
 	put_dataset(&d, "1.2.3.4");
 	raw_store(b, fd, &d, "1.2.3.99");
 	assert_int_equal(read_status(fd), IMG_STATUS_MISMATCH);
@@ -241,15 +244,11 @@ static void
 test_unparsable_dataset_is_success_and_quarantine(void **state)
 {
 	struct bench *b = *state;
-	struct imaging_opts o = { .idle_ms = 3000 };
 	struct buf d = BUF_MAX(1024);
 	struct img_msg m;
-	int fd = bench_connect(b);
+	int fd;
 
-	send_assoc(fd);
-	bench_start(b, &o);
-	bench_admit(b, &m);
-	read_accept(fd);
+	fd = raw_open(b, (struct imaging_opts){ .idle_ms = 3000 }, &m);
 	put_dataset(&d, "1.2.3.4");
 	put_ui(&d, 0x0020, 0x0052, "1.2.3.70");
 	d.n -= 5; /* the last value is cut */
@@ -273,16 +272,12 @@ static void
 test_sender_gone_in_mid_object_leaves_nothing(void **state)
 {
 	struct bench *b = *state;
-	struct imaging_opts o = { .idle_ms = 5000 };
 	struct buf out = BUF_MAX(64 * KIB);
 	uint8_t part[4096] = { 0 };
 	struct img_msg m;
-	int fd = bench_connect(b);
+	int fd;
 
-	send_assoc(fd);
-	bench_start(b, &o);
-	bench_admit(b, &m);
-	read_accept(fd);
+	fd = raw_open(b, (struct imaging_opts){ .idle_ms = 5000 }, &m);
 	put_store_pdu(&out, "1.2.840.10008.5.1.4.1.1.2", "1.2.3.4");
 	put_data_pdu(&out, part, sizeof(part), false);
 	assert_int_equal(write(fd, out.p, out.n), (ssize_t)out.n);
@@ -317,16 +312,12 @@ static void
 test_sender_stalled_in_mid_pdu_is_dropped(void **state)
 {
 	struct bench *b = *state;
-	struct imaging_opts o = { .idle_ms = 1000 };
 	struct buf out = BUF_MAX(64 * KIB);
 	struct img_msg m;
 	uint64_t from;
-	int fd = bench_connect(b);
+	int fd;
 
-	send_assoc(fd);
-	bench_start(b, &o);
-	bench_admit(b, &m);
-	read_accept(fd);
+	fd = raw_open(b, (struct imaging_opts){ .idle_ms = 1000 }, &m);
 	put_store_pdu(&out, "1.2.840.10008.5.1.4.1.1.2", "1.2.3.4");
 	from = clock_mono_ms();
 	assert_int_equal(write(fd, out.p, out.n - 9), (ssize_t)out.n - 9);
