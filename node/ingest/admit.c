@@ -7,7 +7,8 @@
  * once.  The same bytes again change nothing, unless the item that holds them
  * was rejected; other bytes under a known SOP Instance UID are kept beside
  * the first and marked (domain.md 15).  Both are decided inside the job: two
- * senders may bring one image at the same moment.
+ * senders may bring one image at the same moment.  Bytes that are here but
+ * were found damaged take the place of what is damaged (mend.c).
  * When a job of several fails, each is tried alone. */
 #include "node/ingest/ingest_internal.h"
 #include "store/base/clock.h"
@@ -27,6 +28,7 @@ struct image {
 	bool hashed;    /* v.original_hash is known */
 	bool ready;     /* prepared: the job is to take it */
 	bool conflict;
+	bool mend;     /* here, but damaged: its row gets these manifests */
 	uint32_t work; /* its item, in the job */
 	struct admit_one *one;
 };
@@ -363,6 +365,18 @@ image_seen(struct image *im, struct store *s, struct db_txn *t)
 	return e == ERR_OK ? ERR_EXISTS : e;
 }
 
+/* The same, off the writer: one that is here but damaged is prepared. */
+static enum err
+image_seen_whole(struct image *im, struct store *s, struct db_txn *t)
+{
+	enum err e = image_seen(im, s, t);
+
+	if (e != ERR_EXISTS)
+		return e;
+	e = mend_needed(s, t, im->one->out.item, &im->v, &im->mend);
+	return e == ERR_OK && !im->mend ? ERR_EXISTS : e;
+}
+
 static void
 q_count_in(const struct image *im, struct q_item *q)
 {
@@ -481,10 +495,25 @@ stamps_put(struct store_txn *t, const struct admit *a, uint32_t *n)
 }
 
 static enum err
+mends_put(struct store_txn *t, const struct admit *a)
+{
+	uint32_t i;
+	enum err e = ERR_OK;
+
+	for (i = 0; e == ERR_OK && i < a->n; i++) {
+		const struct image *im = &a->im[i];
+
+		if (im->ready && im->mend && im->one->e == ERR_EXISTS)
+			e = mend_put(t, im->one->out.item, &im->v);
+	}
+	return e;
+}
+
+static enum err
 admit_job(struct store_txn *t, void *ctx)
 {
 	struct admit *a = ctx;
-	uint32_t i, n_stamps;
+	uint32_t i, n_stamps, n_mends = 0;
 	enum err e = ERR_OK;
 
 	a->n_work = 0;
@@ -496,15 +525,16 @@ admit_job(struct store_txn *t, void *ctx)
 		im->one->e = e = image_take(t, a, im);
 		if (e != ERR_OK && e != ERR_EXISTS)
 			return e;
+		n_mends += im->mend;
 	}
 	e = stamps_put(t, a, &n_stamps);
-	if (e == ERR_OK && a->n_work == 0)
+	if (e == ERR_OK && a->n_work == 0 && n_mends == 0)
 		return n_stamps > 0 ? ERR_OK : ERR_EXISTS; /* no commit */
 	if (e == ERR_OK)
 		e = blob_batch_put(t, a->batch);
 	for (i = 0; e == ERR_OK && i < a->n_work; i++)
 		e = work_put(t, a, i);
-	return e;
+	return e == ERR_OK ? mends_put(t, a) : e;
 }
 
 /* --- around it --- */
@@ -585,7 +615,7 @@ admit_known(struct admit *a)
 		list[i]->v.original_hash = hash[i];
 		image_keys(a, list[i]);
 		image_hash_is(a, list[i], &hash[i]);
-		list[i]->one->e = image_seen(list[i], s, t);
+		list[i]->one->e = image_seen_whole(list[i], s, t);
 	}
 	db_abort(t);
 	return ERR_OK;
@@ -642,6 +672,7 @@ admit_answer(struct admit *a)
 
 		if (im->one->e == ERR_EXISTS) {
 			im->one->out.state = ADMIT_DUPLICATE;
+			im->one->out.mended = im->mend;
 			im->one->e = ERR_OK;
 		} else if (im->one->e == ERR_OK) {
 			q = &a->work[im->work].q;

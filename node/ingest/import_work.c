@@ -7,6 +7,7 @@
  * helper still ends the last one.
  * Failure modes: a file that kills the helper costs only itself: the objects
  * held are in the node's memory, and a new helper serves the next file. */
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -212,6 +213,22 @@ worker_talk(struct worker *w, struct file *f, int fd)
 	return others ? worker_talk(w, f, fd) : e;
 }
 
+/* Cause, and what to do about it. */
+static void
+file_unreadable(struct file *f, int code)
+{
+	if (code == ELOOP)
+		file_say(f, "refused",
+		    "a symbolic link, which is not followed; import the file "
+		    "it points to");
+	else if (code == EACCES || code == EPERM)
+		file_say(f, "refused",
+		    "the node may not read it; let the node's user read it");
+	else
+		file_say(f, "refused",
+		    "the node cannot read it; check the path and the disk");
+}
+
 static void
 worker_file(struct worker *w, struct file *f)
 {
@@ -220,7 +237,7 @@ worker_file(struct worker *w, struct file *f)
 	enum err e;
 
 	if (fd < 0 || fstat(fd, &st) != 0) {
-		file_say(f, "refused", "the node cannot read it");
+		file_unreadable(f, errno);
 	} else if (!S_ISREG(st.st_mode)) {
 		file_say(f, "refused", "not a regular file");
 	} else if ((uint64_t)st.st_size > LIM_OBJECT_BYTES) {
@@ -257,7 +274,8 @@ file_answer(struct file *f, const struct admit_one *one)
 	}
 	f->item = one->out.item;
 	if (one->out.state == ADMIT_DUPLICATE)
-		file_say(f, "duplicate", "");
+		file_say(f, "duplicate",
+		    one->out.mended ? "the damaged copy was replaced" : "");
 	else if (one->out.state == ADMIT_STORED)
 		file_say(f, "stored", "");
 	else
@@ -473,7 +491,8 @@ pool_item_live(struct work_pool *p, struct db_txn *t, uint64_t item)
 	return e;
 }
 
-/* Was this file taken in as it stands there?  Then nobody opens it. */
+/* Was this file taken in as it stands there?  Then nobody opens it, unless
+ * something here is damaged: its bytes may be what is missing. */
 static bool
 pool_knows(struct work_pool *p, const char *path)
 {
@@ -487,8 +506,8 @@ pool_knows(struct work_pool *p, const char *path)
 	uint64_t no;
 	enum err e;
 
-	if (lstat(path, &st) != 0 || !S_ISREG(st.st_mode) ||
-	    store_read(p->g->o.store, &t) != ERR_OK)
+	if (blob_any_suspect(p->g->o.store) || lstat(path, &st) != 0 ||
+	    !S_ISREG(st.st_mode) || store_read(p->g->o.store, &t) != ERR_OK)
 		return false;
 	file_stamp_make(p->g, p->sink, path, &st, &stamp);
 	e = file_known(t, &stamp, &no);

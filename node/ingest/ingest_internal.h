@@ -167,6 +167,14 @@ enum err held_put(struct store_txn *t, const struct key16 *name,
 /* Makes HELD anew out of the vault's rows if it is empty. */
 enum err held_restore(struct ingest *g) PSC_MUST_USE;
 
+/* mend.c: an image that is held came again.  Is what the vault has of it
+ * damaged?  v: name and original_hash.  In the job, after the batch was put:
+ * its row gets the manifests of v. */
+enum err mend_needed(struct store *s, struct db_txn *t, uint64_t item,
+    const struct v_image *v, bool *yes) PSC_MUST_USE;
+enum err mend_put(
+    struct store_txn *t, uint64_t item, const struct v_image *v) PSC_MUST_USE;
+
 /* A file on a disk of this machine, as it was when it was opened.  Its inode,
  * size and times stand for its bytes only if its inode was last changed well
  * before it was looked at: else it may change again within the same tick. */
@@ -189,6 +197,7 @@ enum admit_state { ADMIT_STORED, ADMIT_DUPLICATE, ADMIT_QUARANTINED };
 struct admitted {
 	enum admit_state state;
 	uint64_t item;
+	bool mended; /* a duplicate whose damaged copy it replaced */
 };
 /* At most so many at once; their bytes are in memory (memfds) meanwhile. */
 #define ADMIT_MANY V_PAGE_IMAGES

@@ -201,6 +201,12 @@ enum err blob_chunk_number(struct db_txn *txn, const struct cry_id *cid,
     uint64_t *no) PSC_MUST_USE; /* ERR_NOTFOUND */
 enum err blob_chunk_numbered(struct db_txn *txn, uint64_t no,
     struct cry_id *cid, bool *here) PSC_MUST_USE; /* ERR_NOTFOUND */
+/* Was a chunk found damaged since the store was opened?  Any thread. */
+bool blob_any_suspect(struct store *s);
+/* ERR_CORRUPT: a chunk of the manifest was found damaged and is, or is not
+ * here. Reads such chunks again, and inner manifests. */
+enum err blob_manifest_sound(
+    struct store *s, struct db_txn *t, struct slice manifest) PSC_MUST_USE;
 /* Learn plaintext hash -> chunk for content that came from elsewhere, so
  * that the same bytes received here dedup against it.  ERR_NOTFOUND: the
  * chunk is not here. */

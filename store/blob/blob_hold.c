@@ -1,6 +1,7 @@
 /* store/blob/blob_hold.c: which chunks a manifest needs, and what they mean. */
 #include "store/blob/blob_internal.h"
 #include "store/blob/gc.h"
+#include "store/blob/store_internal.h"
 
 struct holding {
 	store_hold_fn hold;
@@ -34,6 +35,35 @@ blob_manifest_hold(struct store *s, struct db_txn *t, struct slice manifest,
 	blob_reader_free(r);
 	blob_manifest_fini(&m);
 	return e;
+}
+
+struct sounding {
+	struct store *s;
+	struct db_txn *t;
+};
+
+/* It may have been stored again since it was found damaged. */
+static enum err
+sound_chunk(void *ctx, const struct cry_id *cid)
+{
+	const struct sounding *x = ctx;
+	struct buf c = BUF_MAX(STORE_BODY_MAX);
+	enum err e;
+
+	if (!blob_suspect(x->s, cid))
+		return blob_chunk_have(x->t, cid);
+	e = blob_chunk_get(x->s, x->t, cid, &c);
+	buf_fini(&c);
+	return e;
+}
+
+enum err
+blob_manifest_sound(struct store *s, struct db_txn *t, struct slice manifest)
+{
+	struct sounding x = { s, t };
+	enum err e = blob_manifest_hold(s, t, manifest, sound_chunk, &x);
+
+	return e == ERR_NOTFOUND || e == ERR_AUTH ? ERR_CORRUPT : e;
 }
 
 /* --- learning --- */

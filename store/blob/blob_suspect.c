@@ -47,3 +47,9 @@ blob_suspect(struct store *s, const struct cry_id *cid)
 	pthread_mutex_unlock(&x->lock);
 	return yes;
 }
+
+bool
+blob_any_suspect(struct store *s)
+{
+	return atomic_load(&s->suspects.n) > 0;
+}

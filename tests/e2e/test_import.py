@@ -13,6 +13,7 @@ import threading
 import time
 
 import e2e
+from test_repair import hurt
 
 
 def imported(node, folder, **kw):
@@ -83,10 +84,13 @@ def test_one_bad_file_in_a_folder_costs_itself(node, top):
     files = e2e.make_series(folder, 20, seed=3)
     (folder / "im0003.txt").write_text("no image")
     (folder / "im0004.nil").write_bytes(b"")
+    (folder / "im0005.lnk").symlink_to(files[0])
     files[6].write_bytes(files[6].read_bytes()[:900])
     rows, said = imported(node, folder)
     assert said["stored"] + said["quarantined"] == 20, said
-    assert said["refused"] == 2, rows
+    assert said["refused"] == 3, rows
+    link = rows[str(folder / "im0005.lnk")]["reason"]
+    assert "symbolic link" in link and "import the file" in link, link
 
 
 def test_a_changed_file_is_never_taken_for_the_old(node, top):
@@ -121,6 +125,26 @@ def test_a_changed_file_is_never_taken_for_the_old(node, top):
     assert said["duplicate"] == 0, said
 
 
+def test_files_that_come_again_mend_what_is_damaged(node, top):
+    """Also those whose inode is known, which nobody opens otherwise."""
+    folder = top / "whole"
+    e2e.make_series(folder, 6, seed=5)
+    time.sleep(4)  # younger files are not known by their inode
+    rows, _ = imported(node, folder)
+    assert hurt(node, 1, 1) >= 6
+    _, said = imported(node, folder)
+    assert said["duplicate"] == 6, "nobody knows of the damage yet"
+    assert node.json("verify", "--deep", check=False)["bad"]
+    rows, said = imported(node, folder)
+    assert said["duplicate"] == 6, said
+    for row in rows.values():
+        assert "replaced" in row["reason"], rows
+    rows, said = imported(node, folder)
+    assert not any(row.get("reason") for row in rows.values()), rows
+    item = node.rows("quarantine", "list")[-1]["id"]
+    node.cli("quarantine", "release", item, "--reason", "x")
+
+
 def main():
     """All of it on one node."""
     with tempfile.TemporaryDirectory(prefix="psc-import-") as tmp:
@@ -134,6 +158,7 @@ def main():
                 fn(node, top)
                 print(f"ok  {fn.__name__}", flush=True)
             assert node.json("verify", "--deep")["bad"] == []
+            test_files_that_come_again_mend_what_is_damaged(node, top)
         finally:
             node.stop()
     return 0

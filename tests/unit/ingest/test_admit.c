@@ -8,6 +8,10 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "lib/store_lib.h"
 #include "lib/tmpdir.h"
 #include "node/ingest/ingest_internal.h"
 #include "store/base/mem.h"
@@ -287,6 +291,135 @@ test_what_is_held_is_known_again_without_its_table(void **state)
 	    admit(w, "1.2.3", "1.2.3.2", "S-1").state, ADMIT_DUPLICATE);
 }
 
+/* One bit in the middle of every chunk's record. */
+static void
+damage_chunks(struct world *w)
+{
+	char path[TMPDIR_MAX + 64];
+	struct db_cur *c = NULL;
+	struct db_txn *t = NULL;
+	struct slice k, v;
+
+	assert_int_equal(store_read(w->g.o.store, &t), ERR_OK);
+	assert_int_equal(
+	    db_cur_open(t, DB_CHUNK, (struct slice){ 0 }, &c), ERR_OK);
+	while (db_cur_next(c, &k, &v) == ERR_OK) {
+		struct rd r = rd_init(slice_of(v.p + 32, v.n - 32));
+		struct store_loc l = store_loc_read(&r);
+		off_t at = (off_t)(l.off + 64 + l.len / 2);
+		uint8_t b;
+		int fd;
+
+		(void)snprintf(
+		    path, sizeof(path), "%s/segments/%08x.seg", w->dir, l.seg);
+		fd = open(path, O_RDWR | O_CLOEXEC);
+		assert_true(fd >= 0);
+		assert_int_equal(pread(fd, &b, 1, at), 1);
+		b ^= 4;
+		assert_int_equal(pwrite(fd, &b, 1, at), 1);
+		(void)close(fd);
+	}
+	db_cur_close(c);
+	db_abort(t);
+}
+
+static void
+count_bad(void *ctx, const struct store_bad *bad)
+{
+	(void)bad;
+	(*(uint32_t *)ctx)++;
+}
+
+static uint32_t
+bad_found(struct world *w)
+{
+	uint32_t n = 0;
+
+	assert_int_equal(
+	    store_verify(w->g.o.store, true, count_bad, &n, NULL), ERR_OK);
+	return n;
+}
+
+/* The original of image i of an item's first page, as the vault has it. */
+static enum err
+original_read(struct world *w, uint64_t no, uint32_t i, struct buf *out)
+{
+	struct blob_manifest m = { 0 };
+	struct buf row = BUF_MAX(V_PAGE_BYTES);
+	struct db_txn *t = NULL;
+	uint8_t key[12] = { 0 };
+	struct v_page p;
+	enum err e;
+
+	q_key(no, key);
+	assert_int_equal(store_read(w->g.o.store, &t), ERR_OK);
+	assert_int_equal(
+	    store_row_get(w->g.o.store, t, "vi", slice_of(key, 12), &row),
+	    ERR_OK);
+	db_abort(t);
+	assert_int_equal(v_page_decode(buf_slice(&row), &p), ERR_OK);
+	assert_true(i < p.n);
+	assert_int_equal(blob_manifest_decode(p.v[i].original, &m), ERR_OK);
+	*out = BUF_MAX(1 * MIB);
+	e = blob_join(w->g.o.store, &m, out);
+	blob_manifest_fini(&m);
+	v_page_fini(&p);
+	buf_fini(&row);
+	return e;
+}
+
+/* A bundle of small ones, and one that is large: every chunk is damaged, and
+ * what comes again is whole afterwards. */
+static void
+test_bytes_that_come_again_mend_what_is_damaged(void **state)
+{
+	static uint8_t large[100 * 1024];
+	struct world *w = *state;
+	struct prng p = { 7 };
+	struct img_object o[3];
+	struct admit_one list[3] = { 0 };
+	struct buf back;
+	uint32_t i, pages;
+
+	prng_fill(&p, large, sizeof(large));
+	object(&o[0], "1.2.3", "1.2.3.1");
+	object(&o[1], "1.2.3", "1.2.3.2");
+	object(&o[2], "1.2.3", "1.2.3.3");
+	o[2].original = slice_of(large, sizeof(large));
+	for (i = 0; i < 3; i++)
+		list[i] = (struct admit_one){ .o = &o[i], .subject = "S-1" };
+	admit_many(&w->g, &w->sink, list, 3);
+	damage_chunks(w);
+	/* nobody has looked: nothing is known of it */
+	admit_many(&w->g, &w->sink, list, 3);
+	assert_int_equal(list[2].out.state, ADMIT_DUPLICATE);
+	assert_false(list[2].out.mended);
+	assert_int_equal(
+	    original_read(w, list[2].out.item, 2, &back), ERR_CORRUPT);
+	buf_fini(&back);
+	assert_true(bad_found(w) >= 2);
+	for (i = 0; i < 3; i += 2) {
+		admit_many(&w->g, &w->sink, &list[i], 1);
+		assert_int_equal(list[i].e, ERR_OK);
+		assert_int_equal(list[i].out.state, ADMIT_DUPLICATE);
+		assert_true(list[i].out.mended);
+		assert_int_equal(
+		    original_read(w, list[i].out.item, i, &back), ERR_OK);
+		assert_true(slice_eq(buf_slice(&back), o[i].original));
+		buf_fini(&back);
+	}
+	/* control: nobody brought this one */
+	assert_int_equal(
+	    original_read(w, list[1].out.item, 1, &back), ERR_CORRUPT);
+	buf_fini(&back);
+	assert_int_equal(images_of(w, list[0].out.item, &pages), 3);
+	assert_int_equal(item(w, list[0].out.item).instances, 3);
+	/* what is whole again is an ordinary duplicate */
+	admit_many(&w->g, &w->sink, &list[2], 1);
+	assert_int_equal(list[2].out.state, ADMIT_DUPLICATE);
+	assert_false(list[2].out.mended);
+}
+
 struct sender {
 	struct world *w;
 	pthread_barrier_t *start;
@@ -337,6 +470,7 @@ main(void)
 		T(test_a_group_is_one_commit_and_decides_between_its_own),
 		T(test_one_bad_object_of_a_group_costs_only_itself),
 		T(test_what_is_held_is_known_again_without_its_table),
+		T(test_bytes_that_come_again_mend_what_is_damaged),
 		T(test_one_image_from_eight_senders_counts_once),
 	};
 
