@@ -178,6 +178,24 @@ cmd_share_grant(struct cli *c)
 }
 
 enum cli_exit
+cmd_share_revoke(struct cli *c)
+{
+	json_t *o = json_pack("{s:s}", "key", cli_word(c, 1));
+
+	put_opt(o, "reason", cli_opt(c, "reason"));
+	return share_send(c, "POST", "/revocations", o, print_line);
+}
+
+enum cli_exit
+cmd_share_rotate(struct cli *c)
+{
+	json_t *o = json_object();
+
+	put_opt(o, "compartment", cli_opt(c, "compartment"));
+	return share_send(c, "POST", "/rotations", o, print_line);
+}
+
+enum cli_exit
 cmd_subscribe(struct cli *c)
 {
 	const char *content = cli_opt(c, "content");

@@ -183,6 +183,19 @@ replay_open(struct repl *r, struct link *l)
 	l->held_open = BUF_MAX(MSG_CONTROL_BYTES_MAX);
 }
 
+/* It was a member and is none any more: nothing of the share goes to it, what
+ * was asked of it is asked of others. */
+static void
+link_out(struct repl *r, struct link *l)
+{
+	if (l->state == LINK_SILENT)
+		return;
+	link_move(l, LINK_SILENT);
+	l->chain_due_ms = 0;
+	content_peer_gone(r, l->peer);
+	sync_peer_gone(r, l->peer);
+}
+
 /* Our chain grew, or we came in. */
 static void
 link_refresh(struct repl *r, struct link *l)
@@ -190,8 +203,12 @@ link_refresh(struct repl *r, struct link *l)
 	struct share *s = l->share;
 	bool fresh = l->state == LINK_SILENT;
 
-	if (!s->open || !share_has_device(s, &l->peer->pub))
+	if (!s->open)
 		return;
+	if (!share_has_device(s, &l->peer->pub)) {
+		link_out(r, l);
+		return;
+	}
 	offer(r, l);
 	if (fresh)
 		replay_open(r, l);
@@ -207,6 +224,7 @@ link_refresh(struct repl *r, struct link *l)
 static void
 share_moved(struct repl *r, struct share *s)
 {
+	bound_share(r, s);
 	for (uint32_t i = 0; i < r->n_peers && r->err == ERR_OK; i++) {
 		struct peer *p = r->peers[i];
 

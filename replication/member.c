@@ -7,7 +7,7 @@
 
 #include "store/base/mem.h"
 
-static bool
+bool
 same_sign(const struct cry_sign_pk *a, const struct cry_sign_pk *b)
 {
 	return memcmp(a->b, b->b, sizeof(a->b)) == 0;
@@ -36,36 +36,41 @@ signatures_check(const struct member *m, const struct member_record *r)
 	return good >= m->k ? ERR_OK : ERR_AUTH;
 }
 
+enum err
+member_room(void *p, uint32_t n, uint32_t more, uint32_t *cap, size_t size)
+{
+	uint32_t want = *cap == 0 ? 8 : *cap;
+	void **at = p, *q;
+
+	while (want < n + more)
+		want *= 2;
+	if (want == *cap)
+		return ERR_OK;
+	if ((q = mem_grow(*at, want, size)) == NULL)
+		return ERR_NOMEM;
+	*at = q;
+	*cap = want;
+	return ERR_OK;
+}
+
 /* Room for one more, so that the change itself cannot fail. */
 static enum err
 reserve(struct member *m)
 {
-	void *p;
-	uint32_t cap;
+	enum err e;
 
 	if (m->n_records == MEMBER_RECORDS_MAX)
 		return ERR_LIMIT;
-	if (m->n_records == m->cap_records) {
-		cap = m->cap_records == 0 ? 8 : m->cap_records * 2;
-		p = mem_grow(m->records, cap, sizeof(*m->records));
-		if (p == NULL)
-			return ERR_NOMEM;
-		m->records = p;
-		m->cap_records = cap;
-	}
-	if (m->n_grants == m->cap_grants) {
-		cap = m->cap_grants == 0 ? 8 : m->cap_grants * 2;
-		p = mem_grow(m->grants, cap, sizeof(*m->grants));
-		if (p == NULL)
-			return ERR_NOMEM;
-		m->grants = p;
-		m->cap_grants = cap;
-	}
-	return ERR_OK;
+	e = member_room(
+	    &m->records, m->n_records, 1, &m->cap_records, sizeof(*m->records));
+	return e == ERR_OK ? member_room(&m->grants, m->n_grants, 1,
+				 &m->cap_grants, sizeof(*m->grants))
+			   : e;
 }
 
-static enum err
-record_add(struct member *m, const struct member_record *r, struct slice raw)
+enum err
+member_record_add(
+    struct member *m, const struct member_record *r, struct slice raw)
 {
 	struct record_bytes *b = &m->records[m->n_records];
 	uint8_t *p = mem_new(raw.n);
@@ -84,11 +89,13 @@ static void
 grant_add(struct member *m, const struct member_grant *g, uint32_t record)
 {
 	for (uint32_t i = 0; i < m->n_grants; i++) {
-		const struct member_grant *o = &m->grants[i].g;
+		struct member_grant *o = &m->grants[i].g;
 
-		if (same_sign(&o->device.sign, &g->device.sign) &&
-		    o->role == g->role && o->compartment == g->compartment)
-			return; /* granted again: keys may be new */
+		if (!same_sign(&o->device.sign, &g->device.sign) ||
+		    o->role != g->role || o->compartment != g->compartment)
+			continue;
+		o->no_history &= g->no_history;
+		return; /* granted again: keys may be new */
 	}
 	m->grants[m->n_grants].g = *g;
 	m->grants[m->n_grants].record = record;
@@ -123,7 +130,7 @@ member_new(struct slice genesis, struct member **out)
 	memcpy(m->registrar, g.registrar, sizeof(m->registrar));
 	if ((e = signatures_check(m, &r)) != ERR_OK ||
 	    (e = reserve(m)) != ERR_OK ||
-	    (e = record_add(m, &r, genesis)) != ERR_OK)
+	    (e = member_record_add(m, &r, genesis)) != ERR_OK)
 		goto fail;
 	own = (struct member_grant){ .device = g.registrar[0],
 		.role = ROLE_REGISTRAR,
@@ -145,6 +152,9 @@ member_free(struct member *m)
 		mem_free(m->records[i].p);
 	mem_free(m->records);
 	mem_free(m->grants);
+	mem_free(m->past);
+	mem_free(m->revoked);
+	mem_free(m->cuts);
 	mem_free(m);
 }
 
@@ -164,14 +174,20 @@ seen_before(const struct member *m, const struct member_record *r)
 	return ERR_DENIED;
 }
 
-static const struct compartment_state *
-compartment_find(const struct member *m, uint16_t no)
+struct compartment_state *
+compartment_find(struct member *m, uint16_t no)
 {
 	for (uint32_t i = 0; i < m->n_compartments; i++) {
 		if (m->compartments[i].number == no)
 			return &m->compartments[i];
 	}
 	return NULL;
+}
+
+static bool
+compartment_there(const struct member *m, uint16_t no)
+{
+	return no >= 1 && no <= m->n_compartments; /* dense */
 }
 
 static enum err
@@ -197,12 +213,13 @@ member_grant_check(const struct member *m, const struct member_grant *g)
 		return ERR_UNSUPPORTED; /* needs a REGISTRARS record */
 	if (g->role < ROLE_ADMIN || g->role > ROLE_HUB)
 		return ERR_UNSUPPORTED;
+	if (member_is_revoked(m, &g->device.sign))
+		return ERR_DENIED; /* for good: it comes back with new keys */
 	if (g->compartment == COMPARTMENT_ALL)
 		return ERR_OK;
 	if (role_is_wide(g->role))
 		return ERR_MALFORMED;
-	return compartment_find(m, g->compartment) != NULL ? ERR_OK
-							   : ERR_MALFORMED;
+	return compartment_there(m, g->compartment) ? ERR_OK : ERR_MALFORMED;
 }
 
 static enum err
@@ -214,7 +231,7 @@ apply_compartment(
 
 	if ((e = compartment_decode(r->content, &c)) != ERR_OK ||
 	    (e = compartment_check(m, &c)) != ERR_OK ||
-	    (e = record_add(m, r, raw)) != ERR_OK)
+	    (e = member_record_add(m, r, raw)) != ERR_OK)
 		return e;
 	m->compartments[m->n_compartments++] = (struct compartment_state){
 		.number = c.number, .epoch = c.epoch, .record = m->n_records - 1
@@ -233,9 +250,10 @@ apply_grant(struct member *m, const struct member_record *r, struct slice raw)
 		return e;
 	out = (struct member_grant){ .device = g.device,
 		.role = (enum role)g.role,
-		.compartment = g.compartment };
+		.compartment = g.compartment,
+		.no_history = g.no_history };
 	if ((e = member_grant_check(m, &out)) != ERR_OK ||
-	    (e = record_add(m, r, raw)) != ERR_OK)
+	    (e = member_record_add(m, r, raw)) != ERR_OK)
 		return e;
 	grant_add(m, &out, m->n_records - 1);
 	return ERR_OK;
@@ -263,11 +281,14 @@ member_apply(struct member *m, struct slice raw)
 		return ERR_DENIED; /* signed, but grows on another branch */
 	if ((e = reserve(m)) != ERR_OK)
 		return e;
-	if (r.kind == MEMBER_COMPARTMENT)
-		return apply_compartment(m, &r, raw);
-	if (r.kind == MEMBER_GRANT)
-		return apply_grant(m, &r, raw);
-	return ERR_UNSUPPORTED;
+	switch (r.kind) {
+	case MEMBER_COMPARTMENT: return apply_compartment(m, &r, raw);
+	case MEMBER_GRANT: return apply_grant(m, &r, raw);
+	case MEMBER_REVOKE: return apply_revoke(m, &r, raw);
+	case MEMBER_ROTATE: return apply_rotate(m, &r, raw);
+	case MEMBER_ADOPT: return apply_adopt(m, &r, raw);
+	default: return ERR_UNSUPPORTED;
+	}
 }
 
 /* --- questions --- */
@@ -313,9 +334,9 @@ member_compartment(const struct member *m, uint32_t i)
 uint32_t
 member_epoch(const struct member *m, uint16_t compartment)
 {
-	const struct compartment_state *c = compartment_find(m, compartment);
-
-	return c == NULL ? 0 : c->epoch;
+	return compartment_there(m, compartment)
+		   ? m->compartments[compartment - 1].epoch
+		   : 0;
 }
 
 uint32_t
@@ -357,11 +378,11 @@ member_is_registrar(const struct member *m, const struct cry_sign_pk *d)
 
 /* Has d one of these roles in this compartment?  0: in any. */
 static bool
-has_role(const struct member *m, const struct cry_sign_pk *d,
-    uint16_t compartment, uint32_t roles)
+list_has(const struct grant_state *list, uint32_t n,
+    const struct cry_sign_pk *d, uint16_t compartment, uint32_t roles)
 {
-	for (uint32_t i = 0; i < m->n_grants; i++) {
-		const struct member_grant *g = &m->grants[i].g;
+	for (uint32_t i = 0; i < n; i++) {
+		const struct member_grant *g = &list[i].g;
 
 		if ((roles & R(g->role)) == 0)
 			continue;
@@ -369,10 +390,27 @@ has_role(const struct member *m, const struct cry_sign_pk *d,
 		    g->compartment != compartment)
 			continue;
 		if (same_sign(&g->device.sign, d))
-			return compartment == 0 ||
-			       compartment_find(m, compartment) != NULL;
+			return true;
 	}
 	return false;
+}
+
+static bool
+has_role(const struct member *m, const struct cry_sign_pk *d,
+    uint16_t compartment, uint32_t roles)
+{
+	return (compartment == 0 || compartment_there(m, compartment)) &&
+	       list_has(m->grants, m->n_grants, d, compartment, roles);
+}
+
+/* Now, or before it was revoked. */
+static bool
+had_role(const struct member *m, const struct cry_sign_pk *d,
+    uint16_t compartment, uint32_t roles)
+{
+	return has_role(m, d, compartment, roles) ||
+	       (compartment_there(m, compartment) &&
+		   list_has(m->past, m->n_past, d, compartment, roles));
 }
 
 bool
@@ -433,6 +471,28 @@ member_may_admin(
 {
 	return member_may_write(m, d, compartment) &&
 	       has_role(m, d, compartment, R(ROLE_REGISTRAR) | R(ROLE_ADMIN));
+}
+
+bool
+member_might_write(
+    const struct member *m, const struct cry_sign_pk *d, uint16_t compartment)
+{
+	return had_role(m, d, compartment, ROLES_WRITE);
+}
+
+bool
+member_might_write_original(
+    const struct member *m, const struct cry_sign_pk *d, uint16_t compartment)
+{
+	return had_role(m, d, compartment, R(ROLE_WRITER));
+}
+
+bool
+member_might_admin(
+    const struct member *m, const struct cry_sign_pk *d, uint16_t compartment)
+{
+	return had_role(m, d, compartment, ROLES_WRITE) &&
+	       had_role(m, d, compartment, R(ROLE_REGISTRAR) | R(ROLE_ADMIN));
 }
 
 bool

@@ -3,10 +3,9 @@
  *
  * Records (docs/protocol.md section 6, rulings.md 19-22, 33): GENESIS POLICY
  * COMPARTMENT GRANT REVOKE ROTATE REGISTRARS HUB CHECKPOINT PURGE FREEZE THAW
- * ADOPT; today GENESIS, COMPARTMENT and GRANT are written and accepted, in the
- * final k-of-n form with k = n = 1.  A record is clear only in keys, roles,
- * compartment numbers and epochs; texts are sealed under the share's name
- * key, which grants seal to every member that is not a hub. */
+ * ADOPT.  A record is clear only in keys, roles, compartment numbers, epochs
+ * and cuts; texts are sealed under the share's name key, which grants seal to
+ * every member that is not a hub. */
 #ifndef PSC_REPLICATION_MEMBER_H
 #define PSC_REPLICATION_MEMBER_H
 
@@ -28,7 +27,10 @@ enum err role_parse(struct slice text, enum role *out) PSC_MUST_USE;
 enum member_kind {
 	MEMBER_GENESIS = 1,
 	MEMBER_COMPARTMENT = 3,
-	MEMBER_GRANT = 4
+	MEMBER_GRANT = 4,
+	MEMBER_REVOKE = 5,
+	MEMBER_ROTATE = 6,
+	MEMBER_ADOPT = 13
 };
 
 #define COMPARTMENT_ALL 0xFFFFu /* grants of registrar, admin, hub */
@@ -49,6 +51,10 @@ enum err member_apply(struct member *m, struct slice record) PSC_MUST_USE;
 enum err member_record_place(
     struct slice record, struct share_id *share, uint64_t *seq) PSC_MUST_USE;
 
+/* Whom a REVOKE or ADOPT record is about.  ERR_MALFORMED: another kind. */
+enum err member_record_device(
+    struct slice record, struct cry_sign_pk *out) PSC_MUST_USE;
+
 const struct share_id *member_share(const struct member *m);
 uint64_t member_seq(const struct member *m); /* of the last record; genesis 0 */
 const struct cry_id *member_head(const struct member *m); /* its hash */
@@ -64,7 +70,9 @@ struct member_grant {
 	struct cry_device_pub device;
 	enum role role;
 	uint16_t compartment; /* or COMPARTMENT_ALL */
+	bool no_history;      /* keys of this epoch and those to come, only */
 };
+/* Grants that stand; those of revoked devices are not among them. */
 uint32_t member_n_grants(const struct member *m);
 const struct member_grant *member_grant(const struct member *m, uint32_t i);
 bool member_is_registrar(const struct member *m, const struct cry_sign_pk *d);
@@ -81,6 +89,35 @@ bool member_may_receive(
 bool member_may_fetch(
     const struct member *m, const struct cry_sign_pk *d, uint16_t compartment);
 bool member_is_hub(const struct member *m, const struct cry_sign_pk *d);
+
+/* --- what of a device's feeds counts (rulings.md 17) --- */
+bool member_is_revoked(const struct member *m, const struct cry_sign_pk *d);
+struct member_cut {
+	struct op_feed feed; /* of the device */
+	struct op_head head; /* as it signed it; travels with the record */
+};
+enum member_feed {
+	MEMBER_FEED_NONE, /* it never had the right to write there */
+	MEMBER_FEED_OPEN, /* all of it, also what is to come */
+	MEMBER_FEED_CUT,  /* up to *cut; seq 0: none of it */
+};
+/* The same answer at every node with this chain: ops beyond the cut are set
+ * aside wherever they are. */
+enum member_feed member_feed(const struct member *m, const struct op_feed *f,
+    struct op_head *cut) PSC_MUST_USE;
+/* The i-th cut of a device: false after the last. */
+bool member_cut_at(const struct member *m, const struct cry_sign_pk *d,
+    uint32_t i, struct member_cut *out);
+/* Grows with each record that changes an answer of member_feed. */
+uint64_t member_feeds_gen(const struct member *m);
+/* As member_may_* below, of what a device may or might before it was revoked:
+ * for ops that its cut lets stand. */
+bool member_might_write(
+    const struct member *m, const struct cry_sign_pk *d, uint16_t compartment);
+bool member_might_write_original(
+    const struct member *m, const struct cry_sign_pk *d, uint16_t compartment);
+bool member_might_admin(
+    const struct member *m, const struct cry_sign_pk *d, uint16_t compartment);
 /* May it hold the compartment's key? (never a hub) */
 bool member_may_read(
     const struct member *m, const struct cry_sign_pk *d, uint16_t compartment);
@@ -95,17 +132,25 @@ bool member_may_admin(
     const struct member *m, const struct cry_sign_pk *d, uint16_t compartment);
 
 /* --- keys and texts, for members that are not hubs --- */
+#define MEMBER_KEYS_MAX 65536u
 struct member_keys {
 	struct cry_key name; /* opens sealed texts */
-	uint32_t n;
+	uint32_t n, cap;
 	struct member_epoch_key {
 		uint16_t compartment;
 		uint32_t epoch;
 		struct cry_key content; /* E_e */
-		struct cry_key ladder;  /* L_e */
-	} k[LIM_COMPARTMENTS];
+		struct cry_key ladder;  /* L_e; zero: no history before it */
+	} * k;
 };
-/* Open what the chain's grants seal to us; merges over all records. */
+void member_keys_fini(struct member_keys *k); /* wipes; zeroed is fine */
+enum err member_keys_add(
+    struct member_keys *k, const struct member_epoch_key *key) PSC_MUST_USE;
+/* NULL: not there. */
+const struct member_epoch_key *member_key(
+    const struct member_keys *k, uint16_t compartment, uint32_t epoch);
+/* Open what the chain seals to us, and what its ladder leads to; merges over
+ * all records.  *out is zeroed or holds what an earlier call put there. */
 enum err member_open_keys(const struct member *m,
     const struct cry_device_pub *me, const struct cry_box_sk *sk,
     struct member_keys *out) PSC_MUST_USE; /* ERR_NOTFOUND: nothing for us */
@@ -127,12 +172,35 @@ enum err member_build_genesis(const struct cry_identity *me,
 enum err member_build_compartment(const struct member *m,
     const struct cry_identity *me, const struct member_keys *keys,
     const char *name, struct buf *out) PSC_MUST_USE;
-/* Grant with full history; for a hub nothing is sealed. */
+/* The keys of each epoch that is current go with it, and the ladder below
+ * them unless no_history; for a hub nothing is sealed. */
 enum err member_build_grant(const struct member *m,
     const struct cry_identity *me, const struct member_keys *keys,
     const struct member_grant *grant, const char *site_name,
     struct buf *out) PSC_MUST_USE;
 bool member_allow_identified(const struct member *m);
+/* The device is out: what it wrote up to the cuts stands, nothing else does.
+ * A feed without a cut counts for nothing. */
+#define MEMBER_CUTS_MAX 1024u /* of one record */
+struct member_revoke {
+	struct cry_device_pub device;
+	const struct member_cut *cuts;
+	uint32_t n_cuts;
+	const char *reason; /* at most LIM_NAME_BYTES bytes; sealed */
+};
+enum err member_build_revoke(const struct member *m,
+    const struct cry_identity *me, const struct member_keys *keys,
+    const struct member_revoke *v, struct buf *out) PSC_MUST_USE;
+/* Lets ops of a revoked device stand that its cuts left out: the heads given
+ * become its cuts.  A cut never goes back. */
+enum err member_build_adopt(const struct member *m,
+    const struct cry_identity *me, const struct member_keys *keys,
+    const struct member_revoke *v, struct buf *out) PSC_MUST_USE;
+/* The next epoch of a compartment: a fresh key, sealed to all who may read it
+ * now.  ERR_NOTFOUND: we do not hold the key there is. */
+enum err member_build_rotate(const struct member *m,
+    const struct cry_identity *me, const struct member_keys *keys,
+    uint16_t compartment, struct buf *out) PSC_MUST_USE;
 
 /* --- invites and claims (rulings.md 22) --- */
 struct invite_addr {

@@ -2,13 +2,13 @@
  *
  * Texts are sealed under the share's name key; keys are sealed, record by
  * record, to each member that may read them and to the registrar's recovery
- * key.  k = n = 1 today, in the final form (rulings.md 33). */
+ * key. */
 #include "replication/member_internal.h"
 
 #include "store/base/clock.h"
 #include "store/base/mem.h"
 
-static void
+void
 device_put(struct buf *b, const struct cry_device_pub *d)
 {
 	buf_put(b, d->site.b, sizeof(d->site.b));
@@ -16,13 +16,7 @@ device_put(struct buf *b, const struct cry_device_pub *d)
 	buf_put(b, d->box.b, sizeof(d->box.b));
 }
 
-/* Seals under construction: count first, patched at the end. */
-struct seals {
-	struct buf body;
-	uint16_t n;
-};
-
-static enum err
+enum err
 seals_add(struct seals *s, const struct share_id *share,
     const struct cry_box_pk *to, const struct member_keys *keys)
 {
@@ -51,7 +45,7 @@ out:
 	return e;
 }
 
-static void
+void
 seals_put(const struct seals *s, struct buf *out)
 {
 	buf_u16(out, s->n);
@@ -59,7 +53,7 @@ seals_put(const struct seals *s, struct buf *out)
 }
 
 /* To the registrar itself and to its site's recovery key. */
-static enum err
+enum err
 seals_own(struct seals *s, const struct share_id *share,
     const struct cry_identity *me, const struct member_keys *keys)
 {
@@ -71,7 +65,7 @@ seals_own(struct seals *s, const struct share_id *share,
 }
 
 static enum err
-finish(struct member_record *r, struct buf *content,
+finish(struct member_record *r, struct buf *content, uint8_t signer,
     const struct cry_identity *me, struct buf *out)
 {
 	struct buf rec = BUF_MAX(LIM_MEMBER_RECORD_BYTES + KIB);
@@ -81,7 +75,7 @@ finish(struct member_record *r, struct buf *content,
 		return e;
 	r->wall_ms = clock_wall_ms();
 	record_begin(r, &rec);
-	e = record_finish(&rec, buf_slice(content), &me->sign_sk);
+	e = record_finish(&rec, buf_slice(content), signer, &me->sign_sk);
 	if (e == ERR_OK) {
 		buf_put_slice(out, buf_slice(&rec));
 		e = buf_err(out);
@@ -91,39 +85,47 @@ finish(struct member_record *r, struct buf *content,
 }
 
 enum err
+build_finish(const struct member *m, struct member_record *r,
+    struct buf *content, const struct cry_identity *me, struct buf *out)
+{
+	for (uint8_t i = 0; i < m->n_registrars; i++) {
+		if (same_sign(&m->registrar[i].sign, &me->pub.sign))
+			return finish(r, content, i, me, out);
+	}
+	return ERR_DENIED;
+}
+
+enum err
 member_build_genesis(const struct cry_identity *me, const char *share_name,
     const char *site_name, bool allow_identified, struct buf *out)
 {
 	struct seals seals = { .body = BUF_MAX(LIM_MEMBER_RECORD_BYTES) };
 	struct buf content = BUF_MAX(LIM_MEMBER_RECORD_BYTES);
 	struct member_record r = { .kind = MEMBER_GENESIS };
-	struct member_keys *keys;
+	struct member_keys keys = { 0 };
 	enum err e;
 
 	if (!name_ok(share_name) || !name_ok(site_name))
 		return ERR_LIMIT;
-	if ((keys = mem_new(sizeof(*keys))) == NULL)
-		return ERR_NOMEM;
-	cry_random(keys->name.b, sizeof(keys->name.b));
-	if ((e = seals_own(&seals, &r.share, me, keys)) != ERR_OK)
+	cry_random(keys.name.b, sizeof(keys.name.b));
+	if ((e = seals_own(&seals, &r.share, me, &keys)) != ERR_OK)
 		goto out;
 	buf_u8(&content, allow_identified ? GENESIS_IDENTIFIED : 0);
 	buf_u8(&content, 1); /* k */
 	buf_u8(&content, 1); /* n */
 	device_put(&content, &me->pub);
-	text_seal(&keys->name, share_name, &content);
-	text_seal(&keys->name, site_name, &content);
+	text_seal(&keys.name, share_name, &content);
+	text_seal(&keys.name, site_name, &content);
 	seals_put(&seals, &content);
-	e = finish(&r, &content, me, out);
+	e = finish(&r, &content, 0, me, out);
 out:
-	cry_wipe(keys, sizeof(*keys));
-	mem_free(keys);
+	member_keys_fini(&keys);
 	buf_fini(&content);
 	buf_fini(&seals.body);
 	return e;
 }
 
-static struct member_record
+struct member_record
 next_record(const struct member *m, enum member_kind kind)
 {
 	return (struct member_record){ .kind = (uint8_t)kind,
@@ -161,66 +163,67 @@ member_build_compartment(const struct member *m, const struct cry_identity *me,
 	struct buf content = BUF_MAX(LIM_MEMBER_RECORD_BYTES);
 	struct member_record r = next_record(m, MEMBER_COMPARTMENT);
 	uint16_t number = (uint16_t)(m->n_compartments + 1);
-	struct member_keys *fresh;
+	struct member_epoch_key first = { .compartment = number, .epoch = 1 };
+	struct member_keys fresh = { .name = keys->name, .n = 1, .k = &first };
 	enum err e;
 
 	if (!name_ok(name) || m->n_compartments == LIM_COMPARTMENTS)
 		return ERR_LIMIT;
 	if (!member_is_registrar(m, &me->pub.sign))
 		return ERR_DENIED;
-	if ((fresh = mem_new(sizeof(*fresh))) == NULL)
-		return ERR_NOMEM;
-	fresh->name = keys->name;
-	fresh->n = 1;
-	fresh->k[0].compartment = number;
-	fresh->k[0].epoch = 1;
-	cry_random(fresh->k[0].content.b, sizeof(fresh->k[0].content.b));
-	cry_random(fresh->k[0].ladder.b, sizeof(fresh->k[0].ladder.b));
-	if ((e = seals_own(&seals, &m->share, me, fresh)) != ERR_OK ||
-	    (e = seals_wide(&seals, m, me, fresh)) != ERR_OK)
+	cry_random(first.content.b, sizeof(first.content.b));
+	cry_random(first.ladder.b, sizeof(first.ladder.b));
+	if ((e = seals_own(&seals, &m->share, me, &fresh)) != ERR_OK ||
+	    (e = seals_wide(&seals, m, me, &fresh)) != ERR_OK)
 		goto out;
 	buf_u16(&content, number);
 	buf_u32(&content, 1);
 	text_seal(&keys->name, name, &content);
 	seals_put(&seals, &content);
-	e = finish(&r, &content, me, out);
+	e = build_finish(m, &r, &content, me, out);
 out:
-	cry_wipe(fresh, sizeof(*fresh));
-	mem_free(fresh);
+	cry_wipe(&first, sizeof(first));
 	buf_fini(&content);
 	buf_fini(&seals.body);
 	return e;
 }
 
-/* The keys a grant hands over: full history of what it covers. */
-static void
-keys_for(const struct member_keys *all, uint16_t compartment,
-    struct member_keys *out)
+/* The keys a grant hands over: those of each current epoch it covers.  With
+ * history the ladder leads down from them. */
+static enum err
+keys_for(const struct member *m, const struct member_keys *all,
+    const struct member_grant *g, struct member_keys *out)
 {
+	enum err e = ERR_OK;
+
 	out->name = all->name;
-	out->n = 0;
-	for (uint32_t i = 0; i < all->n; i++) {
-		if (compartment == COMPARTMENT_ALL ||
-		    all->k[i].compartment == compartment)
-			out->k[out->n++] = all->k[i];
+	for (uint32_t i = 0; i < all->n && e == ERR_OK; i++) {
+		struct member_epoch_key k = all->k[i];
+
+		if ((g->compartment != COMPARTMENT_ALL &&
+			k.compartment != g->compartment) ||
+		    k.epoch != member_epoch(m, k.compartment))
+			continue;
+		if (g->no_history)
+			memset(&k.ladder, 0, sizeof(k.ladder));
+		e = member_keys_add(out, &k);
+		cry_wipe(&k, sizeof(k));
 	}
+	return e;
 }
 
 static enum err
 grant_seal(struct seals *s, const struct member *m,
     const struct member_keys *keys, const struct member_grant *g)
 {
-	struct member_keys *part;
+	struct member_keys part = { 0 };
 	enum err e;
 
 	if (g->role == ROLE_HUB)
 		return ERR_OK;
-	if ((part = mem_new(sizeof(*part))) == NULL)
-		return ERR_NOMEM;
-	keys_for(keys, g->compartment, part);
-	e = seals_add(s, &m->share, &g->device.box, part);
-	cry_wipe(part, sizeof(*part));
-	mem_free(part);
+	if ((e = keys_for(m, keys, g, &part)) == ERR_OK)
+		e = seals_add(s, &m->share, &g->device.box, &part);
+	member_keys_fini(&part);
 	return e;
 }
 
@@ -244,9 +247,10 @@ member_build_grant(const struct member *m, const struct cry_identity *me,
 	device_put(&content, &grant->device);
 	buf_u8(&content, (uint8_t)grant->role);
 	buf_u16(&content, grant->compartment);
+	buf_u8(&content, grant->no_history ? 1 : 0);
 	text_seal(&keys->name, site_name, &content);
 	seals_put(&seals, &content);
-	e = finish(&r, &content, me, out);
+	e = build_finish(m, &r, &content, me, out);
 out:
 	buf_fini(&content);
 	buf_fini(&seals.body);

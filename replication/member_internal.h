@@ -51,7 +51,26 @@ struct grant_rec {
 	struct cry_device_pub device;
 	uint8_t role;
 	uint16_t compartment;
+	bool no_history;
 	struct slice site_name;
+	struct slice seals;
+};
+
+#define CUT_BYTES (2u + 8u + OP_HEAD_BYTES)
+#define CUTS_TOTAL_MAX 65536u /* of a share */
+/* revoke, adopt */
+struct revoke_rec {
+	struct cry_device_pub device;
+	uint16_t n;
+	struct slice cuts; /* n * {compartment, incarnation, head} */
+	struct slice reason;
+};
+
+#define LADDER_BYTES (CRY_NONCE_BYTES + 64u + CRY_TAG_BYTES)
+struct rotate_rec {
+	uint16_t compartment;
+	uint32_t epoch;      /* the new one */
+	struct slice ladder; /* the former keys under the new ladder key */
 	struct slice seals;
 };
 
@@ -66,6 +85,13 @@ enum err genesis_decode(struct slice content, struct genesis *out) PSC_MUST_USE;
 enum err compartment_decode(
     struct slice content, struct compartment_rec *out) PSC_MUST_USE;
 enum err grant_decode(struct slice content, struct grant_rec *out) PSC_MUST_USE;
+enum err revoke_decode(
+    struct slice content, struct revoke_rec *out) PSC_MUST_USE;
+enum err rotate_decode(
+    struct slice content, struct rotate_rec *out) PSC_MUST_USE;
+void cut_read(struct rd *r, const struct share_id *share,
+    const struct cry_sign_pk *device, struct member_cut *out);
+void cut_write(const struct member_cut *c, struct buf *out);
 /* The seals of any known record; empty for others. */
 enum err record_seals(
     const struct member_record *r, struct slice *out) PSC_MUST_USE;
@@ -74,8 +100,8 @@ bool seals_next(struct rd *r, struct seal_rec *out);
 
 /* Clear start up to and without the content. */
 void record_begin(const struct member_record *r, struct buf *out);
-/* Append content with its length, then one signature by signer 0. */
-enum err record_finish(struct buf *out, struct slice content,
+/* Append content with its length, then one signature by this signer. */
+enum err record_finish(struct buf *out, struct slice content, uint8_t signer,
     const struct cry_sign_sk *sk) PSC_MUST_USE;
 /* Texts, sealed under the name key, length hidden below 64 characters. */
 void text_seal(const struct cry_key *name, const char *text, struct buf *out);
@@ -88,6 +114,14 @@ void keys_encode(
     const struct share_id *share, const struct member_keys *k, struct buf *out);
 enum err keys_decode(struct slice in, const struct share_id *share,
     struct member_keys *out) PSC_MUST_USE;
+
+/* Ladder of an epoch: the keys of the one before it. */
+enum err ladder_seal(const struct share_id *share,
+    const struct member_epoch_key *now, const struct member_epoch_key *before,
+    struct buf *out) PSC_MUST_USE;
+enum err ladder_open(const struct share_id *share,
+    const struct member_epoch_key *now, struct slice sealed,
+    struct member_epoch_key *before) PSC_MUST_USE;
 
 /* May this grant be made as the chain stands? */
 enum err member_grant_check(
@@ -117,6 +151,44 @@ struct member {
 		uint32_t record;
 	} * grants;
 	uint32_t n_grants, cap_grants;
+	struct grant_state *past; /* of revoked devices */
+	uint32_t n_past, cap_past;
+	struct cry_sign_pk *revoked;
+	uint32_t n_revoked, cap_revoked;
+	struct member_cut *cuts;
+	uint32_t n_cuts, cap_cuts;
+	uint64_t feeds_gen;
 };
+
+/* --- member.c, for member_revoke.c --- */
+enum err member_record_add(struct member *m, const struct member_record *r,
+    struct slice raw) PSC_MUST_USE;
+/* Room for more elements; p is left as it is on error. */
+enum err member_room(void *p, uint32_t n, uint32_t more, uint32_t *cap,
+    size_t size) PSC_MUST_USE;
+bool same_sign(const struct cry_sign_pk *a, const struct cry_sign_pk *b);
+struct compartment_state *compartment_find(struct member *m, uint16_t no);
+/* --- member_revoke.c --- */
+enum err apply_revoke(struct member *m, const struct member_record *r,
+    struct slice raw) PSC_MUST_USE;
+enum err apply_adopt(struct member *m, const struct member_record *r,
+    struct slice raw) PSC_MUST_USE;
+enum err apply_rotate(struct member *m, const struct member_record *r,
+    struct slice raw) PSC_MUST_USE;
+/* --- member_build.c, for member_build_more.c --- */
+struct seals { /* under construction: count first, patched at the end */
+	struct buf body;
+	uint16_t n;
+};
+enum err seals_add(struct seals *s, const struct share_id *share,
+    const struct cry_box_pk *to, const struct member_keys *keys) PSC_MUST_USE;
+void seals_put(const struct seals *s, struct buf *out);
+enum err seals_own(struct seals *s, const struct share_id *share,
+    const struct cry_identity *me, const struct member_keys *keys) PSC_MUST_USE;
+struct member_record next_record(const struct member *m, enum member_kind kind);
+void device_put(struct buf *b, const struct cry_device_pub *d);
+enum err build_finish(const struct member *m, struct member_record *r,
+    struct buf *content, const struct cry_identity *me,
+    struct buf *out) PSC_MUST_USE;
 
 #endif

@@ -158,10 +158,15 @@ grant_decode(struct slice content, struct grant_rec *out)
 {
 	struct rd r = rd_init(content);
 	struct grant_rec g = { 0 };
+	uint8_t flags;
 
 	device_get(&r, &g.device);
 	g.role = rd_u8(&r);
 	g.compartment = rd_u16(&r);
+	flags = rd_u8(&r);
+	if (flags > 1)
+		rd_fail(&r, ERR_UNSUPPORTED);
+	g.no_history = flags == 1;
 	g.site_name = text_get(&r);
 	g.seals = seals_get(&r);
 	if (rd_end(&r) == ERR_OK)
@@ -169,10 +174,66 @@ grant_decode(struct slice content, struct grant_rec *out)
 	return rd_end(&r);
 }
 
+void
+cut_read(struct rd *r, const struct share_id *share,
+    const struct cry_sign_pk *device, struct member_cut *out)
+{
+	struct slice head;
+
+	out->feed.share = *share;
+	out->feed.device = *device;
+	out->feed.compartment = rd_u16(r);
+	out->feed.incarnation = rd_u64(r);
+	head = rd_bytes(r, OP_HEAD_BYTES);
+	if (r->err == ERR_OK && op_head_decode(head, &out->head) != ERR_OK)
+		rd_fail(r, ERR_MALFORMED);
+}
+
+void
+cut_write(const struct member_cut *c, struct buf *out)
+{
+	buf_u16(out, c->feed.compartment);
+	buf_u64(out, c->feed.incarnation);
+	op_head_encode(&c->head, out);
+}
+
+enum err
+revoke_decode(struct slice content, struct revoke_rec *out)
+{
+	struct rd r = rd_init(content);
+	struct revoke_rec v = { 0 };
+
+	device_get(&r, &v.device);
+	v.n = rd_u16(&r);
+	if (v.n > MEMBER_CUTS_MAX)
+		rd_fail(&r, ERR_LIMIT);
+	v.cuts = rd_bytes(&r, (size_t)v.n * CUT_BYTES);
+	v.reason = text_get(&r);
+	if (rd_end(&r) == ERR_OK)
+		*out = v;
+	return rd_end(&r);
+}
+
+enum err
+rotate_decode(struct slice content, struct rotate_rec *out)
+{
+	struct rd r = rd_init(content);
+	struct rotate_rec v = { 0 };
+
+	v.compartment = rd_u16(&r);
+	v.epoch = rd_u32(&r);
+	v.ladder = rd_bytes(&r, LADDER_BYTES);
+	v.seals = seals_get(&r);
+	if (rd_end(&r) == ERR_OK)
+		*out = v;
+	return rd_end(&r);
+}
+
 enum err
 record_seals(const struct member_record *r, struct slice *out)
 {
 	struct compartment_rec c;
+	struct rotate_rec ro;
 	struct grant_rec gr;
 	struct genesis g;
 	enum err e;
@@ -187,6 +248,9 @@ record_seals(const struct member_record *r, struct slice *out)
 	} else if (r->kind == MEMBER_GRANT) {
 		if ((e = grant_decode(r->content, &gr)) == ERR_OK)
 			*out = gr.seals;
+	} else if (r->kind == MEMBER_ROTATE) {
+		if ((e = rotate_decode(r->content, &ro)) == ERR_OK)
+			*out = ro.seals;
 	} else {
 		e = ERR_UNSUPPORTED;
 	}
@@ -206,8 +270,8 @@ record_begin(const struct member_record *r, struct buf *out)
 }
 
 enum err
-record_finish(
-    struct buf *out, struct slice content, const struct cry_sign_sk *sk)
+record_finish(struct buf *out, struct slice content, uint8_t signer,
+    const struct cry_sign_sk *sk)
 {
 	struct cry_sig sig;
 
@@ -217,7 +281,7 @@ record_finish(
 		return buf_err(out);
 	cry_sign(sk, MEMBER_SIG_DOMAIN, buf_slice(out), &sig);
 	buf_u8(out, 1);
-	buf_u8(out, 0); /* signer 0: k = n = 1 */
+	buf_u8(out, signer);
 	buf_put(out, sig.b, sizeof(sig.b));
 	if (buf_err(out) == ERR_OK && out->n > LIM_MEMBER_RECORD_BYTES)
 		return ERR_LIMIT;

@@ -117,6 +117,7 @@ ops_feed_known(struct repl *r, const struct repl_event *ev)
 	if (f == NULL || f->seq >= ev->ops.head.seq)
 		return;
 	feed_set(f, &ev->ops.head);
+	bound_feed(c, f);
 	sync_changed(r, c);
 }
 
@@ -307,12 +308,14 @@ ops_on_none(struct repl *r, struct link *l, const struct msg *m)
 /* Every op decodes, belongs to the feed and continues the one before; the
  * head signs the last.  ops points into bytes. */
 static enum err
-run_check(const struct msg *m, const struct feed_id *id, struct slice *ops)
+run_check(const struct msg *m, const struct feed_id *id, struct slice *ops,
+    uint32_t *epoch)
 {
 	struct op_view prev = { 0 }, v;
 	size_t at = 0;
 	enum err e;
 
+	*epoch = 0;
 	for (uint32_t i = 0; i < m->n; i++) {
 		ops[i] = msg_blob_next(m, &at);
 		if ((e = op_decode(ops[i], &v)) != ERR_OK)
@@ -323,6 +326,8 @@ run_check(const struct msg *m, const struct feed_id *id, struct slice *ops)
 				 !same_id(&v.h.prev, &prev.id) ||
 				 v.h.lamport <= prev.h.lamport))
 			return ERR_MALFORMED;
+		if (v.h.epoch > *epoch)
+			*epoch = v.h.epoch;
 		prev = v;
 	}
 	if (memcmp(&m->head.feed, id, sizeof(*id)) != 0 ||
@@ -489,10 +494,10 @@ ops_on_ops(
 	struct feed_id id;
 	struct persist *ps;
 	bool later = false;
+	uint32_t epoch;
 	enum err e;
 
-	if (pc == NULL ||
-	    !member_may_write(l->share->m, &m->device, m->compartment))
+	if (pc == NULL || m->head.seq > bound_seq(l->share, &of))
 		return false; /* comes again when the chain has moved */
 	if (m->head.seq < m->n) {
 		peer_close(r, l->peer, ERR_MALFORMED, "run before the first");
@@ -502,9 +507,14 @@ ops_on_ops(
 	if (run_known(r, l, pc, m, &id) ||
 	    (ps = run_copy(r, body, &own)) == NULL)
 		return false;
-	if ((e = run_check(&own, &id, ps->ops)) != ERR_OK) {
+	if ((e = run_check(&own, &id, ps->ops, &epoch)) != ERR_OK) {
 		persist_free(ps);
 		peer_close(r, l->peer, e, "ops do not verify");
+		return false;
+	}
+	if (epoch > member_epoch(l->share->m, m->compartment)) {
+		/* Our chain is behind: as for a right we do not know of. */
+		persist_free(ps);
 		return false;
 	}
 	ps->run = (struct repl_ops){
@@ -538,6 +548,8 @@ ops_persisted(struct repl *r, struct persist *ps, enum err e)
 	f->seq = ps->run.head.seq;
 	f->lamport = ps->run.head.lamport;
 	f->head = ps->run.head.id;
+	bound_feed(ps->comp, f);
 	sync_changed(r, ps->comp);
-	gossip_push(r, ps->comp, ps->feed, &ps->run);
+	if (f->seq == ps->run.head.seq)
+		gossip_push(r, ps->comp, ps->feed, &ps->run);
 }

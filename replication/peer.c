@@ -3,6 +3,7 @@
  * Link (one per share and peer):
  *
  *   SILENT --we are both members: OPEN sent--> OFFERED --their OPEN--> LIVE
+ *   either --the peer was revoked--> SILENT
  *
  * Credit: a side may send a class while less than its window is unreturned,
  * so at most a window and one message are under way.  Whoever receives gives
@@ -22,8 +23,8 @@ static const uint64_t windows[SESS_CLASSES] = {
 #define ST(s) (1u << (s))
 static const uint32_t link_next[LINK_STATES] = {
 	[LINK_SILENT] = ST(LINK_OFFERED),
-	[LINK_OFFERED] = ST(LINK_LIVE),
-	[LINK_LIVE] = ST(LINK_LIVE),
+	[LINK_OFFERED] = ST(LINK_LIVE) | ST(LINK_SILENT),
+	[LINK_LIVE] = ST(LINK_LIVE) | ST(LINK_SILENT),
 };
 
 /* A link that speaks has a share that is open and a peer that is a member;

@@ -1,5 +1,6 @@
 /* replication/repl_internal.h: the core's state; shared by core.c, peer.c,
- * join.c, sync.c, ops.c, gossip.c, content.c, status.c, not for other rooms.
+ * join.c, bound.c, sync.c, ops.c, gossip.c, content.c, status.c, not for other
+ * rooms.
  *
  *   repl --- shares --- compartments --- feeds, wants
  *        \-- peers  --- links (one per share) --- pcomps (one per compartment)
@@ -91,9 +92,10 @@ struct share {
 	bool joining;
 	struct cry_sign_pk registrar; /* joining */
 	struct claim claim;
-	uint64_t emitted;  /* records handed to RX_PERSIST_MEMBER */
-	uint64_t durable;  /* records on disk */
-	uint64_t again_ms; /* when to hand them out again; 0: not waiting */
+	uint64_t feeds_gen; /* of the chain, as feeds follow it */
+	uint64_t emitted;   /* records handed to RX_PERSIST_MEMBER */
+	uint64_t durable;   /* records on disk */
+	uint64_t again_ms;  /* when to hand them out again; 0: not waiting */
 	struct comp **comps;
 	uint32_t n_comps;
 	struct claim *claims; /* ring, for registrars */
@@ -282,6 +284,12 @@ void join_ask_branch(struct repl *r, struct link *l);
 bool share_has(const struct share *s, const struct cry_sign_pk *d);
 /* For who speaks on a connection: see member_is_device. */
 bool share_has_device(const struct share *s, const struct cry_device_pub *d);
+
+/* --- bound.c: how far feeds count --- */
+/* The last number that may stand; 0: none. */
+uint64_t bound_seq(const struct share *s, const struct op_feed *f);
+void bound_feed(struct comp *c, struct feed *f);
+void bound_share(struct repl *r, struct share *s); /* the chain moved */
 
 /* --- sync.c: roots, frontiers, pulls --- */
 struct comp *comp_get(struct repl *r, struct share *s, uint16_t no);

@@ -581,6 +581,7 @@ sync_pull(struct repl *r, struct link *l, struct pcomp *pc)
 	for (uint32_t k = 0; k < n; k++) {
 		uint32_t i = (pc->pull_at + k) % n;
 		struct feed *f = &c->feeds[i];
+		uint64_t to;
 
 		if (l->peer->pulls >= REPL_PULLS_MAX || l->peer->closing) {
 			pc->pull_at = i; /* go on here */
@@ -588,10 +589,13 @@ sync_pull(struct repl *r, struct link *l, struct pcomp *pc)
 		}
 		if (f->pull_conn != 0 || f->forked || pc->have[i] <= f->tip_seq)
 			continue;
-		if (!member_may_write(c->share->m, &f->f.device, c->no))
+		to = bound_seq(c->share, &f->f);
+		if (to <= f->tip_seq)
 			continue;
+		if (pc->have[i] < to)
+			to = pc->have[i];
 		sync_pull_from(r, l, c, f,
-		    &(struct sync_pull_how){ MSG_OPS_REQ, pc->have[i] });
+		    &(struct sync_pull_how){ MSG_OPS_REQ, to });
 	}
 }
 
@@ -682,7 +686,7 @@ sync_heard(struct repl *r, struct link *l, struct pcomp *pc,
 
 	/* A feed we may not accept: the chain may move, then roots are told
 	 * again. */
-	if (e->seq == 0 || !member_may_write(c->share->m, &e->device, c->no))
+	if (e->seq == 0 || !member_might_write(c->share->m, &e->device, c->no))
 		return false;
 	if (l->peer->unknown_feeds >= REPL_UNKNOWN_FEEDS_MAX)
 		return false; /* the next comparison brings it again */

@@ -171,6 +171,8 @@ enum err api_h_members(struct api_call *c) PSC_MUST_USE;
 enum err api_h_invite(struct api_call *c) PSC_MUST_USE;
 enum err api_h_join(struct api_call *c) PSC_MUST_USE;
 enum err api_h_grant(struct api_call *c) PSC_MUST_USE;
+enum err api_h_revoke(struct api_call *c) PSC_MUST_USE;
+enum err api_h_rotate(struct api_call *c) PSC_MUST_USE;
 enum err api_h_subscribe(struct api_call *c) PSC_MUST_USE;
 enum err api_h_peers(struct api_call *c) PSC_MUST_USE;
 enum err api_h_peer_add(struct api_call *c) PSC_MUST_USE;

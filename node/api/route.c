@@ -27,6 +27,12 @@ const struct api_route api_routes[] = {
 	    "Invite: {role, compartment, expires, address} gives {invite}." },
 	{ "POST", "/shares/{share}/grants", api_h_grant, API_PERSON, false, "",
 	    "Grant: {key, role, compartment, history}." },
+	{ "POST", "/shares/{share}/revocations", api_h_revoke, API_PERSON,
+	    false, "",
+	    "Revoke a device for good, and make new keys for what it could "
+	    "read: {key, reason}." },
+	{ "POST", "/shares/{share}/rotations", api_h_rotate, API_PERSON, false,
+	    "", "New keys for a compartment, or for all: {compartment}." },
 	{ "PUT", "/shares/{share}/subscription", api_h_subscribe, API_ACT,
 	    false, "",
 	    "Which content is fetched: {compartment, content: none, all or "

@@ -305,28 +305,73 @@ api_h_grant(struct api_call *c)
 {
 	static const char *const keys[] = { "s:key", "s:role", "s:compartment",
 		"s:history", NULL };
-	struct cry_device_pub device;
-	const char *key, *role;
-	enum role r;
+	struct share_grant_opts o = { 0 };
+	const char *key, *role, *history;
 	enum err e;
 
 	if ((e = api_body(c)) != ERR_OK || (e = api_only(c, keys)) != ERR_OK ||
 	    (e = api_need(c, "key", &key)) != ERR_OK ||
 	    (e = api_need(c, "role", &role)) != ERR_OK)
 		return e;
-	if (cry_key_parse(slice_str(key), &device) != ERR_OK)
+	if (cry_key_parse(slice_str(key), &o.device) != ERR_OK)
 		return errmsg_set(&c->em, ERR_MALFORMED,
 		    "Copy the whole key that `pesscara id` prints there.",
 		    "key is not a Pesscara key");
-	if (role_parse(slice_str(role), &r) != ERR_OK)
+	if (role_parse(slice_str(role), &o.role) != ERR_OK)
 		return errmsg_set(&c->em, ERR_MALFORMED,
 		    "One of: registrar admin writer runner reader auditor hub",
 		    "role \"%.32s\" is not known", role);
-	if (strcmp(json_get_str(c->body, "history", "all"), "all") != 0)
-		return errmsg_set(&c->em, ERR_UNSUPPORTED,
-		    "Grant with --history all.",
-		    "grants without history are not written yet");
-	e = shares_grant(c->a->o.shares, c->param[0], &device, r,
+	history = json_get_str(c->body, "history", "all");
+	o.no_history = strcmp(history, "none") == 0;
+	if (!o.no_history && strcmp(history, "all") != 0)
+		return errmsg_set(&c->em, ERR_MALFORMED,
+		    "Use --history all or none.",
+		    "history must be all or none");
+	o.compartment = json_get_str(c->body, "compartment", NULL);
+	e = shares_grant_with(c->a->o.shares, c->param[0], &o, &c->em);
+	return e == ERR_OK ? api_answer_ok(c) : e;
+}
+
+/* The device that "key" names. */
+static enum err
+body_device(struct api_call *c, struct cry_device_pub *out)
+{
+	const char *key;
+	enum err e = api_need(c, "key", &key);
+
+	if (e != ERR_OK)
+		return e;
+	if (cry_key_parse(slice_str(key), out) != ERR_OK)
+		return errmsg_set(&c->em, ERR_MALFORMED,
+		    "Copy the whole key that `pesscara share members` shows.",
+		    "key is not a Pesscara key");
+	return ERR_OK;
+}
+
+enum err
+api_h_revoke(struct api_call *c)
+{
+	static const char *const keys[] = { "s:key", "s:reason", NULL };
+	struct cry_device_pub device;
+	enum err e;
+
+	if ((e = api_body(c)) != ERR_OK || (e = api_only(c, keys)) != ERR_OK ||
+	    (e = body_device(c, &device)) != ERR_OK)
+		return e;
+	e = shares_revoke(c->a->o.shares, c->param[0], &device,
+	    json_get_str(c->body, "reason", NULL), &c->em);
+	return e == ERR_OK ? api_answer_ok(c) : e;
+}
+
+enum err
+api_h_rotate(struct api_call *c)
+{
+	static const char *const keys[] = { "s:compartment", NULL };
+	enum err e;
+
+	if ((e = api_body(c)) != ERR_OK || (e = api_only(c, keys)) != ERR_OK)
+		return e;
+	e = shares_rotate(c->a->o.shares, c->param[0],
 	    json_get_str(c->body, "compartment", NULL), &c->em);
 	return e == ERR_OK ? api_answer_ok(c) : e;
 }

@@ -55,6 +55,7 @@ stop_begin(struct net *n)
 	if (n->stopping)
 		return;
 	n->stopping = true;
+	atomic_store(&n->settle_stop, true);
 	n->stop_ms = clock_mono_ms() + NET_DRAIN_MS;
 	loop_listen_close(n->listen);
 	n->listen = NULL;
@@ -94,8 +95,10 @@ mail_persisted(struct net *n, const struct net_mail *m)
 	if (m->err != ERR_OK)
 		log_warn("net", "not stored", "error=\"%s\"", err_text(m->err));
 	net_step(n, &ev);
-	if (m->member)
+	if (m->member) {
 		atomic_store(&n->news, true);
+		net_settle(n);
+	}
 }
 
 static void
@@ -181,6 +184,7 @@ net_main(void *ctx)
 {
 	struct net *n = ctx;
 
+	net_settle(n);
 	net_run(n);
 	loop_run(n->loop);
 	return NULL;

@@ -164,6 +164,8 @@ struct net {
 	struct net_todo *todo, **todo_end;
 	bool running;         /* inside net_run */
 	uint32_t jobs, works; /* on their way */
+	_Atomic bool settle_stop;
+	bool settling, settle_again;
 	uint32_t member_jobs;
 	size_t persist_bytes;
 	bool paused;
@@ -238,6 +240,8 @@ void net_book_free(struct net *n);
 /* --- net_store.c --- */
 void net_store_fetch_ops(struct net *n, const struct net_todo *t);
 void net_store_fetch_chunk(struct net *n, const struct repl_effect *fx);
+/* Ops that a record set aside leave the views, on a pool thread. */
+void net_settle(struct net *n);
 void net_store_persist(struct net *n, const struct repl_effect *fx);
 struct net_run_ops { /* a run of ops read from the store */
 	struct op_feed feed;

@@ -219,6 +219,52 @@ net_store_fetch_chunk(struct net *n, const struct repl_effect *fx)
 	net_todo_add(n, &t);
 }
 
+/* --- views follow the membership --- */
+
+static bool
+settle_stop(void *ctx)
+{
+	struct net *n = ctx;
+
+	return atomic_load(&n->settle_stop);
+}
+
+static void
+settle_run(void *ctx)
+{
+	struct net *n = ctx;
+	enum err e = shares_settle(n->shares, settle_stop, n);
+
+	if (e != ERR_OK && e != ERR_CANCELLED)
+		log_error("net", "ops of a revoked device are not set aside",
+		    "error=\"%s\" next=\"restart the node\"", err_text(e));
+}
+
+static void
+settle_done(void *ctx)
+{
+	struct net *n = ctx;
+
+	n->works--;
+	n->settling = false;
+	if (n->settle_again)
+		net_settle(n);
+	net_run(n);
+}
+
+void
+net_settle(struct net *n)
+{
+	n->settle_again = n->settling;
+	if (n->settling || atomic_load(&n->settle_stop) ||
+	    !shares_unsettled(n->shares))
+		return;
+	if (loop_work(n->loop, settle_run, settle_done, n) != ERR_OK)
+		return; /* at the next record, or start */
+	n->settling = true;
+	n->works++;
+}
+
 /* --- writing --- */
 
 struct persist {

@@ -207,6 +207,7 @@ shares_open(const struct shares_opts *o, struct shares **out, struct errmsg *em)
 	(void)snprintf(sh->site, sizeof(sh->site), "%s", o->site);
 	cry_random(&sh->incarnation, sizeof(sh->incarnation));
 	pthread_mutex_init(&sh->lock, NULL);
+	pthread_mutex_init(&sh->settling, NULL);
 	e = shares_refresh(sh);
 	if (e == ERR_OK)
 		e = store_on_commit(o->store, shares_committed, sh);
@@ -234,5 +235,6 @@ shares_close(struct shares *sh)
 	}
 	mem_free(sh->slot);
 	pthread_mutex_destroy(&sh->lock);
+	pthread_mutex_destroy(&sh->settling);
 	mem_free(sh);
 }

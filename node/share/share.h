@@ -98,9 +98,32 @@ enum err shares_invite(struct shares *sh, const char *share,
  * node adds them as peers). ERR_EXISTS: already a member. */
 enum err shares_join(struct shares *sh, const char *invite_text,
     struct invite *out, struct errmsg *em) PSC_MUST_USE;
+struct share_grant_opts {
+	struct cry_device_pub device;
+	enum role role;
+	const char *compartment; /* NULL: needed unless the role is for all */
+	bool no_history;         /* what was written before stays closed */
+};
+enum err shares_grant_with(struct shares *sh, const char *share,
+    const struct share_grant_opts *o, struct errmsg *em) PSC_MUST_USE;
 enum err shares_grant(struct shares *sh, const char *share,
     const struct cry_device_pub *device, enum role role,
     const char *compartment, struct errmsg *em) PSC_MUST_USE;
+/* The device is out for good: its ops up to what we hold stand, and each
+ * compartment that it could read gets new keys.  reason may be NULL. */
+enum err shares_revoke(struct shares *sh, const char *share,
+    const struct cry_device_pub *device, const char *reason,
+    struct errmsg *em) PSC_MUST_USE;
+/* New keys for a compartment; NULL: for all. */
+enum err shares_rotate(struct shares *sh, const char *share,
+    const char *compartment, struct errmsg *em) PSC_MUST_USE;
+/* Makes views follow what records said of ops that are here already.  Blocks;
+ * bounded reads, one job a device; stop, asked between them, may be NULL.
+ * What was left undone is done by the next call. */
+enum err shares_settle(
+    struct shares *sh, bool (*stop)(void *ctx), void *ctx) PSC_MUST_USE;
+/* Is there something to settle? */
+bool shares_unsettled(struct shares *sh);
 /* Content of a compartment (NULL: every one we may read).  NONE: it is not
  * fetched, and what came from others goes with shares_evict; PIN: as ALL, and
  * NONE is refused (ERR_DENIED) until ALL was said. */

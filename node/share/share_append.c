@@ -228,8 +228,11 @@ append_open(struct store_txn *t, struct shares *sh, uint32_t share_no,
 static enum err
 append_log(struct store_txn *t, struct append *a, struct cat_origin *o)
 {
-	enum err e = append_place(t, a);
+	enum err e = ERR_DENIED; /* what one might write once is not enough */
 
+	if (member_may_write(
+		a->slot->wrk->m, &a->feed.device, a->feed.compartment))
+		e = append_place(t, a);
 	if (e == ERR_OK)
 		e = append_write(t, a);
 	if (e != ERR_OK)

@@ -20,6 +20,7 @@
 #define SHARE_TAG_JOIN "join"     /* share -> registrar, claim */
 #define SHARE_TAG_INVITE "invite" /* share, invite id -> what it grants */
 #define SHARE_TAG_SUB "sub"       /* share, compartment -> share_content */
+#define SHARE_TAG_ASIDE "aside"   /* share, device: views to make anew */
 #define SHARE_ROW_VERSION 1u
 #define SHARE_KEY_MAX 64u
 
@@ -46,7 +47,8 @@ struct shares {
 	uint64_t incarnation;
 	_Atomic uint64_t wants_gen;
 
-	pthread_mutex_t lock; /* slot (array, pub) and notice */
+	pthread_mutex_t settling; /* one shares_settle at a time */
+	pthread_mutex_t lock;     /* slot (array, pub) and notice */
 	struct share_slot **slot;
 	uint32_t n, cap;
 	shares_notice_fn notice;
@@ -108,6 +110,12 @@ enum err share_grant_compartment(const struct share_state *s, enum role role,
     const char *name, uint16_t *no, struct errmsg *em) PSC_MUST_USE;
 bool share_has_grant(const struct share_state *s, const struct member_grant *g);
 
+/* --- share_aside.c --- */
+/* In the job that put a revoke or an adopt record of this device: heads of
+ * the cuts, and a row that shares_settle finds. */
+enum err share_aside_mark(struct store_txn *t, struct shares *sh,
+    struct share_slot *slot, const struct cry_sign_pk *device) PSC_MUST_USE;
+
 /* --- share_chunk.c --- */
 /* Wants of chunks that are here; what becomes whole by that is complete. */
 enum err share_wants_settle(
@@ -142,6 +150,9 @@ enum err share_content_complete(struct store_txn *t, const struct cat_origin *o,
  * what the record says; it must be the op's. */
 enum err share_op_replay(struct store_txn *t, struct shares *sh,
     const struct cry_id *id, struct slice bytes, const struct store_loc *at,
+    const struct cat_told *told) PSC_MUST_USE;
+/* An op that is in the log is applied if it counts, without events. */
+enum err share_op_again(struct store_txn *t, struct shares *sh, uint64_t lseq,
     const struct cat_told *told) PSC_MUST_USE;
 /* Where an op comes from, read from its bytes. */
 enum err share_origin(struct db_txn *txn, struct shares *sh, uint64_t lseq,

@@ -41,8 +41,15 @@ enum err
 share_record_put(struct store_txn *t, struct shares *sh,
     struct share_slot *slot, struct slice record)
 {
+	uint64_t feeds = member_feeds_gen(slot->wrk->m);
+	struct cry_sign_pk device;
 	enum err e = member_apply(slot->wrk->m, record);
 
+	if (e == ERR_OK && member_feeds_gen(slot->wrk->m) != feeds) {
+		e = member_record_device(record, &device);
+		if (e == ERR_OK)
+			e = share_aside_mark(t, sh, slot, &device);
+	}
 	if (e == ERR_OK)
 		e = oplog_member_put(
 		    t, slot->no, member_seq(slot->wrk->m), record);
@@ -197,7 +204,8 @@ share_has_grant(const struct share_state *s, const struct member_grant *g)
 		have = member_grant(s->m, i);
 		if (have->role == g->role &&
 		    have->compartment == g->compartment &&
-		    memcmp(&have->device, &g->device, sizeof(g->device)) == 0)
+		    memcmp(&have->device, &g->device, sizeof(g->device)) == 0 &&
+		    (g->no_history || !have->no_history))
 			return true;
 	}
 	return false;
@@ -232,6 +240,10 @@ grant_job(struct store_txn *t, void *ctx)
 	if (share_has_grant(slot->wrk, &g->g))
 		return errmsg_set(
 		    g->em, ERR_EXISTS, "", "the device has this grant already");
+	if (member_is_revoked(slot->wrk->m, &g->g.device.sign))
+		return errmsg_set(g->em, ERR_DENIED,
+		    "have it make new keys (pesscara init) and grant those",
+		    "the device was revoked, which is for good");
 	/* A site's own name comes with a claim; a grant by key has none. */
 	share_id_name("site",
 	    slice_of(g->g.device.site.b, sizeof(g->g.device.site.b)), site);
@@ -248,7 +260,16 @@ shares_grant(struct shares *sh, const char *share,
     const struct cry_device_pub *device, enum role role,
     const char *compartment, struct errmsg *em)
 {
-	struct grant g = { .sh = sh, .compartment = compartment, .em = em };
+	struct share_grant_opts o = { *device, role, compartment, false };
+
+	return shares_grant_with(sh, share, &o, em);
+}
+
+enum err
+shares_grant_with(struct shares *sh, const char *share,
+    const struct share_grant_opts *o, struct errmsg *em)
+{
+	struct grant g = { .sh = sh, .compartment = o->compartment, .em = em };
 	struct share_slot *slot;
 	enum err e;
 
@@ -259,10 +280,220 @@ shares_grant(struct shares *sh, const char *share,
 	pthread_mutex_unlock(&sh->lock);
 	if (e != ERR_OK)
 		return e;
-	g.g.device = *device;
-	g.g.role = role;
+	g.g.device = o->device;
+	g.g.role = o->role;
+	g.g.no_history = o->no_history;
 	return refuse(em, store_write(sh->store, grant_job, &g),
 	    "the grant was not written");
+}
+
+/* --- revoke, rotate --- */
+
+struct revoke {
+	struct shares *sh;
+	struct share_id id;
+	struct cry_device_pub device;
+	const char *reason;
+	const char *compartment; /* rotate; NULL: all */
+	struct share_slot *slot;
+	struct member_cut *cuts;
+	uint32_t n, cap;
+	enum err e;
+	struct errmsg *em;
+};
+
+static int
+cut_note(void *ctx, const struct oplog_feed *f, const struct oplog_head *head)
+{
+	struct revoke *v = ctx;
+	struct member_cut *c;
+
+	if (head == NULL || f->share != v->slot->no ||
+	    memcmp(f->device, v->device.sign.b, sizeof(f->device)) != 0)
+		return 0;
+	if (v->n == v->cap) {
+		c = mem_grow(v->cuts, (size_t)v->cap + 64, sizeof(*c));
+		if (c == NULL)
+			return ERR_NOMEM;
+		v->cuts = c;
+		v->cap += 64;
+	}
+	c = &v->cuts[v->n++];
+	c->feed.share = v->slot->id;
+	c->feed.compartment = f->compartment;
+	c->feed.device = v->device.sign;
+	c->feed.incarnation = f->incarnation;
+	return op_head_decode(
+	    slice_of(head->bytes, sizeof(head->bytes)), &c->head);
+}
+
+static enum err
+rotate_one(struct store_txn *t, struct revoke *v, uint16_t no)
+{
+	struct buf rec = BUF_MAX(LIM_MEMBER_RECORD_BYTES);
+	enum err e = member_build_rotate(
+	    v->slot->wrk->m, v->sh->me, &v->slot->wrk->keys, no, &rec);
+
+	if (e == ERR_OK)
+		e = share_record_put(t, v->sh, v->slot, buf_slice(&rec));
+	buf_fini(&rec);
+	return e;
+}
+
+/* More feeds than one record holds: the others are adopted at once. */
+static enum err
+revoke_records(struct store_txn *t, struct revoke *v)
+{
+	struct member_revoke r = { .device = v->device, .reason = v->reason };
+	struct buf rec = BUF_MAX(LIM_MEMBER_RECORD_BYTES);
+	uint32_t at = 0;
+	enum err e;
+
+	do {
+		r.cuts = v->cuts + at;
+		r.n_cuts =
+		    v->n - at < MEMBER_CUTS_MAX ? v->n - at : MEMBER_CUTS_MAX;
+		buf_reset(&rec);
+		e = at == 0 ? member_build_revoke(v->slot->wrk->m, v->sh->me,
+				  &v->slot->wrk->keys, &r, &rec)
+			    : member_build_adopt(v->slot->wrk->m, v->sh->me,
+				  &v->slot->wrk->keys, &r, &rec);
+		if (e == ERR_OK)
+			e = share_record_put(
+			    t, v->sh, v->slot, buf_slice(&rec));
+		at += r.n_cuts;
+	} while (e == ERR_OK && at < v->n);
+	buf_fini(&rec);
+	return e;
+}
+
+static enum err
+registrar_check(const struct revoke *v)
+{
+	if (member_is_registrar(v->slot->wrk->m, &v->sh->me->pub.sign))
+		return ERR_OK;
+	return errmsg_set(v->em, ERR_DENIED, "ask a registrar",
+	    "this site is no registrar of the share");
+}
+
+static enum err
+revoke_check(const struct revoke *v)
+{
+	const struct member *m = v->slot->wrk->m;
+	enum err e = registrar_check(v);
+
+	if (e == ERR_OK && member_is_registrar(m, &v->device.sign))
+		return errmsg_set(v->em, ERR_DENIED,
+		    "take it out of the registrars first",
+		    "a registrar cannot be revoked");
+	if (e == ERR_OK && !member_is_device(m, &v->device))
+		return errmsg_set(v->em, ERR_NOTFOUND,
+		    "see `pesscara share members`",
+		    "no such device is a member of the share");
+	return e;
+}
+
+static enum err
+revoke_job(struct store_txn *t, void *ctx)
+{
+	struct revoke *v = ctx;
+	bool read[LIM_COMPARTMENTS + 1] = { false };
+	struct member *m;
+	enum err e = share_work(t, v->sh, &v->id, &v->slot);
+
+	v->n = 0;
+	if (e == ERR_OK)
+		e = revoke_check(v);
+	if (e == ERR_OK)
+		e = oplog_feeds_each(store_txn_db(t), cut_note, v);
+	if (e != ERR_OK)
+		return e;
+	m = v->slot->wrk->m;
+	for (uint16_t i = 1; i <= member_n_compartments(m); i++)
+		read[i] = member_may_read(m, &v->device.sign, i);
+	e = revoke_records(t, v);
+	for (uint16_t i = 1; e == ERR_OK && i <= LIM_COMPARTMENTS; i++) {
+		if (read[i])
+			e = rotate_one(t, v, i);
+	}
+	return e;
+}
+
+static enum err
+act_find(struct revoke *v, const char *share)
+{
+	struct share_slot *slot;
+	enum err e;
+
+	pthread_mutex_lock(&v->sh->lock);
+	e = share_slot_named(v->sh, share, &slot, v->em);
+	if (e == ERR_OK)
+		v->id = slot->id;
+	pthread_mutex_unlock(&v->sh->lock);
+	return e;
+}
+
+enum err
+shares_revoke(struct shares *sh, const char *share,
+    const struct cry_device_pub *device, const char *reason, struct errmsg *em)
+{
+	struct revoke v = {
+		.sh = sh, .device = *device, .reason = reason, .em = em
+	};
+	enum err e = act_find(&v, share);
+
+	if (e == ERR_OK && reason != NULL && reason[0] != '\0' &&
+	    strlen(reason) > LIM_NAME_BYTES)
+		return errmsg_set(em, ERR_LIMIT, "say it shorter",
+		    "a reason has at most %u bytes", LIM_NAME_BYTES);
+	if (e != ERR_OK)
+		return e;
+	e = refuse(em, store_write(sh->store, revoke_job, &v),
+	    "the device was not revoked");
+	mem_free(v.cuts);
+	if (e == ERR_OK)
+		e = refuse(em, shares_settle(sh, NULL, NULL),
+		    "it is revoked; its ops are set aside at the next start");
+	return e;
+}
+
+static enum err
+rotate_job(struct store_txn *t, void *ctx)
+{
+	struct revoke *v = ctx;
+	char text[LIM_NAME_BYTES + 1];
+	enum err e = share_work(t, v->sh, &v->id, &v->slot);
+
+	v->n = 0;
+	if (e == ERR_OK)
+		e = registrar_check(v);
+	if (e != ERR_OK)
+		return e;
+	for (uint16_t i = 1;
+	     e == ERR_OK && i <= member_n_compartments(v->slot->wrk->m); i++) {
+		share_compartment_text(v->slot->wrk, i, text);
+		if (v->compartment != NULL && strcmp(v->compartment, text) != 0)
+			continue;
+		e = rotate_one(t, v, i);
+		v->n++;
+	}
+	if (e == ERR_OK && v->n == 0)
+		return errmsg_set(v->em, ERR_NOTFOUND,
+		    "see `pesscara share show`",
+		    "the share has no such compartment");
+	return e;
+}
+
+enum err
+shares_rotate(struct shares *sh, const char *share, const char *compartment,
+    struct errmsg *em)
+{
+	struct revoke v = { .sh = sh, .compartment = compartment, .em = em };
+	enum err e = act_find(&v, share);
+
+	return e != ERR_OK ? e
+			   : refuse(em, store_write(sh->store, rotate_job, &v),
+				 "no new keys were made");
 }
 
 /* --- subscribe --- */

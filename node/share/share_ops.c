@@ -33,7 +33,7 @@ share_put_fault(const struct member *m, const struct op_feed *f,
     struct slice payload, bool *content)
 {
 	bool original =
-	    member_may_write_original(m, &f->device, f->compartment);
+	    member_might_write_original(m, &f->device, f->compartment);
 	struct mp_doc doc = { 0 };
 	bool derived, beside;
 	enum err e;
@@ -71,11 +71,13 @@ share_edit_fault(const struct member *m, const struct op_feed *f,
 	if (e != ERR_OK)
 		return e == ERR_NOMEM ? e : ERR_OK;
 	switch (need) {
-	case CAT_BY_RUNNER: ok = member_may_write(m, d, f->compartment); break;
-	case CAT_BY_WRITER:
-		ok = member_may_write_original(m, d, f->compartment);
+	case CAT_BY_RUNNER:
+		ok = member_might_write(m, d, f->compartment);
 		break;
-	case CAT_BY_ADMIN: ok = member_may_admin(m, d, f->compartment); break;
+	case CAT_BY_WRITER:
+		ok = member_might_write_original(m, d, f->compartment);
+		break;
+	case CAT_BY_ADMIN: ok = member_might_admin(m, d, f->compartment); break;
 	}
 	*fault = ok ? NULL : "the author may not say this here";
 	return ERR_OK;
@@ -132,7 +134,7 @@ event_say(struct store_txn *t, const struct cat_origin *o, const char *type,
 		.compartment = o->compartment,
 		.op = o->op_id };
 
-	if (cat_told_has(o->told, type, &o->op_id))
+	if (o->quiet || cat_told_has(o->told, type, &o->op_id))
 		return ERR_OK;
 	(void)snprintf(ev.type, sizeof(ev.type), "%s", type);
 	(void)snprintf(ev.detail, sizeof(ev.detail), "%s", why);
@@ -211,8 +213,9 @@ incoming_apply(struct store_txn *t, const struct incoming *in,
 	struct buf plain = BUF_MAX(LIM_OP_PAYLOAD_BYTES);
 	enum err e;
 
+	/* Of an epoch before we came, without history: kept, not read. */
 	if (k == NULL)
-		return set_aside(t, o, "no key for its epoch");
+		return ERR_OK;
 	if (v->h.kind != OP_ASSET_PUT && v->h.kind != OP_EDIT)
 		return set_aside(t, o, "of a kind this version does not know");
 	e = op_open(v, &k->content, &plain);
@@ -224,6 +227,20 @@ incoming_apply(struct store_txn *t, const struct incoming *in,
 		e = set_aside(t, o, "payload does not open");
 	buf_wipe(&plain);
 	return e;
+}
+
+/* Below the cut of its feed, if there is one. */
+static bool
+op_counts(const struct incoming *in, const struct op_view *v)
+{
+	struct op_head cut;
+
+	switch (member_feed(in->slot->wrk->m, in->feed, &cut)) {
+	case MEMBER_FEED_OPEN: return true;
+	case MEMBER_FEED_CUT: return v->h.seq <= cut.seq;
+	case MEMBER_FEED_NONE: break;
+	}
+	return false;
 }
 
 static enum err
@@ -264,7 +281,9 @@ incoming_op(struct store_txn *t, struct incoming *in, struct slice bytes)
 	o.wall_ms = v->h.wall_ms;
 	o.op_id = v->id;
 	/* What was set aside stays aside, whatever was granted since. */
-	if (in->reads && !cat_told_has(in->told, "op.aside", &o.op_id))
+	if (in->reads && op_counts(in, v) &&
+	    (!cat_told_has(in->told, "op.aside", &o.op_id) ||
+		cat_told_has(in->told, "op.adopted", &o.op_id)))
 		e = incoming_apply(t, in, v, &o, missing);
 out:
 	mem_free(v);
@@ -314,6 +333,7 @@ shares_put_ops(
     struct store_txn *t, struct shares *sh, const struct repl_ops *ops)
 {
 	struct incoming in = { .sh = sh, .feed = &ops->feed };
+	struct op_head cut;
 	struct feed_id id;
 	uint32_t i;
 	enum err e;
@@ -321,9 +341,14 @@ shares_put_ops(
 	e = share_work(t, sh, &ops->feed.share, &in.slot);
 	if (e != ERR_OK)
 		return e;
-	if (!member_may_write(
-		in.slot->wrk->m, &ops->feed.device, ops->feed.compartment))
-		return ERR_DENIED;
+	switch (member_feed(in.slot->wrk->m, &ops->feed, &cut)) {
+	case MEMBER_FEED_NONE: return ERR_DENIED;
+	case MEMBER_FEED_OPEN: break;
+	case MEMBER_FEED_CUT:
+		if (ops->head.seq > cut.seq)
+			return ERR_DENIED;
+		break;
+	}
 	if ((e = incoming_want(t, &in)) != ERR_OK)
 		return e;
 	op_feed_id(&ops->feed, &id);
@@ -389,6 +414,42 @@ share_op_replay(struct store_txn *t, struct shares *sh, const struct cry_id *id,
 	if (e == ERR_OK)
 		e = incoming_op(t, &in, bytes);
 	mem_free(v);
+	return e;
+}
+
+/* --- applied again, without a word --- */
+
+enum err
+share_op_again(struct store_txn *t, struct shares *sh, uint64_t lseq,
+    const struct cat_told *told)
+{
+	struct op_feed feed = { 0 };
+	struct incoming in = { .sh = sh, .feed = &feed, .told = told };
+	struct cat_origin o = { 0 };
+	struct buf op = BUF_MAX(SHARE_OP_BYTES_MAX);
+	struct op_view *v = mem_new(sizeof(*v));
+	uint32_t missing = 0;
+	enum err e = v == NULL ? ERR_NOMEM : ERR_OK;
+
+	if (e == ERR_OK)
+		e = share_origin(store_txn_db(t), sh, lseq, &o);
+	if (e == ERR_OK)
+		e = oplog_op_get_lseq(sh->store, store_txn_db(t), lseq, &op);
+	if (e == ERR_OK)
+		e = op_decode(buf_slice(&op), v);
+	if (e == ERR_OK)
+		e = oplog_feed_find(store_txn_db(t), v->h.feed.b, &in.row);
+	if (e == ERR_OK)
+		e = replay_feed(sh, &in.row, &feed);
+	if (e == ERR_OK)
+		e = share_work(t, sh, &feed.share, &in.slot);
+	if (e == ERR_OK)
+		e = oplog_op_missing(store_txn_db(t), lseq, &missing);
+	o.quiet = true;
+	if (e == ERR_OK && op_counts(&in, v))
+		e = incoming_apply(t, &in, v, &o, missing);
+	mem_free(v);
+	buf_fini(&op);
 	return e;
 }
 

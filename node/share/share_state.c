@@ -12,7 +12,7 @@ share_state_free(struct share_state *s)
 	if (s == NULL)
 		return;
 	member_free(s->m);
-	cry_wipe(&s->keys, sizeof(s->keys));
+	member_keys_fini(&s->keys);
 	mem_free(s);
 }
 
@@ -26,14 +26,7 @@ share_row_key(struct buf *b, const struct share_id *id)
 const struct member_epoch_key *
 share_key(const struct share_state *s, uint16_t compartment, uint32_t epoch)
 {
-	uint32_t i;
-
-	for (i = 0; i < s->keys.n; i++) {
-		if (s->keys.k[i].compartment == compartment &&
-		    s->keys.k[i].epoch == epoch)
-			return &s->keys.k[i];
-	}
-	return NULL;
+	return member_key(&s->keys, compartment, epoch);
 }
 
 /* --- rows --- */
@@ -46,6 +39,16 @@ key_row_key(struct buf *b, const struct share_id *id, uint16_t compartment,
 	buf_u8(b, (uint8_t)(compartment >> 8));
 	buf_u8(b, (uint8_t)(compartment & 0xff));
 	buf_be32(b, epoch);
+}
+
+/* Does k bring the ladder that the row lacks? */
+static bool
+key_better(struct slice row, const struct member_epoch_key *k)
+{
+	static const struct cry_key none;
+
+	return row.n >= 65 && cry_equal(row.p + 33, none.b, sizeof(none.b)) &&
+	       !cry_equal(k->ladder.b, none.b, sizeof(none.b));
 }
 
 /* {version u8, content 32, ladder 32, sealed to the recovery key}.
@@ -61,8 +64,11 @@ key_row_put(struct store_txn *t, struct shares *sh, const struct share_id *id,
 	key_row_key(&key, id, k->compartment, k->epoch);
 	e = store_row_get(
 	    sh->store, store_txn_db(t), SHARE_TAG_KEY, buf_slice(&key), &old);
-	if (e != ERR_NOTFOUND)
-		goto out; /* kept already, or a failure */
+	/* Kept already; without the ladder it may be better now. */
+	if (e == ERR_OK && !key_better(buf_slice(&old), k))
+		goto out;
+	if (e != ERR_OK && e != ERR_NOTFOUND)
+		goto out;
 	buf_put(&plain, k->content.b, sizeof(k->content.b));
 	buf_put(&plain, k->ladder.b, sizeof(k->ladder.b));
 	buf_u8(&val, SHARE_ROW_VERSION);
@@ -109,8 +115,8 @@ keys_load_row(void *ctx, struct slice key, struct slice value)
 	} else if (k.compartment == 0) {
 		ks->name = k.content;
 		l->s->has_name = true;
-	} else if (ks->n < LIM_COMPARTMENTS) {
-		ks->k[ks->n++] = k;
+	} else {
+		l->e = member_keys_add(ks, &k);
 	}
 	cry_wipe(&k, sizeof(k));
 	return l->e != ERR_OK;
@@ -142,28 +148,25 @@ enum err
 share_keys_keep(struct store_txn *t, struct shares *sh,
     const struct share_id *id, struct share_state *s)
 {
-	struct member_keys *ks = mem_new(sizeof(*ks));
+	struct member_keys ks = { 0 };
 	struct member_epoch_key name = { 0 };
 	enum err e;
 	uint32_t i;
 
-	if (ks == NULL)
-		return ERR_NOMEM;
-	e = member_open_keys(s->m, &sh->me->pub, &sh->me->box_sk, ks);
+	e = member_open_keys(s->m, &sh->me->pub, &sh->me->box_sk, &ks);
 	if (e == ERR_NOTFOUND) { /* a hub, or not granted yet */
-		mem_free(ks);
+		member_keys_fini(&ks);
 		return ERR_OK;
 	}
-	name.content = ks->name;
+	name.content = ks.name;
 	if (e == ERR_OK)
 		e = key_row_put(t, sh, id, &name);
-	for (i = 0; e == ERR_OK && i < ks->n; i++)
-		e = key_row_put(t, sh, id, &ks->k[i]);
+	for (i = 0; e == ERR_OK && i < ks.n; i++)
+		e = key_row_put(t, sh, id, &ks.k[i]);
 	if (e == ERR_OK)
 		e = keys_load(sh, store_txn_db(t), id, s);
 	cry_wipe(&name, sizeof(name));
-	cry_wipe(ks, sizeof(*ks));
-	mem_free(ks);
+	member_keys_fini(&ks);
 	return e;
 }
 

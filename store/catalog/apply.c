@@ -292,7 +292,7 @@ apply_event(struct store_txn *t, const struct cat_origin *o,
 		.compartment = o->compartment,
 		.op = o->op_id };
 
-	if (cat_told_has(o->told, type, &o->op_id))
+	if (o->quiet || cat_told_has(o->told, type, &o->op_id))
 		return ERR_OK;
 	(void)snprintf(ev.type, sizeof(ev.type), "%s", type);
 	if (detail.n > 0 && detail.n < sizeof(ev.detail))

@@ -84,6 +84,7 @@ struct cat_origin {
 	uint64_t wall_ms;
 	struct cry_id op_id;
 	const struct cat_told *told; /* in a rebuild: no event twice */
+	bool quiet;                  /* applied again: no event at all */
 };
 /* Apply a decrypted OP_ASSET_PUT payload: rows for the path, the version,
  * fields and indexes; appends event "asset.put".  ERR_MALFORMED leaves

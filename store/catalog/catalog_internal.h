@@ -317,6 +317,8 @@ enum err apply_remove(
 /* Replace a series' image rows by those of a member table. */
 enum err image_index(struct db_txn *t, uint32_t series, struct asset_row *row,
     const struct content *c, const struct stamp *by) PSC_MUST_USE;
+/* The image rows that a member table made. */
+enum err images_drop(struct db_txn *t, uint32_t series) PSC_MUST_USE;
 enum err asset_fill(struct db_txn *t, uint32_t no, const struct asset_row *row,
     struct cat_asset *out) PSC_MUST_USE;
 

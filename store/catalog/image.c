@@ -56,7 +56,7 @@ image_drop(struct db_txn *t, uint32_t no)
 	return e == ERR_OK ? row_asset_put(t, no, &row, false) : e;
 }
 
-static enum err
+enum err
 images_drop(struct db_txn *t, uint32_t series)
 {
 	struct image_batch b = { .t = t };

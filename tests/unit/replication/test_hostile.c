@@ -110,6 +110,7 @@ test_records_of_another_share_do_not_halt_this_one(void **state)
 	assert_chain_moves(&e);
 	end_free(&e);
 	member_free(other);
+	member_keys_fini(k);
 	mem_free(k);
 	buf_fini(&rec);
 }

@@ -61,6 +61,7 @@ epoch_key(struct cry_key *out)
 	assert_int_equal(keys->n, 1);
 	*out = keys->k[0].content;
 	member_free(m);
+	member_keys_fini(keys);
 	mem_free(keys);
 	buf_fini(&rec);
 	share_info_fini(&i);
