@@ -594,8 +594,8 @@ sync_pull(struct repl *r, struct link *l, struct pcomp *pc)
 			continue;
 		if (pc->have[i] < to)
 			to = pc->have[i];
-		sync_pull_from(r, l, c, f,
-		    &(struct sync_pull_how){ MSG_OPS_REQ, to });
+		sync_pull_from(
+		    r, l, c, f, &(struct sync_pull_how){ MSG_OPS_REQ, to });
 	}
 }
 

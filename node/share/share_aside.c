@@ -13,6 +13,7 @@
 #include "store/catalog/remake.h"
 
 #define OPS_A_READ 1000u
+#define MARK_DEVICE_BYTES 16u
 #define WHY "written beyond the cut of a revoked device"
 
 struct lseqs {
@@ -65,7 +66,7 @@ mark_key(struct buf *key, const struct share_id *id,
 {
 	*key = BUF_MAX(SHARE_KEY_MAX);
 	buf_put(key, id->b, sizeof(id->b));
-	buf_put(key, device->b, sizeof(device->b));
+	buf_put(key, device->b, MARK_DEVICE_BYTES); /* whole in the value */
 	return buf_err(key);
 }
 
@@ -106,10 +107,11 @@ share_aside_mark(struct store_txn *t, struct shares *sh,
     struct share_slot *slot, const struct cry_sign_pk *device)
 {
 	struct member_cut c;
-	struct buf key, val = BUF_MAX(8);
+	struct buf key, val = BUF_MAX(64);
 	enum err e = mark_key(&key, &slot->id, device);
 
 	buf_u8(&val, SHARE_ROW_VERSION);
+	buf_put(&val, device->b, sizeof(device->b));
 	if (e == ERR_OK)
 		e = buf_err(&val);
 	if (e == ERR_OK)
@@ -404,10 +406,11 @@ static int
 row_take(void *ctx, struct slice key, struct slice value)
 {
 	struct settle *x = ctx;
-	struct rd r = rd_init(key);
+	struct rd rk = rd_init(key), r = rd_init(value);
 
-	(void)value;
-	rd_copy(&r, x->id.b, sizeof(x->id.b));
+	rd_copy(&rk, x->id.b, sizeof(x->id.b));
+	if (rd_u8(&r) != SHARE_ROW_VERSION)
+		rd_fail(&r, ERR_UNSUPPORTED);
 	rd_copy(&r, x->device.b, sizeof(x->device.b));
 	return rd_end(&r) == ERR_OK ? 1 : ERR_CORRUPT;
 }

@@ -73,6 +73,7 @@ carry_members(struct site *from, struct site *to)
 struct carry_feed {
 	struct site *from, *to;
 	struct share_info *i;
+	const struct cry_sign_pk *only; /* feeds of this device; NULL: all */
 	uint32_t count;
 };
 
@@ -88,7 +89,8 @@ carry_feed_one(
 	struct db_txn *txn = NULL;
 	uint64_t s;
 
-	if (f->share != cf->i->no || head == NULL)
+	if (f->share != cf->i->no || head == NULL ||
+	    (cf->only != NULL && memcmp(f->device, cf->only->b, 32) != 0))
 		return 0;
 	assert_true(head->seq <= 16);
 	assert_ok(store_read(cf->from->st, &txn));
@@ -113,10 +115,12 @@ carry_feed_one(
 }
 
 static UNUSED_FN uint32_t
-carry_ops(struct site *from, struct site *to)
+carry_ops_of(struct site *from, struct site *to, const struct cry_sign_pk *only)
 {
 	struct share_info i = site_share(from, "trial");
-	struct carry_feed cf = { .from = from, .to = to, .i = &i };
+	struct carry_feed cf = {
+		.from = from, .to = to, .i = &i, .only = only
+	};
 	struct db_txn *txn = NULL;
 
 	assert_ok(store_read(from->st, &txn));
@@ -124,6 +128,12 @@ carry_ops(struct site *from, struct site *to)
 	db_abort(txn);
 	share_info_fini(&i);
 	return cf.count;
+}
+
+static UNUSED_FN uint32_t
+carry_ops(struct site *from, struct site *to)
+{
+	return carry_ops_of(from, to, NULL);
 }
 
 struct wants {

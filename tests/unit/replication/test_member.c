@@ -42,6 +42,7 @@ teardown(void **state)
 {
 	(void)state;
 	member_free(w.m);
+	member_keys_fini(&w.keys);
 	buf_fini(&w.rec);
 	return 0;
 }
@@ -269,6 +270,184 @@ test_grants_that_make_no_sense_are_refused(void **state)
 }
 
 static void
+apply(void)
+{
+	assert_int_equal(member_apply(w.m, buf_slice(&w.rec)), ERR_OK);
+	assert_int_equal(
+	    member_open_keys(w.m, &w.reg.pub, &w.reg.box_sk, &w.keys), ERR_OK);
+}
+
+static void
+rotate(uint16_t comp)
+{
+	buf_reset(&w.rec);
+	assert_int_equal(
+	    member_build_rotate(w.m, &w.reg, &w.keys, comp, &w.rec), ERR_OK);
+	apply();
+}
+
+/* The head of the writer's feed of this incarnation, signed by it. */
+static struct member_cut
+cut_of(uint64_t incarnation, uint64_t seq)
+{
+	struct member_cut c = { .feed = { .share = *member_share(w.m),
+				    .compartment = 1,
+				    .device = w.writer.pub.sign,
+				    .incarnation = incarnation } };
+
+	op_feed_id(&c.feed, &c.head.feed);
+	c.head.seq = seq;
+	c.head.lamport = seq;
+	memset(c.head.id.b, (int)seq, sizeof(c.head.id.b));
+	op_head_sign(&c.head, &w.writer.sign_sk);
+	return c;
+}
+
+static enum err
+revoke(const struct member_cut *cuts, uint32_t n)
+{
+	struct member_revoke v = { w.writer.pub, cuts, n, "lost" };
+
+	buf_reset(&w.rec);
+	assert_int_equal(
+	    member_build_revoke(w.m, &w.reg, &w.keys, &v, &w.rec), ERR_OK);
+	return member_apply(w.m, buf_slice(&w.rec));
+}
+
+static void
+test_revoked_device_has_no_right_and_its_feeds_end_at_their_cuts(void **state)
+{
+	struct member_cut c[2] = { cut_of(9, 4), cut_of(5, 7) };
+	const struct cry_sign_pk *d = &w.writer.pub.sign;
+	struct member_revoke v = { w.writer.pub, NULL, 1, "" };
+	struct member_cut later = cut_of(9, 6), back = cut_of(9, 5);
+	struct op_feed unknown = c[0].feed;
+	struct op_head cut;
+
+	(void)state;
+	add_compartment("a");
+	grant(&w.writer, ROLE_WRITER, 1);
+	assert_int_equal(member_feed(w.m, &c[0].feed, &cut), MEMBER_FEED_OPEN);
+	assert_int_equal(revoke(c, 2), ERR_OK);
+	assert_false(member_is_member(w.m, d));
+	assert_false(member_is_device(w.m, &w.writer.pub));
+	assert_false(member_may_write(w.m, d, 1));
+	assert_false(member_may_read(w.m, d, 1));
+	assert_false(member_may_fetch(w.m, d, 1));
+	assert_false(member_may_receive(w.m, d, 1));
+	assert_true(member_might_write_original(w.m, d, 1));
+	assert_int_equal(member_feed(w.m, &c[0].feed, &cut), MEMBER_FEED_CUT);
+	assert_int_equal(cut.seq, 4);
+	unknown.incarnation = 77;
+	assert_int_equal(member_feed(w.m, &unknown, &cut), MEMBER_FEED_CUT);
+	assert_int_equal(cut.seq, 0);
+	unknown.device = w.stranger.pub.sign;
+	assert_int_equal(member_feed(w.m, &unknown, &cut), MEMBER_FEED_NONE);
+	/* adopted: a later head in place of the cut, never an earlier one */
+	v.cuts = &later;
+	buf_reset(&w.rec);
+	assert_int_equal(
+	    member_build_adopt(w.m, &w.reg, &w.keys, &v, &w.rec), ERR_OK);
+	assert_int_equal(member_apply(w.m, buf_slice(&w.rec)), ERR_OK);
+	v.cuts = &back;
+	buf_reset(&w.rec);
+	assert_int_equal(
+	    member_build_adopt(w.m, &w.reg, &w.keys, &v, &w.rec), ERR_OK);
+	assert_int_equal(member_apply(w.m, buf_slice(&w.rec)), ERR_OK);
+	assert_int_equal(member_feed(w.m, &c[0].feed, &cut), MEMBER_FEED_CUT);
+	assert_int_equal(cut.seq, 6);
+}
+
+static void
+test_revocations_that_make_no_sense_are_refused(void **state)
+{
+	struct member_cut c[2] = { cut_of(9, 4), cut_of(9, 4) };
+	struct member_revoke v = { w.reg.pub, NULL, 0, "" };
+	uint64_t seq;
+
+	(void)state;
+	add_compartment("a");
+	assert_int_equal(revoke(NULL, 0), ERR_NOTFOUND); /* no member */
+	grant(&w.writer, ROLE_WRITER, 1);
+	seq = member_seq(w.m);
+	assert_int_equal(revoke(c, 2), ERR_MALFORMED); /* one feed twice */
+	c[0].head.id.b[0] ^= 1;                        /* not as signed */
+	assert_int_equal(revoke(c, 1), ERR_AUTH);
+	c[0] = cut_of(9, 4);
+	c[0].feed.incarnation = 8; /* the head is of another feed */
+	assert_int_equal(revoke(c, 1), ERR_MALFORMED);
+	buf_reset(&w.rec);
+	assert_int_equal(
+	    member_build_revoke(w.m, &w.reg, &w.keys, &v, &w.rec), ERR_OK);
+	assert_int_equal(member_apply(w.m, buf_slice(&w.rec)), ERR_DENIED);
+	assert_int_equal(member_seq(w.m), seq);
+	assert_true(member_is_registrar(w.m, &w.reg.pub.sign));
+}
+
+/* What the revoked device holds: its box key, and all records. */
+static void
+test_new_epoch_is_closed_to_the_revoked_and_old_one_stays_readable(void **state)
+{
+	static struct member_keys got;
+	struct cry_key old;
+
+	(void)state;
+	add_compartment("a");
+	grant(&w.writer, ROLE_WRITER, 1);
+	grant(&w.stranger, ROLE_READER, 1);
+	old = w.keys.k[0].content;
+	assert_int_equal(revoke(NULL, 0), ERR_OK);
+	rotate(1);
+	assert_int_equal(member_epoch(w.m, 1), 2);
+	assert_non_null(member_key(&w.keys, 1, 1));
+	assert_non_null(member_key(&w.keys, 1, 2));
+	assert_int_equal(
+	    member_open_keys(w.m, &w.stranger.pub, &w.stranger.box_sk, &got),
+	    ERR_OK);
+	assert_non_null(member_key(&got, 1, 2));
+	assert_memory_equal(
+	    &member_key(&got, 1, 1)->content, &old, sizeof(old));
+	/* as if it still had the right: no seal opens, no ladder leads up */
+	buf_reset(&w.rec);
+	(void)member_open_keys(w.m, &w.writer.pub, &w.writer.box_sk, &got);
+	assert_null(member_key(&got, 1, 2));
+	assert_null(memmem(member_record(w.m, member_seq(w.m)).p,
+	    member_record(w.m, member_seq(w.m)).n, w.writer.pub.box.b, 32));
+}
+
+static void
+test_history_climbs_down_the_ladder_and_none_does_not(void **state)
+{
+	static struct member_keys got;
+	struct member_grant g = { w.writer.pub, ROLE_READER, 1, true };
+
+	(void)state;
+	add_compartment("a");
+	rotate(1);
+	rotate(1);
+	grant(&w.stranger, ROLE_READER, 1); /* with history */
+	buf_reset(&w.rec);
+	assert_int_equal(
+	    member_build_grant(w.m, &w.reg, &w.keys, &g, "x", &w.rec), ERR_OK);
+	apply();
+	rotate(1);
+	assert_int_equal(
+	    member_open_keys(w.m, &w.stranger.pub, &w.stranger.box_sk, &got),
+	    ERR_OK);
+	assert_int_equal(got.n, 4);
+	for (uint32_t e = 1; e <= 4; e++)
+		assert_memory_equal(&member_key(&got, 1, e)->content,
+		    &member_key(&w.keys, 1, e)->content,
+		    sizeof(struct cry_key));
+	assert_int_equal(
+	    member_open_keys(w.m, &w.writer.pub, &w.writer.box_sk, &got),
+	    ERR_OK);
+	assert_int_equal(got.n, 2);
+	assert_non_null(member_key(&got, 1, 3));
+	assert_non_null(member_key(&got, 1, 4));
+}
+
+static void
 test_records_hide_names(void **state)
 {
 	(void)state;
@@ -326,6 +505,10 @@ main(void)
 		T(test_every_flipped_byte_of_a_record_is_refused),
 		T(test_gap_and_equivocation_are_told_apart),
 		T(test_grants_that_make_no_sense_are_refused),
+		T(test_revoked_device_has_no_right_and_its_feeds_end_at_their_cuts),
+		T(test_revocations_that_make_no_sense_are_refused),
+		T(test_new_epoch_is_closed_to_the_revoked_and_old_one_stays_readable),
+		T(test_history_climbs_down_the_ladder_and_none_does_not),
 		T(test_records_hide_names),
 		T(test_role_names_round_trip),
 		T(test_allocation_failure_leaves_the_chain_as_it_was),

@@ -1,0 +1,135 @@
+#!/usr/bin/python3
+"""A revoked site is out: hub, centres and lab as real daemons.
+
+Two centres write into one compartment through a blind hub. The lab revokes
+one of them; what that one releases afterwards reaches nobody, what the others
+release afterwards it never gets, and the rest go on under new keys.
+"""
+import json
+import pathlib
+import sys
+import tempfile
+
+import e2e
+from nodes import Node, storescu, until
+
+SHARE = "revoke-trial"
+
+
+def role(node):
+    """Our role in the share, or None while the grant is on its way."""
+    for share in node.json("status")["shares"]:
+        if share["role"] and share["role"] != "pending":
+            return share["role"]
+    return None
+
+
+def build(top):
+    """Hub, lab (registrar), centre and stolen (writers)."""
+    off = {"dicom__listen": "off", "peers__listen": "off",
+           "rest__listen": "off"}
+    hub, lab, centre, stolen = (Node(e2e.BIN, top / s, s) for s in
+                                ("hub", "lab", "centre", "stolen"))
+    hub.init(**{**off, "peers__listen": "127.0.0.1:0"})
+    hub.start()
+    port = hub.port("peers")
+    hub.stop()  # from here on it keeps this port
+    hub.cli("config", "set", f"peers.listen=127.0.0.1:{port}")
+    hub.start()
+    lab.init(**off)
+    inbox = json.dumps([{"calling_ae": "SCANNER1", "share": SHARE,
+                         "compartment": "images", "profile": "basic"}])
+    for node in (centre, stolen):
+        node.init(**{**off, "dicom__listen": "127.0.0.1:0",
+                     "dicom__inboxes": inbox})
+    for node in (lab, centre, stolen):
+        node.start()
+    lab.cli("peer", "add", f"127.0.0.1:{port}", "--key",
+            hub.json("id")["key"])
+    lab.cli("share", "create", SHARE, "--compartment", "images")
+    hub.cli("share", "join",
+            lab.json("share", "invite", SHARE, "--role", "hub")["invite"])
+    until("hub granted", 20, lambda: role(hub))
+    for node in (centre, stolen):
+        node.cli("share", "join", lab.json(
+            "share", "invite", SHARE, "--role", "writer", "--compartment",
+            "images")["invite"])
+        until(f"{node.site} granted", 20, lambda n=node: role(n))
+    lab.cli("share", "grant", SHARE, lab.json("id")["key"], "--role",
+            "reader", "--compartment", "images")
+    return hub, lab, centre, stolen
+
+
+def release(node, folder, seed):
+    """Send a series and release it; its asset id."""
+    files = e2e.make_series(folder, 3, seed=seed, size=32)
+    done = storescu(node.port("dicom"), "SCANNER1", files)
+    assert done.returncode == 0, done.stderr
+    item = node.rows("quarantine", "list")[-1]
+    return node.json("quarantine", "release", item["id"], "--reason",
+                     "synthetic")["asset"]
+
+
+def series(node):
+    """Ids of the series a node shows."""
+    return {a["id"] for a in node.rows("find", "level=series")}
+
+
+def ops(node):
+    """Ops of the compartment, as the node counts them."""
+    share = node.json("status")["shares"][0]
+    return share["compartments"][0]["ops"], share["compartments"][0]["root"]
+
+
+def check(top, hub, lab, centre, stolen):
+    """The story."""
+    one = release(stolen, top / "s1", 1)
+    until("the lab has the first", 30, lambda: one in series(lab))
+    until("the centre has the first", 30, lambda: one in series(centre))
+    # Written while nobody hears it: it will be back-dated.
+    hub.stop()
+    hidden = release(stolen, top / "s2", 2)
+    stolen.stop()
+    hub.start()
+    lab.cli("share", "revoke", SHARE, stolen.json_key, "--reason",
+            "stolen from a car")
+    until("the centre knows", 30, lambda: all(
+        m["key"] != stolen.json_key
+        for m in centre.rows("share", "members", SHARE)))
+    two = release(centre, top / "c1", 3)
+    until("the lab has the new one", 30, lambda: two in series(lab))
+    stolen.start()
+    three = release(centre, top / "c2", 4)
+    until("the lab has the next", 30, lambda: three in series(lab))
+    stolen.cli("sync", "now")
+    until("all agree", 30, lambda: ops(lab) == ops(centre) == ops(hub))
+    for node in (lab, centre):
+        assert series(node) == {one, two, three}, (node.site, series(node))
+    assert hidden in series(stolen)
+    assert not series(stolen) & {two, three}
+    again = lab.cli("share", "grant", SHARE, stolen.json_key, "--role",
+                    "reader", "--compartment", "images", check=False)
+    assert again.returncode == 1 and "for good" in again.stderr, again.stderr
+    lab.cli("share", "rotate", SHARE)
+    four = release(centre, top / "c3", 5)
+    until("after a rotation", 30, lambda: four in series(lab))
+
+
+def main():
+    """Run."""
+    with tempfile.TemporaryDirectory() as tmp:
+        top = pathlib.Path(tmp)
+        nodes = build(top)
+        hub, lab, centre, stolen = nodes
+        stolen.json_key = stolen.json("id")["key"]
+        try:
+            check(top, hub, lab, centre, stolen)
+        finally:
+            for node in nodes:
+                node.stop()
+    print("ok")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

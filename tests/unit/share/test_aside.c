@@ -1,0 +1,304 @@
+/* tests/unit/share/test_aside.c: a device is revoked while some nodes hold
+ * ops of it that others never saw.  Afterwards all of them show the same, and
+ * it reads nothing new. */
+#include "lib/carry.h"
+#include "node/share/share_edit.h"
+#include "store/base/mem.h"
+
+static struct site lab, bad, other, late;
+
+/* --- coming in --- */
+
+static int
+claim_take(void *ctx, const struct share_id *share,
+    const struct cry_sign_pk *registrar, struct slice claim)
+{
+	struct buf *b = ctx;
+
+	(void)share;
+	(void)registrar;
+	buf_reset(b);
+	buf_put_slice(b, claim);
+	return 0;
+}
+
+static void
+join(struct site *s, enum role role)
+{
+	struct invite_addr a = { .host = "127.0.0.1", .port = 1 };
+	struct share_invite_opts o = { .role = role,
+		.compartment = "images",
+		.expires_in_s = 60,
+		.addrs = &a,
+		.n_addrs = 1 };
+	struct buf text = BUF_MAX(4096), claim = BUF_MAX(4096);
+	struct share_info i = site_share(&lab, "trial");
+	struct carry c = { .to = &lab, .share = i.id };
+	struct errmsg em = { 0 };
+	struct invite v;
+
+	assert_ok(shares_invite(lab.sh, "trial", &o, &text, &em));
+	assert_ok(shares_join(s->sh, buf_cstr(&text), &v, &em));
+	assert_ok(shares_joins_each(s->sh, claim_take, &claim));
+	c.bytes = buf_slice(&claim);
+	assert_ok(store_write(lab.st, claim_job, &c));
+	carry_members(&lab, s);
+	share_info_fini(&i);
+	buf_fini(&text);
+	buf_fini(&claim);
+}
+
+static int
+setup(void **state)
+{
+	static const char *const names[] = { "images" };
+	struct errmsg em = { 0 };
+
+	(void)state;
+	site_new(&lab, "lab");
+	site_new(&bad, "centre-bad");
+	site_new(&other, "centre-other");
+	site_new(&late, "centre-late");
+	assert_ok(shares_create(lab.sh, "trial", names, 1, false, &em));
+	assert_ok(shares_grant(
+	    lab.sh, "trial", &lab.me.pub, ROLE_WRITER, "images", &em));
+	join(&bad, ROLE_WRITER);
+	join(&other, ROLE_WRITER);
+	carry_members(&lab, &bad);
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	site_end(&lab);
+	site_end(&bad);
+	site_end(&other);
+	site_end(&late);
+	return 0;
+}
+
+/* --- doing and looking --- */
+
+static struct asset_id
+put(struct site *s, const char *subject, const char *text)
+{
+	struct site_put p = { .s = s,
+		.share = "trial",
+		.compartment = "images",
+		.subject = subject,
+		.bytes = (const uint8_t *)text,
+		.n = strlen(text) };
+
+	assert_ok(site_put(&p));
+	return p.asset;
+}
+
+static void
+tag(struct site *s, const struct asset_id *id, const char *name)
+{
+	struct share_by by = { "tester@site", "" };
+	struct slice t = slice_str(name);
+	struct share_tags tags = { .add = &t, .n_add = 1 };
+	struct errmsg em = { 0 };
+	uint32_t done;
+
+	assert_ok(shares_edit_tags(s->sh, &by, id, &tags, &done, &em));
+}
+
+static void
+views(struct site *s, struct cry_id *out)
+{
+	struct share_info i = site_share(s, "trial");
+	struct db_txn *txn = NULL;
+
+	assert_ok(store_read(s->st, &txn));
+	assert_ok(cat_hash(s->st, txn, i.no, 1, out));
+	db_abort(txn);
+	share_info_fini(&i);
+}
+
+static void
+same_views(struct site *a, struct site *b)
+{
+	struct cry_id x, y;
+
+	views(a, &x);
+	views(b, &y);
+	assert_memory_equal(x.b, y.b, sizeof(x.b));
+}
+
+static bool
+shows(struct site *s, const struct asset_id *id)
+{
+	struct db_txn *txn = NULL;
+	struct cat_asset a;
+	enum err e;
+
+	assert_ok(store_read(s->st, &txn));
+	e = cat_asset_get(s->st, txn, id, &a);
+	db_abort(txn);
+	return e == ERR_OK;
+}
+
+struct last_run {
+	struct site *from, *to;
+	enum err e;
+};
+
+/* The feed's runs, offered as they are; what came of the last. */
+static int
+offer(void *ctx, const struct oplog_feed *f, const struct oplog_head *head)
+{
+	struct last_run *l = ctx;
+	struct share_info i = site_share(l->from, "trial");
+	struct buf op = BUF_MAX(MIB);
+	struct repl_ops run = { .n_ops = 1 };
+	struct carry c = { .to = l->to, .ops = &run };
+	struct db_txn *txn = NULL;
+	struct slice bytes;
+
+	assert_non_null(head);
+	assert_ok(store_read(l->from->st, &txn));
+	assert_ok(oplog_op_get(l->from->st, txn, f->no, head->seq, &op));
+	db_abort(txn);
+	bytes = buf_slice(&op);
+	run.ops = &bytes;
+	run.feed.share = i.id;
+	run.feed.compartment = f->compartment;
+	memcpy(run.feed.device.b, f->device, 32);
+	run.feed.incarnation = f->incarnation;
+	assert_ok(op_head_decode(slice_of(head->bytes, 128), &run.head));
+	l->e = store_write(l->to->st, ops_job, &c);
+	buf_fini(&op);
+	share_info_fini(&i);
+	return 0;
+}
+
+/* --- tests --- */
+
+/* bad writes A, all see it; then another version of A, a tag on it and B,
+ * which only `other` gets.  The lab revokes bad at A. */
+static struct asset_id a_id, b_id;
+
+static void
+story(void)
+{
+	struct errmsg em = { 0 };
+
+	a_id = put(&bad, "subject-a", "first words");
+	carry_ops(&bad, &lab);
+	carry_ops(&bad, &other);
+	(void)put(&bad, "subject-a", "other words");
+	tag(&bad, &a_id, "forged");
+	b_id = put(&bad, "subject-b", "never to be seen");
+	carry_ops(&bad, &other);
+	tag(&other, &a_id, "seen");
+	assert_true(shows(&other, &b_id));
+	assert_ok(shares_revoke(lab.sh, "trial", &bad.me.pub, "stolen", &em));
+	carry_members(&lab, &other);
+}
+
+static void
+ops_beyond_the_cut_leave_the_views_where_they_were_applied(void **state)
+{
+	(void)state;
+	story();
+	assert_true(shares_unsettled(other.sh));
+	assert_ok(shares_settle(other.sh, NULL, NULL));
+	assert_false(shares_unsettled(other.sh));
+	assert_false(shows(&other, &b_id));
+	assert_true(shows(&other, &a_id));
+	carry_ops_of(&other, &lab, &other.me.pub.sign);
+	same_views(&lab, &other);
+	/* and it stays so */
+	site_close(&other);
+	site_open(&other);
+	same_views(&lab, &other);
+}
+
+static void
+backdated_ops_are_refused_once_the_cut_is_known(void **state)
+{
+	struct last_run l = { .from = &bad, .to = &lab };
+	struct db_txn *txn = NULL;
+
+	(void)state;
+	story();
+	assert_ok(store_read(bad.st, &txn));
+	assert_ok(oplog_feeds_each(txn, offer, &l));
+	db_abort(txn);
+	assert_int_equal(l.e, ERR_DENIED);
+	assert_false(shows(&lab, &b_id));
+}
+
+static void
+who_joins_late_sees_the_same(void **state)
+{
+	(void)state;
+	story();
+	assert_ok(shares_settle(other.sh, NULL, NULL));
+	carry_ops_of(&other, &lab, &other.me.pub.sign);
+	join(&late, ROLE_READER);
+	carry_ops(&lab, &late);
+	same_views(&lab, &late);
+	same_views(&other, &late);
+}
+
+static void
+new_ops_are_closed_to_the_revoked_and_open_to_the_others(void **state)
+{
+	struct asset_id c;
+
+	(void)state;
+	story();
+	assert_ok(shares_settle(other.sh, NULL, NULL));
+	c = put(&lab, "subject-c", "after the rotation");
+	/* a colluding hub hands over records and ciphertext */
+	carry_members(&lab, &bad);
+	carry_ops(&lab, &bad);
+	carry_ops(&lab, &other);
+	assert_false(shows(&bad, &c));
+	assert_true(shows(&other, &c));
+}
+
+static void
+revoked_site_writes_nothing_and_comes_back_only_with_new_keys(void **state)
+{
+	struct site_put p = { .s = &bad,
+		.share = "trial",
+		.compartment = "images",
+		.subject = "subject-d",
+		.bytes = (const uint8_t *)"x",
+		.n = 1 };
+	struct errmsg em = { 0 };
+
+	(void)state;
+	story();
+	carry_members(&lab, &bad);
+	p.c_no = 1;
+	assert_int_equal(shares_grant(lab.sh, "trial", &bad.me.pub, ROLE_READER,
+			     "images", &em),
+	    ERR_DENIED);
+	assert_int_equal(shares_revoke(lab.sh, "trial", &bad.me.pub, NULL, &em),
+	    ERR_NOTFOUND);
+	assert_int_equal(
+	    shares_revoke(lab.sh, "trial", &lab.me.pub, NULL, &em), ERR_DENIED);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(ops_beyond_the_cut_leave_the_views_where_they_were_applied),
+		T(backdated_ops_are_refused_once_the_cut_is_known),
+		T(who_joins_late_sees_the_same),
+		T(new_ops_are_closed_to_the_revoked_and_open_to_the_others),
+		T(revoked_site_writes_nothing_and_comes_back_only_with_new_keys),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
