@@ -304,23 +304,50 @@ blob_reader_each(struct blob_reader *r, struct db_txn *txn,
 
 struct joining {
 	struct blob_reader *r;
+	struct blob_entry e[BLOB_MANY]; /* wait to be read together */
+	uint32_t n;
+	uint64_t bytes;
 	struct buf part;
 	blob_part_fn fn;
 	void *ctx;
 };
 
+/* What waits, in many-lane passes, and on to fn. */
+static enum err
+join_flush(struct joining *j)
+{
+	struct blob_want w[BLOB_MANY];
+	uint32_t i, n = j->n;
+
+	j->n = 0;
+	j->bytes = 0;
+	if (n == 0)
+		return ERR_OK;
+	buf_reset(&j->part);
+	for (i = 0; i < n; i++)
+		w[i] = (struct blob_want){ &j->e[i], &j->part, ERR_OK };
+	/* Short transactions: none is held while fn works or waits. */
+	blob_reader_many(j->r, w, n);
+	for (i = 0; i < n; i++) {
+		if (w[i].err != ERR_OK)
+			return w[i].err;
+	}
+	return j->fn(j->ctx, buf_slice(&j->part));
+}
+
 static enum err
 join_entry(void *ctx, const struct blob_entry *e, uint8_t depth)
 {
 	struct joining *j = ctx;
-	enum err err;
+	enum err err = ERR_OK;
 
 	if (depth > 0)
 		return ERR_OK;
-	buf_reset(&j->part);
-	/* One transaction a piece: none is held while fn works or waits. */
-	err = blob_reader_read(j->r, NULL, e, &j->part);
-	return err == ERR_OK ? j->fn(j->ctx, buf_slice(&j->part)) : err;
+	if (j->n == BLOB_MANY || j->bytes + e->raw_len > LIM_PIECE_BYTES)
+		err = join_flush(j);
+	j->e[j->n++] = *e;
+	j->bytes += e->raw_len;
+	return err;
 }
 
 enum err
@@ -334,7 +361,10 @@ blob_stream(
 		return ERR_NOMEM;
 	j.part = BUF_MAX(LIM_PIECE_BYTES);
 	e = blob_reader_each(j.r, NULL, m, join_entry, &j);
+	if (e == ERR_OK)
+		e = join_flush(&j);
 	buf_wipe(&j.part);
+	cry_wipe(j.e, sizeof(j.e));
 	blob_reader_free(j.r);
 	return e;
 }
