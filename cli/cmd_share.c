@@ -41,6 +41,8 @@ share_row(void *ctx, json_t *row, const char *text)
 	    json_is_true(json_object_get(row, "allow_identified"))
 		? "allowed"
 		: "not allowed");
+	if (json_object_get(row, "alarm") != NULL)
+		(void)printf("ALARM        %s\n", cli_str(row, "alarm"));
 	for (i = 0; i < json_array_size(list); i++) {
 		const json_t *p = json_array_get(list, i);
 		const char *root = cli_str(p, "root");
@@ -177,13 +179,31 @@ cmd_share_grant(struct cli *c)
 	return share_send(c, "POST", "/grants", o, print_line);
 }
 
-enum cli_exit
-cmd_share_revoke(struct cli *c)
+static enum cli_exit
+device_send(struct cli *c, const char *tail)
 {
 	json_t *o = json_pack("{s:s}", "key", cli_word(c, 1));
 
 	put_opt(o, "reason", cli_opt(c, "reason"));
-	return share_send(c, "POST", "/revocations", o, print_line);
+	return share_send(c, "POST", tail, o, print_line);
+}
+
+enum cli_exit
+cmd_share_revoke(struct cli *c)
+{
+	return device_send(c, "/revocations");
+}
+
+enum cli_exit
+cmd_share_freeze(struct cli *c)
+{
+	return device_send(c, "/freezes");
+}
+
+enum cli_exit
+cmd_share_thaw(struct cli *c)
+{
+	return device_send(c, "/thaws");
 }
 
 enum cli_exit

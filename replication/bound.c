@@ -3,7 +3,8 @@
  * A device that was revoked keeps what lies below its cuts (rulings.md 17).
  * Here a feed that we hold beyond its cut is taken back to it: roots,
  * frontiers and answers then end there as they do at a node that never saw
- * the rest.  Nothing is deleted; the host sets the ops aside. */
+ * the rest.  Nothing is deleted; the host sets the ops aside.  The feeds of a
+ * frozen device are held: they take part in nothing, as they were. */
 #include "replication/repl_internal.h"
 
 static enum member_feed
@@ -18,7 +19,8 @@ bound_seq(const struct share *s, const struct op_feed *f)
 	struct op_head cut;
 
 	switch (feed_state(s, f, &cut)) {
-	case MEMBER_FEED_NONE: return 0;
+	case MEMBER_FEED_NONE:
+	case MEMBER_FEED_HELD: return 0;
 	case MEMBER_FEED_OPEN: return UINT64_MAX;
 	case MEMBER_FEED_CUT: return cut.seq;
 	}
@@ -31,8 +33,12 @@ void
 bound_feed(struct comp *c, struct feed *f)
 {
 	struct op_head cut;
+	enum member_feed state = feed_state(c->share, &f->f, &cut);
+	bool held = state == MEMBER_FEED_HELD;
 
-	if (feed_state(c->share, &f->f, &cut) != MEMBER_FEED_CUT)
+	c->dirty |= held != f->held;
+	f->held = held;
+	if (state != MEMBER_FEED_CUT)
 		return;
 	if (f->seq > cut.seq) {
 		f->seq = cut.seq;

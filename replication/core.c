@@ -233,6 +233,7 @@ dispatch(struct repl *r, const struct repl_event *ev)
 	case RE_FEED: ops_feed_known(r, ev); break;
 	case RE_JOIN: join_start(r, ev); break;
 	case RE_MEMBER: join_signed(r, ev); break;
+	case RE_STATEMENT: statement_known(r, ev); break;
 	case RE_LOCAL: ops_local(r, ev); break;
 	case RE_WANT: want_add(r, ev); break;
 	case RE_UNWANT: want_remove(r, ev); break;

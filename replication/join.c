@@ -35,6 +35,7 @@ share_free(struct share *s)
 	for (uint32_t i = 0; i < s->n_comps; i++)
 		comp_free(s->comps[i]);
 	member_free(s->m);
+	statement_free(s);
 	mem_free(s->comps);
 	mem_free(s->claims);
 	mem_free(s);
@@ -221,7 +222,7 @@ link_refresh(struct repl *r, struct link *l)
 	}
 }
 
-static void
+void
 share_moved(struct repl *r, struct share *s)
 {
 	bound_share(r, s);
@@ -412,7 +413,7 @@ take_record(struct repl *r, struct link *l, uint64_t seq, struct slice rec)
 	if (e == ERR_OK || e == ERR_EXISTS)
 		return true;
 	if (e == ERR_DENIED) /* nobody can tell which holds: rulings.md 21 */
-		s->halted = true;
+		statement_halt(r, s, rec);
 	else if (e == ERR_NOMEM)
 		r->err = e;
 	else if (e != ERR_AGAIN && e != ERR_UNSUPPORTED && e != ERR_LIMIT)

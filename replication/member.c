@@ -155,6 +155,8 @@ member_free(struct member *m)
 	mem_free(m->past);
 	mem_free(m->revoked);
 	mem_free(m->cuts);
+	mem_free(m->freezes);
+	mem_free(m->thaws);
 	mem_free(m);
 }
 
@@ -259,6 +261,20 @@ apply_grant(struct member *m, const struct member_record *r, struct slice raw)
 	return ERR_OK;
 }
 
+static enum err
+apply_kind(struct member *m, const struct member_record *r, struct slice raw)
+{
+	switch (r->kind) {
+	case MEMBER_COMPARTMENT: return apply_compartment(m, r, raw);
+	case MEMBER_GRANT: return apply_grant(m, r, raw);
+	case MEMBER_REVOKE: return apply_revoke(m, r, raw);
+	case MEMBER_ROTATE: return apply_rotate(m, r, raw);
+	case MEMBER_THAW: return apply_thaw(m, r, raw);
+	case MEMBER_ADOPT: return apply_adopt(m, r, raw);
+	default: return ERR_UNSUPPORTED;
+	}
+}
+
 enum err
 member_apply(struct member *m, struct slice raw)
 {
@@ -281,14 +297,10 @@ member_apply(struct member *m, struct slice raw)
 		return ERR_DENIED; /* signed, but grows on another branch */
 	if ((e = reserve(m)) != ERR_OK)
 		return e;
-	switch (r.kind) {
-	case MEMBER_COMPARTMENT: return apply_compartment(m, &r, raw);
-	case MEMBER_GRANT: return apply_grant(m, &r, raw);
-	case MEMBER_REVOKE: return apply_revoke(m, &r, raw);
-	case MEMBER_ROTATE: return apply_rotate(m, &r, raw);
-	case MEMBER_ADOPT: return apply_adopt(m, &r, raw);
-	default: return ERR_UNSUPPORTED;
-	}
+	e = apply_kind(m, &r, raw);
+	/* Signed and in its place, but it makes no sense: no other record of
+	 * that number is proven by that. */
+	return e == ERR_DENIED || e == ERR_NOTFOUND ? ERR_MALFORMED : e;
 }
 
 /* --- questions --- */
@@ -400,6 +412,7 @@ has_role(const struct member *m, const struct cry_sign_pk *d,
     uint16_t compartment, uint32_t roles)
 {
 	return (compartment == 0 || compartment_there(m, compartment)) &&
+	       !member_is_frozen(m, d) &&
 	       list_has(m->grants, m->n_grants, d, compartment, roles);
 }
 
@@ -408,8 +421,8 @@ static bool
 had_role(const struct member *m, const struct cry_sign_pk *d,
     uint16_t compartment, uint32_t roles)
 {
-	return has_role(m, d, compartment, roles) ||
-	       (compartment_there(m, compartment) &&
+	return compartment_there(m, compartment) &&
+	       (list_has(m->grants, m->n_grants, d, compartment, roles) ||
 		   list_has(m->past, m->n_past, d, compartment, roles));
 }
 
@@ -422,6 +435,8 @@ member_is_member(const struct member *m, const struct cry_sign_pk *d)
 bool
 member_is_device(const struct member *m, const struct cry_device_pub *d)
 {
+	if (member_is_frozen(m, &d->sign))
+		return false;
 	for (uint32_t i = 0; i < m->n_grants; i++) {
 		if (memcmp(&m->grants[i].g.device, d, sizeof(*d)) == 0)
 			return true;

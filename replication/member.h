@@ -30,6 +30,8 @@ enum member_kind {
 	MEMBER_GRANT = 4,
 	MEMBER_REVOKE = 5,
 	MEMBER_ROTATE = 6,
+	MEMBER_FREEZE = 11, /* a statement beside the chain */
+	MEMBER_THAW = 12,
 	MEMBER_ADOPT = 13
 };
 
@@ -90,6 +92,16 @@ bool member_may_fetch(
     const struct member *m, const struct cry_sign_pk *d, uint16_t compartment);
 bool member_is_hub(const struct member *m, const struct cry_sign_pk *d);
 
+/* --- frozen: no right but to be named, until thawed or revoked --- */
+bool member_is_frozen(const struct member *m, const struct cry_sign_pk *d);
+bool member_may_freeze(const struct member *m, const struct cry_sign_pk *d);
+#define MEMBER_STATEMENT_MAX 1024u
+/* A statement of an admin or registrar.  ERR_EXISTS: it is so; ERR_AGAIN: it
+ * names a record we have not; ERR_DENIED: its author may not, or it was ended
+ * since; ERR_AUTH, ERR_MALFORMED: it is none. */
+enum err member_freeze(struct member *m, struct slice statement) PSC_MUST_USE;
+bool member_is_statement(struct slice bytes); /* or else a record */
+
 /* --- what of a device's feeds counts (rulings.md 17) --- */
 bool member_is_revoked(const struct member *m, const struct cry_sign_pk *d);
 struct member_cut {
@@ -100,6 +112,7 @@ enum member_feed {
 	MEMBER_FEED_NONE, /* it never had the right to write there */
 	MEMBER_FEED_OPEN, /* all of it, also what is to come */
 	MEMBER_FEED_CUT,  /* up to *cut; seq 0: none of it */
+	MEMBER_FEED_HELD, /* its device is frozen: nothing moves */
 };
 /* The same answer at every node with this chain: ops beyond the cut are set
  * aside wherever they are. */
@@ -196,6 +209,16 @@ enum err member_build_revoke(const struct member *m,
 enum err member_build_adopt(const struct member *m,
     const struct cry_identity *me, const struct member_keys *keys,
     const struct member_revoke *v, struct buf *out) PSC_MUST_USE;
+struct member_freeze_opts {
+	struct cry_sign_pk device;
+	const char *reason; /* as of a revoke */
+};
+enum err member_build_freeze(const struct member *m,
+    const struct cry_identity *me, const struct member_keys *keys,
+    const struct member_freeze_opts *o, struct buf *out) PSC_MUST_USE;
+enum err member_build_thaw(const struct member *m,
+    const struct cry_identity *me, const struct member_keys *keys,
+    const struct member_freeze_opts *o, struct buf *out) PSC_MUST_USE;
 /* The next epoch of a compartment: a fresh key, sealed to all who may read it
  * now.  ERR_NOTFOUND: we do not hold the key there is. */
 enum err member_build_rotate(const struct member *m,

@@ -158,6 +158,11 @@ struct member {
 	struct member_cut *cuts;
 	uint32_t n_cuts, cap_cuts;
 	uint64_t feeds_gen;
+	struct freeze_state {
+		struct cry_sign_pk device, by;
+		uint64_t seq; /* named by the freeze; of the thaw */
+	} * freezes, *thaws;
+	uint32_t n_freezes, cap_freezes, n_thaws, cap_thaws;
 };
 
 /* --- member.c, for member_revoke.c --- */
@@ -175,6 +180,10 @@ enum err apply_adopt(struct member *m, const struct member_record *r,
     struct slice raw) PSC_MUST_USE;
 enum err apply_rotate(struct member *m, const struct member_record *r,
     struct slice raw) PSC_MUST_USE;
+/* --- member_freeze.c --- */
+enum err apply_thaw(struct member *m, const struct member_record *r,
+    struct slice raw) PSC_MUST_USE;
+void freezes_end(struct member *m, const struct cry_sign_pk *device);
 /* --- member_build.c, for member_build_more.c --- */
 struct seals { /* under construction: count first, patched at the end */
 	struct buf body;

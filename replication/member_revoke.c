@@ -42,7 +42,8 @@ member_feed(
 	if (!member_might_write(m, &f->device, f->compartment))
 		return MEMBER_FEED_NONE;
 	if (!member_is_revoked(m, &f->device))
-		return MEMBER_FEED_OPEN;
+		return member_is_frozen(m, &f->device) ? MEMBER_FEED_HELD
+						       : MEMBER_FEED_OPEN;
 	if ((c = cut_find(m, f)) != NULL)
 		*cut = c->head;
 	return MEMBER_FEED_CUT;
@@ -140,12 +141,23 @@ cuts_take(struct member *m, const struct revoke_rec *v)
 	m->feeds_gen++;
 }
 
+/* Frozen or not. */
+static bool
+granted(const struct member *m, const struct cry_device_pub *d)
+{
+	for (uint32_t i = 0; i < m->n_grants; i++) {
+		if (memcmp(&m->grants[i].g.device, d, sizeof(*d)) == 0)
+			return true;
+	}
+	return false;
+}
+
 static enum err
 revoke_check(const struct member *m, const struct revoke_rec *v)
 {
 	if (member_is_registrar(m, &v->device.sign))
 		return ERR_DENIED; /* a REGISTRARS record comes first */
-	if (!member_is_device(m, &v->device))
+	if (!granted(m, &v->device))
 		return ERR_NOTFOUND;
 	return cuts_check(m, v);
 }
@@ -174,6 +186,7 @@ apply_revoke(struct member *m, const struct member_record *r, struct slice raw)
 	}
 	m->n_grants = kept;
 	m->revoked[m->n_revoked++] = v.device.sign;
+	freezes_end(m, &v.device.sign);
 	cuts_take(m, &v);
 	return ERR_OK;
 }

@@ -72,6 +72,8 @@ static const struct msg_row {
 	    { F_TAG, F_COMPARTMENT, F_ID, F_ITEMS } },
 	{ MSG_PROOF, SESS_CONTROL, 0, 1, MSG_PROOF_BYTES, 0,
 	    { F_TAG, F_COMPARTMENT, F_ID, F_ITEMS } },
+	{ MSG_STATEMENT, SESS_OPS, 0, 0, 0, LIM_MEMBER_RECORD_BYTES,
+	    { F_TAG, F_BYTES } },
 	{ MSG_CLAIM, SESS_CONTROL, 0, 0, 0, CLAIM_BYTES_MAX,
 	    { F_TAG, F_BYTES } },
 };

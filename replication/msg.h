@@ -16,6 +16,7 @@ enum msg_type {
 	MSG_PONG = 0x06,      /* the same number */
 	MSG_MLOG_REQ = 0x10,  /* tag, from seq */
 	MSG_MLOG = 0x11,      /* tag, from seq, records */
+	MSG_STATEMENT = 0x12, /* tag, statement or proof */
 	MSG_ROOT = 0x20,      /* tag, compartment, root, ops */
 	MSG_FRONT = 0x21,     /* tag, compartment, flags, feed entries */
 	MSG_OPS_REQ = 0x22,   /* tag, feed, from, to */

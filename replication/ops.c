@@ -183,7 +183,7 @@ ops_on_req(struct repl *r, struct link *l, const struct msg *m)
 	}
 	op_feed_id(&of, &id);
 	if (pc == NULL || (f = feed_find(pc->comp, &id, &i)) == NULL ||
-	    f->seq < m->seq) {
+	    f->seq < m->seq || f->held) {
 		none_send(r, l, &of, m->seq);
 		return;
 	}

@@ -392,6 +392,7 @@ on_tagged(
 	switch (m->type) {
 	case MSG_OPEN: sync_on_open(r, l, m, body); return false;
 	case MSG_MLOG: join_on_mlog(r, l, m); return false;
+	case MSG_STATEMENT: statement_on(r, l, m); return false;
 	case MSG_CLAIM: join_on_claim(r, l, m); return false;
 	default: break;
 	}

@@ -54,10 +54,11 @@ enum repl_ev_kind {
 	RE_FEED,   /* feed known at start: feed + head */
 	RE_JOIN,   /* we want to join: share, registrar, claim */
 	RE_MEMBER, /* a membership record we signed is durable: share, record */
-	RE_LOCAL,  /* ops we wrote are durable: ops */
-	RE_WANT,   /* share, compartment, cid, c_len, cls */
-	RE_UNWANT, /* share, compartment, cid; all: every one of it */
-	RE_PROVE,  /* share, compartment, cid, nonce: who else holds it? */
+	RE_STATEMENT, /* one that is on disk: share, bytes */
+	RE_LOCAL,     /* ops we wrote are durable: ops */
+	RE_WANT,      /* share, compartment, cid, c_len, cls */
+	RE_UNWANT,    /* share, compartment, cid; all: every one of it */
+	RE_PROVE,     /* share, compartment, cid, nonce: who else holds it? */
 	RE_CONN_UP,   /* conn, initiator, peer, hash */
 	RE_CONN_DOWN, /* conn */
 	RE_MSG,       /* conn, type, bytes */
@@ -99,6 +100,7 @@ enum repl_fx_kind {
 	RX_PERSIST_OPS, /* token, ops */
 	RX_PERSIST_CHUNK,  /* token, cid, bytes */
 	RX_PERSIST_MEMBER, /* token, share, seq, bytes; seq 0: a share joined */
+	RX_STATEMENT,      /* share, bytes: keep it; nothing waits for that */
 	RX_CLAIM,          /* share, bytes: decide, and send RE_MEMBER if so */
 	RX_PROOF, /* share, compartment, cid, nonce, device, hash: compare
 		     with repl_proof_hash() */
@@ -144,6 +146,8 @@ void repl_proof_hash(const struct cry_id *nonce,
     const struct cry_sign_pk *device, struct slice chunk, struct cry_id *out);
 
 /* --- questions --- */
+/* Two records with one number were signed: the chain stands still. */
+bool repl_halted(const struct repl *r, const struct share_id *share);
 const struct member *repl_member(
     const struct repl *r, const struct share_id *share); /* NULL: not ours */
 /* Frontier root and op count of a compartment (docs/protocol.md 11). */

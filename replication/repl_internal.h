@@ -47,6 +47,7 @@ struct feed {
 	repl_conn from;      /* who brought the last run; 0 nobody */
 	repl_conn pull_conn; /* whom we asked; 0 nobody */
 	uint64_t pull_to, pull_ms;
+	bool held;   /* its device is frozen */
 	bool forked; /* two ops with one number: off the fast path */
 	bool empty;  /* only ever announced, by peers that left: reusable */
 	bool news, missing; /* listed in comp.news, comp.missing */
@@ -89,6 +90,11 @@ struct share {
 	struct member *m; /* NULL: joining, chain not seen yet */
 	bool open;        /* we are a member and the chain is durable */
 	bool halted;      /* equivocation: chain stands still */
+	struct statement {
+		struct statement *next;
+		struct buf b;
+	} * statements; /* freezes that hold, and what proves a halt */
+	uint32_t n_statements;
 	bool joining;
 	struct cry_sign_pk registrar; /* joining */
 	struct claim claim;
@@ -290,6 +296,15 @@ bool share_has_device(const struct share *s, const struct cry_device_pub *d);
 uint64_t bound_seq(const struct share *s, const struct op_feed *f);
 void bound_feed(struct comp *c, struct feed *f);
 void bound_share(struct repl *r, struct share *s); /* the chain moved */
+
+/* --- statement.c: freezes and proofs, beside the chain --- */
+void statement_known(struct repl *r, const struct repl_event *ev);
+void statement_on(struct repl *r, struct link *l, const struct msg *m);
+void statement_halt(struct repl *r, struct share *s, struct slice record);
+void statement_send_all(struct repl *r, struct link *l);
+void statement_free(struct share *s);
+/* The chain grew, or somebody was frozen. */
+void share_moved(struct repl *r, struct share *s);
 
 /* --- sync.c: roots, frontiers, pulls --- */
 struct comp *comp_get(struct repl *r, struct share *s, uint16_t no);

@@ -1,6 +1,14 @@
 /* replication/status.c: questions about the core's state. */
 #include "replication/repl_internal.h"
 
+bool
+repl_halted(const struct repl *r, const struct share_id *share)
+{
+	const struct share *s = share_find(r, share);
+
+	return s != NULL && s->halted;
+}
+
 const struct member *
 repl_member(const struct repl *r, const struct share_id *share)
 {

@@ -73,7 +73,7 @@ comp_refresh(struct comp *c)
 	for (uint32_t i = 0; i < c->n; i++) {
 		const struct feed *f = &c->feeds[c->order[i]];
 
-		if (f->seq == 0)
+		if (f->seq == 0 || f->held)
 			continue;
 		memcpy(row, f->id.b, 16);
 		for (int b = 0; b < 8; b++)
@@ -305,7 +305,7 @@ front_page(struct repl *r, struct link *l, struct pcomp *pc)
 	for (; pc->front_at < c->n && m.n < MSG_FRONT_MAX; pc->front_at++) {
 		const struct feed *f = &c->feeds[pc->front_at];
 
-		if (f->seq == 0 ||
+		if (f->seq == 0 || f->held ||
 		    (delta && pc_have(pc, pc->front_at) >= f->seq))
 			continue;
 		sync_front_put(f, &items);
@@ -475,6 +475,7 @@ sync_on_open(
 		join_ask_branch(r, l); /* two chains? (rulings.md 21) */
 	join_ask_chain(r, l, m->seq);
 	join_forward_claims(r, l);
+	statement_send_all(r, l);
 	for (uint32_t i = 0; i < m->n && !l->peer->closing; i++) {
 		struct msg_root root = msg_root_at(m, i);
 		struct pcomp *pc = pc_allowed(r, l, root.compartment);

@@ -31,6 +31,12 @@ const struct api_route api_routes[] = {
 	    false, "",
 	    "Revoke a device for good, and make new keys for what it could "
 	    "read: {key, reason}." },
+	{ "POST", "/shares/{share}/freezes", api_h_freeze, API_PERSON, false,
+	    "",
+	    "Freeze a device at once, until it is thawed or revoked: {key, "
+	    "reason}." },
+	{ "POST", "/shares/{share}/thaws", api_h_thaw, API_PERSON, false, "",
+	    "End all freezes of a device: {key, reason}." },
 	{ "POST", "/shares/{share}/rotations", api_h_rotate, API_PERSON, false,
 	    "", "New keys for a compartment, or for all: {compartment}." },
 	{ "PUT", "/shares/{share}/subscription", api_h_subscribe, API_ACT,

@@ -122,6 +122,7 @@ api_h_members(struct api_call *c)
 			jw_str(w, "site", list[k].site);
 			jw_str(w, "role", list[k].role);
 			jw_str(w, "compartment", list[k].compartment);
+			jw_bool(w, "frozen", list[k].frozen);
 			api_row_end(&s);
 		}
 		shares_members_free(list);
@@ -348,8 +349,11 @@ body_device(struct api_call *c, struct cry_device_pub *out)
 	return ERR_OK;
 }
 
-enum err
-api_h_revoke(struct api_call *c)
+typedef enum err (*device_act_fn)(struct shares *sh, const char *share,
+    const struct cry_device_pub *device, const char *reason, struct errmsg *em);
+
+static enum err
+device_act(struct api_call *c, device_act_fn fn)
 {
 	static const char *const keys[] = { "s:key", "s:reason", NULL };
 	struct cry_device_pub device;
@@ -358,9 +362,27 @@ api_h_revoke(struct api_call *c)
 	if ((e = api_body(c)) != ERR_OK || (e = api_only(c, keys)) != ERR_OK ||
 	    (e = body_device(c, &device)) != ERR_OK)
 		return e;
-	e = shares_revoke(c->a->o.shares, c->param[0], &device,
+	e = fn(c->a->o.shares, c->param[0], &device,
 	    json_get_str(c->body, "reason", NULL), &c->em);
 	return e == ERR_OK ? api_answer_ok(c) : e;
+}
+
+enum err
+api_h_revoke(struct api_call *c)
+{
+	return device_act(c, shares_revoke);
+}
+
+enum err
+api_h_freeze(struct api_call *c)
+{
+	return device_act(c, shares_freeze);
+}
+
+enum err
+api_h_thaw(struct api_call *c)
+{
+	return device_act(c, shares_thaw);
 }
 
 enum err

@@ -155,6 +155,16 @@ api_jw_compartment(struct jw *w, const struct share_info *i,
 	jw_end(w);
 }
 
+static const char *
+share_state_text(const struct share_info *i)
+{
+	if (i->revoked)
+		return "revoked";
+	if (i->frozen)
+		return "frozen";
+	return i->pending ? "pending" : "member";
+}
+
 void
 api_jw_share(struct jw *w, const char *key, const struct share_info *i,
     const struct api_roots *roots)
@@ -166,7 +176,11 @@ api_jw_share(struct jw *w, const char *key, const struct share_info *i,
 	jw_str(w, "name", i->name);
 	api_jw_b32(w, "id", i->id.b, sizeof(i->id.b));
 	jw_str(w, "role", i->role);
-	jw_str(w, "state", i->pending ? "pending" : "member");
+	jw_str(w, "state", share_state_text(i));
+	if (i->halted)
+		jw_str(w, "alarm",
+		    "a registrar signed two records with one number: its "
+		    "membership stands still");
 	jw_bool(w, "allow_identified", i->allow_identified);
 	jw_arr(w, "compartments");
 	for (k = 0; k < i->n_compartments; k++)

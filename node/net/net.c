@@ -86,6 +86,12 @@ mail_persisted(struct net *n, const struct net_mail *m)
 	n->member_jobs -= m->member;
 	n->persist_bytes -= m->bytes;
 	n->snap_stale = true;
+	if (m->statement) {
+		if (m->err != ERR_OK)
+			log_warn("net", "a freeze is not kept", "error=\"%s\"",
+			    err_text(m->err));
+		return;
+	}
 	if (m->claim) { /* no answer: a grant shows as a new record */
 		if (m->err != ERR_OK && m->err != ERR_EXISTS)
 			log_warn("net", "claim refused", "why=\"%s\"",

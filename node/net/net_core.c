@@ -61,6 +61,7 @@ core_effect(struct net *n, const struct repl_effect *fx)
 	case RX_PERSIST_OPS:
 	case RX_PERSIST_CHUNK:
 	case RX_PERSIST_MEMBER:
+	case RX_STATEMENT:
 	case RX_CLAIM: net_store_persist(n, fx); break;
 	case RX_PROOF: break;
 	}

@@ -118,7 +118,7 @@ struct net_mail {
 	uint64_t token;
 	enum err err;
 	size_t bytes;
-	bool member, claim;
+	bool member, claim, statement;
 	bool *done; /* a waiter's flag, under box_lock */
 };
 

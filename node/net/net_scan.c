@@ -97,6 +97,17 @@ scan_records_read(
 	return ERR_OK;
 }
 
+static int
+scan_statement(void *ctx, const struct share_id *share, struct slice bytes)
+{
+	struct repl_event ev = {
+		.kind = RE_STATEMENT, .share = *share, .bytes = bytes
+	};
+
+	net_step(ctx, &ev);
+	return 0;
+}
+
 static void
 scan_share(struct net *n, const struct scan_share *s)
 {
@@ -123,6 +134,9 @@ scan_share(struct net *n, const struct scan_share *s)
 	}
 	buf_fini(&r.bytes);
 	mem_free(r.v);
+	e = shares_statements_each(n->shares, &s->id, scan_statement, n);
+	if (e != ERR_OK)
+		scan_failed("freezes", e);
 }
 
 /* --- our own feeds --- */

@@ -302,6 +302,7 @@ persist_job(struct store_txn *t, void *ctx)
 	case RX_PERSIST_CHUNK: return shares_put_chunk(t, sh, &p->cid, bytes);
 	case RX_PERSIST_MEMBER:
 		return shares_put_member(t, sh, &p->share, p->seq, bytes);
+	case RX_STATEMENT: return shares_put_statement(t, sh, &p->share, bytes);
 	case RX_CLAIM: return shares_claim(t, sh, &p->share, bytes);
 	case RX_SEND:
 	case RX_CLOSE:
@@ -379,6 +380,7 @@ persist_new(struct net *n, const struct repl_effect *fx, struct persist **out)
 	p->mail->bytes = p->bytes.n;
 	p->mail->member = fx->kind == RX_PERSIST_MEMBER;
 	p->mail->claim = fx->kind == RX_CLAIM;
+	p->mail->statement = fx->kind == RX_STATEMENT;
 	*out = p;
 	return ERR_OK;
 }
@@ -409,8 +411,8 @@ net_store_persist(struct net *n, const struct repl_effect *fx)
 		return;
 	}
 	log_warn("net", "not stored", "error=\"%s\"", err_text(e));
-	if (fx->kind == RX_CLAIM)
-		return; /* the joiner claims again */
+	if (fx->kind == RX_CLAIM || fx->kind == RX_STATEMENT)
+		return; /* the joiner claims again; peers say it again */
 	t.err = e;
 	net_todo_add(n, &t);
 }

@@ -53,6 +53,9 @@ struct share_info {
 	bool registrar;
 	bool hub;
 	bool allow_identified;
+	bool halted;   /* membership stands still: two records, one number */
+	bool frozen;   /* this site is */
+	bool revoked;  /* this site is */
 	char role[16]; /* our widest role */
 	uint32_t n_compartments;
 	struct share_compartment *c; /* freed by share_info_fini */
@@ -74,6 +77,7 @@ struct share_member_info {
 	char site[LIM_NAME_BYTES + 1];
 	char role[16];
 	char compartment[LIM_NAME_BYTES + 1]; /* "*" for all */
+	bool frozen;
 };
 enum err shares_members(struct shares *sh, const struct share_id *id,
     struct share_member_info **list, uint32_t *n) PSC_MUST_USE;
@@ -114,6 +118,22 @@ enum err shares_grant(struct shares *sh, const char *share,
 enum err shares_revoke(struct shares *sh, const char *share,
     const struct cry_device_pub *device, const char *reason,
     struct errmsg *em) PSC_MUST_USE;
+/* At once, everywhere it is heard, until a registrar thaws or revokes it: the
+ * device has no right, and what it writes is not taken.  For admins, too. */
+enum err shares_freeze(struct shares *sh, const char *share,
+    const struct cry_device_pub *device, const char *reason,
+    struct errmsg *em) PSC_MUST_USE;
+enum err shares_thaw(struct shares *sh, const char *share,
+    const struct cry_device_pub *device, const char *reason,
+    struct errmsg *em) PSC_MUST_USE;
+/* Freezes and proofs that are kept, of one share. */
+typedef int (*shares_statement_fn)(
+    void *ctx, const struct share_id *share, struct slice bytes);
+enum err shares_statements_each(struct shares *sh, const struct share_id *share,
+    shares_statement_fn fn, void *ctx) PSC_MUST_USE;
+/* In a job: one that a peer brought (RX_STATEMENT). */
+enum err shares_put_statement(struct store_txn *t, struct shares *sh,
+    const struct share_id *share, struct slice bytes) PSC_MUST_USE;
 /* New keys for a compartment; NULL: for all. */
 enum err shares_rotate(struct shares *sh, const char *share,
     const char *compartment, struct errmsg *em) PSC_MUST_USE;

@@ -194,6 +194,7 @@ look_op(struct settle *x, uint64_t lseq)
 	if (e != ERR_OK)
 		return e;
 	counts = x->feed_state == MEMBER_FEED_OPEN ||
+		 x->feed_state == MEMBER_FEED_HELD ||
 		 (x->feed_state == MEMBER_FEED_CUT && x->v.h.seq <= x->cut.seq);
 	ours = memcmp(&x->feed.device, &x->device, sizeof(x->device)) == 0;
 	told = cat_told_has(x->told, "op.aside", &x->v.id) &&

@@ -114,7 +114,12 @@ info_fill(const struct shares *sh, const struct share_slot *slot,
 	share_name(s, &slot->id, out->name);
 	out->registrar = member_is_registrar(s->m, &sh->me->pub.sign);
 	out->hub = share_is_hub(sh, s);
-	out->pending = !member_is_member(s->m, &sh->me->pub.sign);
+	out->pending = !member_is_member(s->m, &sh->me->pub.sign) &&
+		       !member_is_frozen(s->m, &sh->me->pub.sign) &&
+		       !member_is_revoked(s->m, &sh->me->pub.sign);
+	out->halted = s->halted;
+	out->frozen = member_is_frozen(s->m, &sh->me->pub.sign);
+	out->revoked = member_is_revoked(s->m, &sh->me->pub.sign);
 	out->allow_identified = member_allow_identified(s->m);
 	(void)snprintf(out->role, sizeof(out->role), "%s", my_role(sh, s));
 	return info_compartments(sh, s, out);
@@ -328,6 +333,7 @@ member_fill(
 	out->device = g->device;
 	(void)snprintf(out->role, sizeof(out->role), "%s", role_text(g->role));
 	member_site(s, g, out->site);
+	out->frozen = member_is_frozen(s->m, &g->device.sign);
 	if (g->compartment == COMPARTMENT_ALL)
 		(void)snprintf(out->compartment, sizeof(out->compartment), "*");
 	else

@@ -20,6 +20,7 @@
 #define SHARE_TAG_JOIN "join"     /* share -> registrar, claim */
 #define SHARE_TAG_INVITE "invite" /* share, invite id -> what it grants */
 #define SHARE_TAG_SUB "sub"       /* share, compartment -> share_content */
+#define SHARE_TAG_SAID "said"     /* share, hash: freeze, or proof */
 #define SHARE_TAG_ASIDE "aside"   /* share, device: views to make anew */
 #define SHARE_ROW_VERSION 1u
 #define SHARE_KEY_MAX 64u
@@ -27,6 +28,7 @@
 /* A membership chain and the keys it gave us. */
 struct share_state {
 	struct member *m;
+	bool halted;   /* two records with one number were signed */
 	bool has_name; /* keys.name is known */
 	struct member_keys keys;
 	bool no_content[LIM_COMPARTMENTS + 1]; /* unsubscribed, by number */
@@ -109,6 +111,11 @@ enum err share_record_put(struct store_txn *t, struct shares *sh,
 enum err share_grant_compartment(const struct share_state *s, enum role role,
     const char *name, uint16_t *no, struct errmsg *em) PSC_MUST_USE;
 bool share_has_grant(const struct share_state *s, const struct member_grant *g);
+
+/* --- share_freeze.c --- */
+/* What was said beside the chain, into the state. */
+enum err share_said_load(struct shares *sh, struct db_txn *txn,
+    const struct share_id *id, struct share_state *s) PSC_MUST_USE;
 
 /* --- share_aside.c --- */
 /* In the job that put a revoke or an adopt record of this device: heads of

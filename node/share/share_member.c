@@ -43,11 +43,12 @@ share_record_put(struct store_txn *t, struct shares *sh,
 {
 	uint64_t feeds = member_feeds_gen(slot->wrk->m);
 	struct cry_sign_pk device;
-	enum err e = member_apply(slot->wrk->m, record);
+	enum err e =
+	    slot->wrk->halted ? ERR_DENIED : member_apply(slot->wrk->m, record);
 
 	if (e == ERR_OK && member_feeds_gen(slot->wrk->m) != feeds) {
-		e = member_record_device(record, &device);
-		if (e == ERR_OK)
+		/* Of a thaw there is nothing to make anew. */
+		if (member_record_device(record, &device) == ERR_OK)
 			e = share_aside_mark(t, sh, slot, &device);
 	}
 	if (e == ERR_OK)

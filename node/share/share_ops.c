@@ -236,6 +236,7 @@ op_counts(const struct incoming *in, const struct op_view *v)
 	struct op_head cut;
 
 	switch (member_feed(in->slot->wrk->m, in->feed, &cut)) {
+	case MEMBER_FEED_HELD: /* what came before stands */
 	case MEMBER_FEED_OPEN: return true;
 	case MEMBER_FEED_CUT: return v->h.seq <= cut.seq;
 	case MEMBER_FEED_NONE: break;
@@ -342,6 +343,7 @@ shares_put_ops(
 	if (e != ERR_OK)
 		return e;
 	switch (member_feed(in.slot->wrk->m, &ops->feed, &cut)) {
+	case MEMBER_FEED_HELD:
 	case MEMBER_FEED_NONE: return ERR_DENIED;
 	case MEMBER_FEED_OPEN: break;
 	case MEMBER_FEED_CUT:

@@ -298,6 +298,8 @@ share_state_sync(struct shares *sh, struct db_txn *txn,
 		s = NULL;
 	}
 	*state = s;
+	if (e == ERR_OK)
+		e = share_said_load(sh, txn, &slot->id, s);
 	if (e != ERR_OK)
 		return e;
 	return subs_load(sh, txn, &slot->id, s);

@@ -9,6 +9,7 @@ import json
 import pathlib
 import sys
 import tempfile
+import time
 
 import e2e
 from nodes import Node, storescu, until
@@ -86,6 +87,22 @@ def check(top, hub, lab, centre, stolen):
     one = release(stolen, top / "s1", 1)
     until("the lab has the first", 30, lambda: one in series(lab))
     until("the centre has the first", 30, lambda: one in series(centre))
+    # Frozen: it goes on alone, until it is thawed.
+    lab.cli("share", "freeze", SHARE, stolen.json_key, "--reason", "odd")
+    until("the centre knows of the freeze", 30, lambda: any(
+        m["frozen"] for m in centre.rows("share", "members", SHARE)))
+    alone = release(stolen, top / "s0", 9)
+    other = release(centre, top / "c0", 8)
+    until("the lab hears the centre", 30, lambda: other in series(lab))
+    assert alone not in series(lab) | series(centre)
+    assert other not in series(stolen)
+    hub.stop()
+    hub.start()  # it is known after a restart
+    time.sleep(1.5)
+    assert alone not in series(lab)
+    lab.cli("share", "thaw", SHARE, stolen.json_key)
+    until("the lab has what it wrote", 30, lambda: alone in series(lab))
+    until("it has what it missed", 30, lambda: other in series(stolen))
     # Written while nobody hears it: it will be back-dated.
     hub.stop()
     hidden = release(stolen, top / "s2", 2)
@@ -104,7 +121,7 @@ def check(top, hub, lab, centre, stolen):
     stolen.cli("sync", "now")
     until("all agree", 30, lambda: ops(lab) == ops(centre) == ops(hub))
     for node in (lab, centre):
-        assert series(node) == {one, two, three}, (node.site, series(node))
+        assert series(node) == {one, two, three, alone, other}, (node.site, series(node))
     assert hidden in series(stolen)
     assert not series(stolen) & {two, three}
     again = lab.cli("share", "grant", SHARE, stolen.json_key, "--role",

@@ -4,23 +4,57 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
 
+static struct cry_identity reg;
+
 /* One chain, made once; hostile records must never move it. */
 static struct member *
 chain(void)
 {
 	static struct member *m;
 	struct cry_box_sk recovery;
-	struct cry_identity id;
 	struct buf rec = BUF_MAX(MIB);
 
 	if (m != NULL)
 		return m;
 	REQUIRE(cry_init() == ERR_OK);
-	cry_identity_new(&id, &recovery);
-	REQUIRE(member_build_genesis(&id, "s", "l", false, &rec) == ERR_OK);
+	cry_identity_new(&reg, &recovery);
+	REQUIRE(member_build_genesis(&reg, "s", "l", false, &rec) == ERR_OK);
 	REQUIRE(member_new(buf_slice(&rec), &m) == ERR_OK);
 	buf_fini(&rec);
 	return m;
+}
+
+/* Hostile content under a registrar's own signature, on a chain of its own:
+ * it may stand or not, but what stands is a chain. */
+static void
+signed_content(struct slice in)
+{
+	static const uint8_t kinds[] = { 3, 4, 5, 6, 11, 12, 13 };
+	struct member *m, *first = chain();
+	struct buf b = BUF_MAX(MIB);
+	struct cry_sig sig;
+
+	REQUIRE(member_new(member_record(first, 0), &m) == ERR_OK);
+	buf_u8(&b, 1);
+	buf_u8(&b, kinds[in.p[0] % sizeof(kinds)]);
+	buf_u16(&b, 0);
+	buf_put(&b, member_share(m)->b, 32);
+	buf_u64(&b, 1);
+	buf_put(&b, member_head(m)->b, 32);
+	buf_u64(&b, 0);
+	buf_u32(&b, (uint32_t)in.n - 1);
+	buf_put(&b, in.p + 1, in.n - 1);
+	cry_sign(&reg.sign_sk, "member.1", buf_slice(&b), &sig);
+	buf_u8(&b, 1);
+	buf_u8(&b, 0);
+	buf_put(&b, sig.b, sizeof(sig.b));
+	if (buf_err(&b) == ERR_OK && member_apply(m, buf_slice(&b)) == ERR_OK)
+		REQUIRE(member_seq(m) == 1);
+	else
+		REQUIRE(member_seq(m) == 0);
+	(void)member_freeze(m, buf_slice(&b));
+	member_free(m);
+	buf_fini(&b);
 }
 
 static void
@@ -63,6 +97,8 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 		REQUIRE(member_apply(m, buf_slice(&next)) != ERR_OK);
 		buf_fini(&next);
 	}
+	if (n > 1)
+		signed_content(in);
 	invites(in);
 	if (claim_invite(in, &id) == ERR_OK)
 		REQUIRE(memcmp(id.b, p + 1, sizeof(id.b)) == 0);

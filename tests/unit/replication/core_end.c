@@ -67,8 +67,12 @@ carry_out(struct end *e, const struct repl_effect *fx, struct answer *a)
 		e->closed = fx->conn;
 		e->close_err = fx->err;
 		return;
+	case RX_STATEMENT: return;
 	case RX_CLAIM: e->claims++; return;
-	case RX_PROOF: e->proof = *fx; e->proofs++; return;
+	case RX_PROOF:
+		e->proof = *fx;
+		e->proofs++;
+		return;
 	case RX_PERSIST_OPS: e->ops_persisted += fx->ops.n_ops; break;
 	case RX_PERSIST_CHUNK: e->chunks_persisted++; break;
 	case RX_PERSIST_MEMBER:

@@ -459,6 +459,8 @@ test_equivocating_registrar_halts_the_chain(void **state)
 	m.items = buf_slice(&items);
 	tell(&e, 1, &m);
 	assert_int_equal(e.records_persisted, 0);
+	assert_true(repl_halted(e.core, member_share(chain)));
+	assert_int_equal(count(&e, MSG_STATEMENT), 1); /* told on */
 	assert_int_equal(e.closed, 0); /* the carrier is not the liar */
 	assert_memory_equal(
 	    member_head(repl_member(e.core, member_share(chain))),

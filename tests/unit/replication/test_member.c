@@ -3,6 +3,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <string.h>
 #include <cmocka.h>
 
 #include "replication/member.h"
@@ -367,7 +369,7 @@ test_revocations_that_make_no_sense_are_refused(void **state)
 
 	(void)state;
 	add_compartment("a");
-	assert_int_equal(revoke(NULL, 0), ERR_NOTFOUND); /* no member */
+	assert_int_equal(revoke(NULL, 0), ERR_MALFORMED); /* no member */
 	grant(&w.writer, ROLE_WRITER, 1);
 	seq = member_seq(w.m);
 	assert_int_equal(revoke(c, 2), ERR_MALFORMED); /* one feed twice */
@@ -379,7 +381,7 @@ test_revocations_that_make_no_sense_are_refused(void **state)
 	buf_reset(&w.rec);
 	assert_int_equal(
 	    member_build_revoke(w.m, &w.reg, &w.keys, &v, &w.rec), ERR_OK);
-	assert_int_equal(member_apply(w.m, buf_slice(&w.rec)), ERR_DENIED);
+	assert_int_equal(member_apply(w.m, buf_slice(&w.rec)), ERR_MALFORMED);
 	assert_int_equal(member_seq(w.m), seq);
 	assert_true(member_is_registrar(w.m, &w.reg.pub.sign));
 }
@@ -447,6 +449,276 @@ test_history_climbs_down_the_ladder_and_none_does_not(void **state)
 	assert_non_null(member_key(&got, 1, 4));
 }
 
+/* --- freezes --- */
+
+static enum err
+freeze(const struct cry_identity *by, const struct cry_identity *whom)
+{
+	struct member_freeze_opts o = { whom->pub.sign, "seen on a screen" };
+
+	buf_reset(&w.rec);
+	assert_int_equal(
+	    member_build_freeze(w.m, by, &w.keys, &o, &w.rec), ERR_OK);
+	return member_freeze(w.m, buf_slice(&w.rec));
+}
+
+static void
+thaw(const struct cry_identity *whom)
+{
+	struct member_freeze_opts o = { whom->pub.sign, NULL };
+	struct buf rec = BUF_MAX(MIB);
+
+	assert_int_equal(
+	    member_build_thaw(w.m, &w.reg, &w.keys, &o, &rec), ERR_OK);
+	assert_int_equal(member_apply(w.m, buf_slice(&rec)), ERR_OK);
+	buf_fini(&rec);
+}
+
+static void
+test_frozen_device_has_no_right_until_it_is_thawed(void **state)
+{
+	const struct cry_sign_pk *d = &w.writer.pub.sign;
+	struct op_feed f = {
+		.share = *member_share(w.m), .compartment = 1, .device = *d
+	};
+	struct op_head cut;
+
+	(void)state;
+	add_compartment("a");
+	grant(&w.stranger, ROLE_ADMIN, COMPARTMENT_ALL);
+	grant(&w.writer, ROLE_WRITER, 1);
+	assert_int_equal(freeze(&w.stranger, &w.writer), ERR_OK);
+	assert_int_equal(member_freeze(w.m, buf_slice(&w.rec)), ERR_EXISTS);
+	assert_true(member_is_frozen(w.m, d));
+	assert_false(member_is_device(w.m, &w.writer.pub));
+	assert_false(member_may_write(w.m, d, 1));
+	assert_false(member_may_receive(w.m, d, 1));
+	assert_false(member_may_fetch(w.m, d, 1));
+	assert_false(member_may_read(w.m, d, 1));
+	assert_int_equal(member_feed(w.m, &f, &cut), MEMBER_FEED_HELD);
+	thaw(&w.writer);
+	assert_true(member_may_write(w.m, d, 1));
+	assert_int_equal(member_feed(w.m, &f, &cut), MEMBER_FEED_OPEN);
+	/* what was said before the thaw comes late, and is over */
+	assert_int_equal(member_freeze(w.m, buf_slice(&w.rec)), ERR_DENIED);
+	assert_false(member_is_frozen(w.m, d));
+	assert_int_equal(freeze(&w.stranger, &w.writer), ERR_OK);
+	assert_int_equal(revoke(NULL, 0), ERR_OK); /* frozen, and then out */
+	assert_true(member_is_revoked(w.m, d));
+}
+
+static void
+test_two_admins_who_freeze_each_other_both_are(void **state)
+{
+	struct buf a = BUF_MAX(MIB), b = BUF_MAX(MIB);
+	struct member_freeze_opts of_hub = { w.hub.pub.sign, NULL };
+	struct member_freeze_opts of_writer = { w.writer.pub.sign, NULL };
+
+	(void)state;
+	grant(&w.writer, ROLE_ADMIN, COMPARTMENT_ALL);
+	grant(&w.hub, ROLE_ADMIN, COMPARTMENT_ALL);
+	assert_int_equal(
+	    member_build_freeze(w.m, &w.writer, &w.keys, &of_hub, &a), ERR_OK);
+	assert_int_equal(
+	    member_build_freeze(w.m, &w.hub, &w.keys, &of_writer, &b), ERR_OK);
+	assert_int_equal(member_freeze(w.m, buf_slice(&a)), ERR_OK);
+	assert_int_equal(member_freeze(w.m, buf_slice(&b)), ERR_OK);
+	assert_true(member_is_frozen(w.m, &w.writer.pub.sign));
+	assert_true(member_is_frozen(w.m, &w.hub.pub.sign));
+	buf_fini(&a);
+	buf_fini(&b);
+}
+
+static void
+test_freezes_by_those_who_may_not_are_refused(void **state)
+{
+	struct buf ahead = BUF_MAX(MIB);
+	struct member_freeze_opts o = { w.writer.pub.sign, NULL };
+	struct member *other;
+
+	(void)state;
+	add_compartment("a");
+	grant(&w.writer, ROLE_WRITER, 1);
+	grant(&w.hub, ROLE_HUB, COMPARTMENT_ALL);
+	assert_int_equal(freeze(&w.writer, &w.hub), ERR_DENIED);
+	assert_int_equal(freeze(&w.hub, &w.writer), ERR_DENIED);
+	assert_int_equal(freeze(&w.stranger, &w.writer), ERR_DENIED);
+	assert_int_equal(freeze(&w.reg, &w.reg), ERR_DENIED);
+	assert_int_equal(freeze(&w.reg, &w.stranger), ERR_DENIED);
+	assert_int_equal(freeze(&w.reg, &w.writer), ERR_OK);
+	/* every byte is signed or checked */
+	thaw(&w.writer);
+	assert_int_equal(
+	    member_build_freeze(w.m, &w.reg, &w.keys, &o, &ahead), ERR_OK);
+	for (size_t i = 0; i < ahead.n; i++) {
+		ahead.p[i] ^= 1;
+		assert_int_not_equal(
+		    member_freeze(w.m, buf_slice(&ahead)), ERR_OK);
+		ahead.p[i] ^= 1;
+	}
+	/* a node that lacks the record it names waits for that */
+	assert_int_equal(member_new(member_record(w.m, 0), &other), ERR_OK);
+	assert_int_equal(member_freeze(other, buf_slice(&ahead)), ERR_AGAIN);
+	member_free(other);
+	assert_int_equal(member_freeze(w.m, buf_slice(&ahead)), ERR_OK);
+	buf_fini(&ahead);
+}
+
+/* --- the table of docs/access-control.md --- */
+
+enum act {
+	ACT_RECEIVE,
+	ACT_FETCH,
+	ACT_READ,
+	ACT_WRITE,
+	ACT_DERIVE,
+	ACT_SETTINGS,
+	ACT_FREEZE,
+	ACT_GRANT,
+	ACT_COMPARTMENT,
+	ACT_REVOKE,
+	ACT_ROTATE,
+	ACT_THAW,
+	ACTS
+};
+
+/* Signs the record itself, with whatever keys it has: does it stand? */
+static bool
+record_stands(const struct cry_identity *me, enum act act)
+{
+	struct member_grant g = { w.stranger.pub, ROLE_READER, 1, false };
+	struct member_revoke v = { w.hub.pub, NULL, 0, NULL };
+	struct member_freeze_opts o = { w.hub.pub.sign, NULL };
+	struct member *m = NULL;
+	enum err e = ERR_OK;
+
+	buf_reset(&w.rec);
+	switch (act) {
+	case ACT_GRANT:
+		e = member_build_grant(w.m, me, &w.keys, &g, "x", &w.rec);
+		break;
+	case ACT_COMPARTMENT:
+		e = member_build_compartment(w.m, me, &w.keys, "x", &w.rec);
+		break;
+	case ACT_REVOKE:
+		e = member_build_revoke(w.m, me, &w.keys, &v, &w.rec);
+		break;
+	case ACT_ROTATE:
+		e = member_build_rotate(w.m, me, &w.keys, 1, &w.rec);
+		break;
+	case ACT_THAW:
+		e = member_build_thaw(w.m, me, &w.keys, &o, &w.rec);
+		break;
+	case ACT_FREEZE:
+		e = member_build_freeze(w.m, me, &w.keys, &o, &w.rec);
+		break;
+	case ACT_RECEIVE:
+	case ACT_FETCH:
+	case ACT_READ:
+	case ACT_WRITE:
+	case ACT_DERIVE:
+	case ACT_SETTINGS:
+	case ACTS: return false;
+	}
+	/* on a copy: every act meets the same chain */
+	for (uint64_t i = 0; e == ERR_OK && i <= member_seq(w.m); i++)
+		e = i == 0 ? member_new(member_record(w.m, 0), &m)
+			   : member_apply(m, member_record(w.m, i));
+	if (e == ERR_OK)
+		e = act == ACT_FREEZE ? member_freeze(m, buf_slice(&w.rec))
+				      : member_apply(m, buf_slice(&w.rec));
+	member_free(m);
+	return e == ERR_OK;
+}
+
+static bool
+may(const struct cry_identity *me, enum act act)
+{
+	const struct cry_sign_pk *d = &me->pub.sign;
+
+	switch (act) {
+	case ACT_RECEIVE: return member_may_receive(w.m, d, 1);
+	case ACT_FETCH: return member_may_fetch(w.m, d, 1);
+	case ACT_READ: return member_may_read(w.m, d, 1);
+	case ACT_WRITE: return member_may_write_original(w.m, d, 1);
+	case ACT_DERIVE: return member_may_write(w.m, d, 1);
+	case ACT_SETTINGS: return member_may_admin(w.m, d, 1);
+	case ACT_FREEZE:
+	case ACT_GRANT:
+	case ACT_COMPARTMENT:
+	case ACT_REVOKE:
+	case ACT_ROTATE:
+	case ACT_THAW: return record_stands(me, act);
+	case ACTS: break;
+	}
+	return false;
+}
+
+/* Does a cell of the row say yes?  Cells: role | act | act ... */
+static bool
+cell(const char *row, uint32_t column)
+{
+	const char *p = row;
+
+	for (uint32_t i = 0; p != NULL && i < column + 1; i++)
+		p = strchr(p + 1, '|');
+	return p != NULL && strncmp(p, "| yes", 5) == 0;
+}
+
+static char *
+table_row(char *doc, const char *role)
+{
+	char start[32];
+
+	(void)snprintf(start, sizeof(start), "\n| %s ", role);
+	return strstr(doc, start);
+}
+
+static void
+test_every_act_in_every_role_is_as_the_documentation_says(void **state)
+{
+	static char doc[64 * 1024];
+	FILE *f = fopen(PSC_SOURCE_DIR "/docs/access-control.md", "rb");
+	struct cry_box_sk recovery;
+	uint32_t yes = 0;
+
+	(void)state;
+	assert_non_null(f);
+	assert_true(fread(doc, 1, sizeof(doc) - 1, f) > 0);
+	(void)fclose(f);
+	add_compartment("a");
+	grant(&w.hub, ROLE_HUB, COMPARTMENT_ALL);
+	assert_int_equal(freeze(&w.reg, &w.hub), ERR_OK);
+	thaw(&w.hub);
+	for (int r = ROLE_REGISTRAR; r <= ROLE_HUB; r++) {
+		bool wide = r == ROLE_ADMIN || r == ROLE_HUB;
+		struct cry_identity who;
+		char *row = table_row(doc, role_text((enum role)r));
+
+		assert_non_null(row);
+		cry_identity_new(&who, &recovery);
+		if (r == ROLE_REGISTRAR)
+			who = w.reg;
+		else
+			grant(&who, (enum role)r, wide ? COMPARTMENT_ALL : 1);
+		for (uint32_t a = 0; a < ACTS; a++) {
+			bool want = cell(row + 1, a);
+
+			if (may(&who, (enum act)a) != want)
+				fail_msg("%s, act %u: the table says %s",
+				    role_text((enum role)r), a,
+				    want ? "yes" : "no");
+			yes += want;
+		}
+	}
+	assert_true(yes > 20); /* the table was read */
+	/* and a frozen one may nothing */
+	grant(&w.writer, ROLE_WRITER, 1);
+	assert_int_equal(freeze(&w.reg, &w.writer), ERR_OK);
+	for (uint32_t a = 0; a < ACTS; a++)
+		assert_false(may(&w.writer, (enum act)a));
+}
+
 static void
 test_records_hide_names(void **state)
 {
@@ -509,6 +781,10 @@ main(void)
 		T(test_revocations_that_make_no_sense_are_refused),
 		T(test_new_epoch_is_closed_to_the_revoked_and_old_one_stays_readable),
 		T(test_history_climbs_down_the_ladder_and_none_does_not),
+		T(test_frozen_device_has_no_right_until_it_is_thawed),
+		T(test_two_admins_who_freeze_each_other_both_are),
+		T(test_freezes_by_those_who_may_not_are_refused),
+		T(test_every_act_in_every_role_is_as_the_documentation_says),
 		T(test_records_hide_names),
 		T(test_role_names_round_trip),
 		T(test_allocation_failure_leaves_the_chain_as_it_was),

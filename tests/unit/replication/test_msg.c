@@ -9,11 +9,33 @@
 #include "replication/msg.h"
 #include "store/base/enc.h"
 
-static const uint8_t types[] = { MSG_OPEN, MSG_CREDIT, MSG_PING, MSG_PONG,
-	MSG_MLOG_REQ, MSG_MLOG, MSG_ROOT, MSG_FRONT, MSG_OPS_REQ, MSG_OPS,
-	MSG_OPS_NONE, MSG_HAVE, MSG_GET, MSG_CHUNK, MSG_NOT_HAVE, MSG_CLAIM,
-	MSG_PUSH, MSG_IHAVE, MSG_GRAFT, MSG_PRUNE, MSG_CANCEL, MSG_BUSY,
-	MSG_CHALLENGE, MSG_PROOF };
+static const uint8_t types[] = {
+	MSG_OPEN,
+	MSG_CREDIT,
+	MSG_PING,
+	MSG_PONG,
+	MSG_MLOG_REQ,
+	MSG_MLOG,
+	MSG_ROOT,
+	MSG_FRONT,
+	MSG_OPS_REQ,
+	MSG_OPS,
+	MSG_OPS_NONE,
+	MSG_HAVE,
+	MSG_GET,
+	MSG_CHUNK,
+	MSG_NOT_HAVE,
+	MSG_CLAIM,
+	MSG_PUSH,
+	MSG_IHAVE,
+	MSG_GRAFT,
+	MSG_PRUNE,
+	MSG_CANCEL,
+	MSG_BUSY,
+	MSG_CHALLENGE,
+	MSG_PROOF,
+	MSG_STATEMENT,
+};
 
 #define N_TYPES (sizeof(types) / sizeof(types[0]))
 
@@ -96,8 +118,10 @@ test_every_truncation_and_any_tail_is_refused(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < N_TYPES; i++) {
-		/* these two end in "the rest", so a shorter rest is fine */
-		bool open_end = types[i] == MSG_CHUNK || types[i] == MSG_CLAIM;
+		/* these end in "the rest", so a shorter rest is fine */
+		bool open_end = types[i] == MSG_CHUNK ||
+				types[i] == MSG_CLAIM ||
+				types[i] == MSG_STATEMENT;
 		struct buf a;
 		struct msg m;
 

@@ -176,6 +176,14 @@ offer(void *ctx, const struct oplog_feed *f, const struct oplog_head *head)
 	return 0;
 }
 
+static enum err
+statement_job(struct store_txn *t, void *ctx)
+{
+	struct carry *c = ctx;
+
+	return shares_put_statement(t, c->to->sh, &c->share, c->bytes);
+}
+
 /* --- tests --- */
 
 /* bad writes A, all see it; then another version of A, a tag on it and B,
@@ -287,6 +295,53 @@ revoked_site_writes_nothing_and_comes_back_only_with_new_keys(void **state)
 	    shares_revoke(lab.sh, "trial", &lab.me.pub, NULL, &em), ERR_DENIED);
 }
 
+/* The lab's last record but one had another after it, signed too. */
+static void
+a_registrar_that_signs_twice_halts_the_share_also_after_a_restart(void **state)
+{
+	struct share_info i = site_share(&lab, "trial");
+	struct member_grant g = { late.me.pub, ROLE_READER, 1, false };
+	struct member_keys keys = { 0 };
+	struct buf rec = BUF_MAX(MIB);
+	struct carry c = { .to = &other, .share = i.id };
+	struct member *m = NULL;
+	struct db_txn *txn = NULL;
+	struct errmsg em = { 0 };
+	uint64_t seq;
+
+	(void)state;
+	assert_ok(store_read(lab.st, &txn));
+	for (seq = 0; seq < 2; seq++) {
+		buf_reset(&rec);
+		assert_ok(oplog_member_get(lab.st, txn, i.no, seq, &rec));
+		assert_ok(seq == 0 ? member_new(buf_slice(&rec), &m)
+				   : member_apply(m, buf_slice(&rec)));
+	}
+	db_abort(txn);
+	assert_ok(member_open_keys(m, &lab.me.pub, &lab.me.box_sk, &keys));
+	buf_reset(&rec);
+	assert_ok(member_build_grant(m, &lab.me, &keys, &g, "x", &rec));
+	c.bytes = buf_slice(&rec);
+	assert_ok(store_write(other.st, statement_job, &c));
+	c.to = &lab;
+	assert_ok(store_write(lab.st, statement_job, &c));
+	for (int round = 0; round < 2; round++) {
+		struct share_info o = site_share(&other, "trial");
+
+		assert_true(o.halted);
+		share_info_fini(&o);
+		site_close(&other);
+		site_open(&other);
+	}
+	assert_int_equal(shares_grant(lab.sh, "trial", &late.me.pub,
+			     ROLE_READER, "images", &em),
+	    ERR_DENIED);
+	member_free(m);
+	member_keys_fini(&keys);
+	buf_fini(&rec);
+	share_info_fini(&i);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -297,6 +352,7 @@ main(void)
 		T(backdated_ops_are_refused_once_the_cut_is_known),
 		T(who_joins_late_sees_the_same),
 		T(new_ops_are_closed_to_the_revoked_and_open_to_the_others),
+		T(a_registrar_that_signs_twice_halts_the_share_also_after_a_restart),
 		T(revoked_site_writes_nothing_and_comes_back_only_with_new_keys),
 	};
 
