@@ -18,6 +18,9 @@
 #define SIM_CHUNKS_MAX 512
 #define SIM_FEEDS_MAX 1024
 #define SIM_ACKS_MAX 2048
+#define SIM_SAID 32
+/* One window of ops and of chunks from each peer, and some to spare. */
+#define SIM_PERSISTS_MAX 4096u
 
 /* Faults planted in a host, to see that the checks bite. */
 enum sim_bug {
@@ -26,6 +29,20 @@ enum sim_bug {
 	BUG_LIE_PERSIST, /* a hub says durable and is not */
 	BUG_LEAK,        /* a reader is handed another compartment's ops */
 	BUG_REFETCH,     /* lab and hubs forget that they have chunks */
+	BUG_REUSE,       /* put back from a snapshot it goes on in its feed */
+	BUG_SERVE_ROT,   /* rotten bytes are served unchecked */
+	BUG_KEYS,        /* a site has a key of another compartment */
+	BUG_QUEUE,       /* a queue grows above its bound */
+};
+
+/* One member that is no honest node. */
+enum sim_evil {
+	EVIL_NONE,
+	EVIL_TWIN,     /* one device, two machines, one feed: equivocates */
+	EVIL_WITHHOLD, /* a hub that says nothing of one writer */
+	EVIL_LIE,      /* frontiers, roots, announcements: some bytes false */
+	EVIL_FLOOD,    /* says everything often, and what it said before */
+	EVIL_KINDS
 };
 
 struct sim_opts {
@@ -34,6 +51,12 @@ struct sim_opts {
 	uint32_t writes;
 	uint64_t active_ms; /* faults and writes */
 	uint32_t crashes, partitions;
+	uint32_t rewinds; /* nodes put back from a snapshot */
+	uint32_t losses;  /* disks lost whole */
+	uint32_t fulls;   /* disks full for some seconds */
+	uint32_t rots;    /* chunks that rot */
+	uint32_t jumps;   /* clocks that jump by up to ten years */
+	enum sim_evil evil;
 	uint32_t fault_per_mille_x10; /* messages that break a session */
 	enum sim_bug bug;
 	bool big_chunk;
@@ -52,6 +75,7 @@ struct sim_result {
 	uint64_t trace;   /* same seed, same number */
 	uint64_t events, messages, converged_ms;
 	uint32_t nodes, crashes, partitions, breaks, acked, chunks;
+	uint32_t rewinds, losses, fulls, rots, jumps, shut;
 	uint64_t chunk_deliveries, chunk_repeats;
 	uint64_t payloads; /* runs that reached a node, wanted or not */
 	uint64_t news;     /* of them news there */
@@ -90,6 +114,7 @@ struct sim_disk {
 	struct sim_feed *feeds;
 	uint32_t n_feeds;
 	bool chunk[SIM_CHUNKS_MAX];
+	bool rotten[SIM_CHUNKS_MAX];
 	uint8_t named[SIM_CHUNKS_MAX]; /* compartments, as bits */
 };
 
@@ -108,6 +133,12 @@ struct sim_node {
 	bool joined; /* joiner: has run join */
 	struct invite invite;
 	struct buf claim;
+	enum sim_evil evil;
+	uint32_t twin;       /* shares this node's identity; 0: none */
+	uint64_t full_until; /* disk */
+	bool nothing_more;   /* of what is under way came to the disk */
+	uint64_t skew;       /* of its clock */
+	struct sim_disk *snapshot;
 };
 
 struct sim_conn {
@@ -129,12 +160,14 @@ struct sim_chunk {
 	struct cry_id cid;
 	uint16_t comp;
 	struct buf bytes;
+	bool gone; /* its only disk was lost */
 };
 
 struct sim_ack {
 	uint16_t comp;
 	struct feed_id feed;
 	uint64_t seq, at_ms;
+	bool gone; /* its only disk was lost */
 };
 
 enum sim_ev_kind {
@@ -156,6 +189,13 @@ enum sim_ev_kind {
 	SE_JOIN,
 	SE_BREAK,
 	SE_MARK, /* count from here */
+	SE_SNAPSHOT,
+	SE_REWIND,
+	SE_LOSS,
+	SE_FULL,
+	SE_ROT,
+	SE_CLOCK,
+	SE_FLOOD,
 };
 
 struct sim_ev {
@@ -189,8 +229,13 @@ struct sim {
 	uint64_t *blocked;    /* from * n + to: until; NULL: never */
 	struct member *chain; /* as set up */
 	struct member_keys keys;
-	struct cry_key epoch;
-	bool calm; /* no more faults */
+	bool calm;       /* no more faults */
+	uint32_t victim; /* of whom a withholding hub does not speak */
+	struct sim_said {
+		uint8_t type;
+		struct buf body;
+	} said[SIM_SAID]; /* by the flooder */
+	uint32_t n_said;
 };
 
 uint64_t sim_rand(struct sim *s, uint64_t below);
@@ -207,8 +252,27 @@ void disk_add_run(struct sim *s, struct sim_disk *d, const struct repl_ops *run,
     uint16_t comp);
 void disk_add_record(struct sim_disk *d, struct slice rec);
 void disk_free(struct sim_disk *d);
-void disk_set_hash(struct sim_disk *d, uint16_t comp, struct cry_id *out);
+void disk_set_hash(
+    const struct sim *s, struct sim_disk *d, uint16_t comp, struct cry_id *out);
+void disk_copy(struct sim *s, const struct sim_disk *from, struct sim_disk *to);
 void want_missing(struct sim *s, struct sim_node *n);
+void sim_persist_apply(
+    struct sim *s, struct sim_node *n, const struct repl_effect *fx);
+/* faults */
+void fault_schedule(struct sim *s);
+bool fault_event(struct sim *s, struct sim_ev *e);
+/* What was not yet durable when the power went: some of it is, in order. */
+void fault_torn(struct sim *s, struct sim_node *n);
+void fault_heal(struct sim *s);
+/* adversaries */
+void evil_choose(struct sim *s);
+/* What n is about to say; false: it does not say it. */
+bool evil_says(
+    struct sim *s, struct sim_node *n, uint8_t type, struct buf *body);
+void evil_flood(struct sim *s, struct sim_node *n);
+bool evil_feed(const struct sim *s, const struct op_feed *f);
+void sim_post(struct sim *s, uint32_t conn, uint32_t side, uint8_t type,
+    struct slice body);
 /* checks */
 const struct member *sim_chain(struct sim *s);
 bool sim_converged(struct sim *s);

@@ -26,7 +26,8 @@ has_chunks(struct sim *s, const struct sim_node *n)
 		uint16_t comp = s->chunks[i].comp;
 
 		if (entitled(s, n, comp) && wants_content(n, comp) &&
-		    (n->disk.named[i] >> comp & 1) != 0 && !n->disk.chunk[i])
+		    !s->chunks[i].gone && (n->disk.named[i] >> comp & 1) != 0 &&
+		    !n->disk.chunk[i])
 			return false;
 	}
 	return true;
@@ -37,11 +38,12 @@ same_sets(struct sim *s, uint16_t comp, uint32_t *who)
 {
 	struct cry_id want, got;
 
-	disk_set_hash(&lab(s)->disk, comp, &want);
+	disk_set_hash(s, &lab(s)->disk, comp, &want);
 	for (uint32_t i = 0; i < s->n; i++) {
-		if (!entitled(s, &s->nodes[i], comp))
+		if (!entitled(s, &s->nodes[i], comp) ||
+		    s->nodes[i].evil != EVIL_NONE)
 			continue;
-		disk_set_hash(&s->nodes[i].disk, comp, &got);
+		disk_set_hash(s, &s->nodes[i].disk, comp, &got);
 		if (memcmp(&want, &got, sizeof(want)) != 0) {
 			*who = i;
 			return false;
@@ -50,12 +52,25 @@ same_sets(struct sim *s, uint16_t comp, uint32_t *who)
 	return true;
 }
 
+static bool
+has_chain(struct sim *s, const struct sim_node *n)
+{
+	const struct member *m;
+
+	if (n->role == SIM_OUTSIDER || n->core == NULL)
+		return true;
+	m = repl_member(n->core, member_share(s->chain));
+	return m != NULL && member_seq(m) == member_seq(sim_chain(s));
+}
+
 bool
 sim_converged(struct sim *s)
 {
 	uint32_t who;
 
 	for (uint32_t i = 0; i < s->n; i++) {
+		if (s->nodes[i].evil != EVIL_NONE)
+			continue;
 		if (s->nodes[i].core == NULL || s->nodes[i].writing)
 			return false;
 		if (s->nodes[i].role == SIM_JOINER &&
@@ -67,7 +82,9 @@ sim_converged(struct sim *s)
 			return false;
 	}
 	for (uint32_t i = 0; i < s->n; i++) {
-		if (!has_chunks(s, &s->nodes[i]))
+		if (s->nodes[i].evil == EVIL_NONE &&
+		    (!has_chunks(s, &s->nodes[i]) ||
+			!has_chain(s, &s->nodes[i])))
 			return false;
 	}
 	return true;
@@ -89,8 +106,9 @@ check_acks(struct sim *s)
 	for (uint32_t a = 0; a < s->n_acks; a++) {
 		const struct sim_ack *k = &s->acks[a];
 
-		for (uint32_t i = 0; i < s->n; i++) {
-			if (entitled(s, &s->nodes[i], k->comp) &&
+		for (uint32_t i = 0; i < s->n && !k->gone; i++) {
+			if (s->nodes[i].evil == EVIL_NONE &&
+			    entitled(s, &s->nodes[i], k->comp) &&
 			    !holds(&s->nodes[i].disk, k))
 				sim_fail(
 				    s, "acknowledged op lost at node %u", i);
@@ -122,6 +140,64 @@ check_leaks(struct sim *s)
 	}
 }
 
+/* Some op of the compartment, wherever it lies. */
+static bool
+some_op(struct sim *s, uint16_t comp, struct op_view *out)
+{
+	const struct sim_disk *d = &lab(s)->disk;
+
+	for (uint32_t f = 0; f < d->n_feeds; f++) {
+		if (d->feeds[f].f.compartment == comp && d->feeds[f].n > 0)
+			return op_decode(d->feeds[f].runs[0].ops[0], out) ==
+			       ERR_OK;
+	}
+	return false;
+}
+
+/* Even who is handed all ciphertext opens what it was granted, no more. */
+static void
+opens(struct sim *s, const struct sim_node *n, const struct member_keys *keys,
+    uint16_t comp)
+{
+	bool may = member_may_read(sim_chain(s), &n->id.pub.sign, comp);
+	bool does = false;
+	struct op_view v;
+
+	if (!some_op(s, comp, &v))
+		return;
+	for (uint32_t k = 0; k < keys->n && !does; k++) {
+		struct buf text = BUF_MAX(MIB);
+
+		does = op_open(&v, &keys->k[k].content, &text) == ERR_OK;
+		buf_fini(&text);
+	}
+	if (does && !may)
+		sim_fail(s, "node %u reads plaintext of %u", n->no, comp);
+	if (may && !does)
+		sim_fail(s, "node %u cannot read %u", n->no, comp);
+}
+
+static void
+check_plaintext(struct sim *s)
+{
+	struct member_keys *keys = must(mem_new(sizeof(*keys)));
+
+	for (uint32_t i = 0; i < s->n && !s->o.crowd; i++) {
+		const struct sim_node *n = &s->nodes[i];
+
+		memset(keys, 0, sizeof(*keys));
+		if (member_open_keys(sim_chain(s), &n->id.pub, &n->id.box_sk,
+			keys) != ERR_OK)
+			keys->n = 0;
+		if (s->o.bug == BUG_KEYS && n->role == SIM_SITE)
+			keys->k[keys->n++] =
+			    s->keys.k[n->comp % SIM_COMPS == 0 ? 0 : n->comp];
+		for (uint16_t c = 1; c <= SIM_COMPS; c++)
+			opens(s, n, keys, c);
+	}
+	mem_free(keys);
+}
+
 void
 sim_check(struct sim *s)
 {
@@ -133,21 +209,18 @@ sim_check(struct sim *s)
 	}
 	check_leaks(s);
 	check_acks(s);
+	check_plaintext(s);
 	for (uint16_t c = 1; c <= SIM_COMPS; c++) {
 		if (!same_sets(s, c, &who))
 			sim_fail(
 			    s, "node %u differs in compartment %u", who, c);
 	}
 	for (uint32_t i = 0; i < s->n; i++) {
-		const struct member *m;
-
+		if (s->nodes[i].evil != EVIL_NONE)
+			continue;
 		if (!has_chunks(s, &s->nodes[i]))
 			sim_fail(s, "node %u lacks a wanted chunk", i);
-		if (s->nodes[i].role == SIM_OUTSIDER ||
-		    s->nodes[i].core == NULL)
-			continue;
-		m = repl_member(s->nodes[i].core, member_share(s->chain));
-		if (m == NULL || member_seq(m) != member_seq(sim_chain(s)))
+		if (!has_chain(s, &s->nodes[i]))
 			sim_fail(s, "node %u has not the whole chain", i);
 	}
 	/* Finished chunks come once; < 5 % may come again. */
@@ -161,8 +234,11 @@ sim_check(struct sim *s)
 void
 sim_check_core(struct sim *s, struct sim_node *n)
 {
-	if (s->res->events % 16 != 0)
+	if (s->res->events % 16 != 0 || n->core == NULL)
 		return;
+	if (n->core->n_persists > SIM_PERSISTS_MAX)
+		sim_fail(s, "node %u: %u writes under way", n->no,
+		    n->core->n_persists);
 	for (uint32_t i = 0; i < n->core->n_peers; i++) {
 		const struct peer *p = n->core->peers[i];
 

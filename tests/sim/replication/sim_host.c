@@ -116,18 +116,36 @@ arrival(struct sim *s, struct sim_conn *c, uint32_t side, enum sess_class cls,
 	return at;
 }
 
+void
+sim_post(struct sim *s, uint32_t conn, uint32_t side, uint8_t type,
+    struct slice body)
+{
+	struct sim_conn *c = &s->conns[conn];
+	struct sim_ev *e =
+	    sim_push(s, arrival(s, c, side, msg_class(type), body.n), SE_MSG,
+		c->end[1 - side]);
+
+	e->conn = conn;
+	e->side = 1 - side;
+	e->gen = c->gen[1 - side];
+	e->type = type;
+	e->bytes = BUF_MAX(LIM_MESSAGE_BYTES);
+	buf_put_slice(&e->bytes, body);
+	REQUIRE(buf_err(&e->bytes) == ERR_OK);
+}
+
 static void
 fx_send(struct sim *s, struct sim_node *n, const struct repl_effect *fx)
 {
 	struct sim_conn *c = &s->conns[fx->conn - 1];
 	uint32_t side = side_of(c, n);
-	struct sim_ev *e;
+	struct buf body = BUF_MAX(LIM_MESSAGE_BYTES);
 
 	if (!c->up[side])
 		return;
 	s->res->messages++;
 	if (s->nodes[c->end[1 - side]].role == SIM_OUTSIDER &&
-	    !msg_is_free(fx->type))
+	    !msg_is_free(fx->type) && !(fx->type == MSG_CLAIM && n->joined))
 		sim_fail(s, "node %u told an outsider something (0x%02x)",
 		    n->no, fx->type);
 	if (!s->calm && sim_rand(s, 10000) < s->o.fault_per_mille_x10) {
@@ -137,15 +155,10 @@ fx_send(struct sim *s, struct sim_node *n, const struct repl_effect *fx)
 	if (fx->type >= MSG_PUSH && fx->type <= MSG_PRUNE &&
 	    sim_rand(s, 1000) < s->o.gone_per_mille)
 		return;
-	e = sim_push(s, arrival(s, c, side, fx->cls, fx->bytes.n), SE_MSG,
-	    c->end[1 - side]);
-	e->conn = fx->conn - 1;
-	e->side = 1 - side;
-	e->gen = c->gen[1 - side];
-	e->type = fx->type;
-	e->bytes = BUF_MAX(LIM_MESSAGE_BYTES);
-	buf_put_slice(&e->bytes, fx->bytes);
-	REQUIRE(buf_err(&e->bytes) == ERR_OK);
+	buf_put_slice(&body, fx->bytes);
+	if (evil_says(s, n, fx->type, &body))
+		sim_post(s, fx->conn - 1, side, fx->type, buf_slice(&body));
+	buf_fini(&body);
 }
 
 static void
@@ -153,8 +166,10 @@ fx_close(struct sim *s, struct sim_node *n, const struct repl_effect *fx)
 {
 	struct sim_conn *c = &s->conns[fx->conn - 1];
 
-	/* Every node here is honest, so nobody may be accused. */
-	if (fx->err != ERR_TIMEOUT)
+	s->res->shut += fx->err != ERR_TIMEOUT;
+	/* An honest node may not be accused. */
+	if (fx->err != ERR_TIMEOUT && n->evil == EVIL_NONE &&
+	    s->nodes[c->end[1 - side_of(c, n)]].evil == EVIL_NONE)
 		sim_fail(
 		    s, "node %u closed an honest peer: %s", n->no, fx->why);
 	conn_down_at(s, fx->conn - 1, side_of(c, n), s->now);
@@ -211,11 +226,13 @@ sim_step(struct sim *s, struct sim_node *n, struct repl_event *ev)
 	struct repl_effects out;
 	uint64_t due;
 
-	ev->now_ms = s->now;
+	ev->now_ms = s->now + n->skew;
 	REQUIRE(repl_step(n->core, ev, &out) == ERR_OK);
 	for (uint32_t i = 0; i < out.n; i++)
 		effect(s, n, &out.fx[i]);
 	due = repl_deadline_ms(n->core);
+	if (due != UINT64_MAX)
+		due -= due < n->skew ? due : n->skew;
 	if (due != UINT64_MAX && (due < n->tick_at || n->tick_at <= s->now)) {
 		n->tick_at = due <= s->now ? s->now + 1 : due;
 		sim_push(s, n->tick_at, SE_TICK, n->no);
@@ -312,19 +329,42 @@ start_share(struct sim *s, struct sim_node *n)
 	}
 }
 
+/* A new incarnation with each start; the planted fault goes on in its feed
+ * where its disk says it ended. */
+static void
+feed_open(struct sim *s, struct sim_node *n)
+{
+	bool reuse = s->o.bug == BUG_REUSE;
+
+	n->seq = 0;
+	memset(&n->prev, 0, sizeof(n->prev));
+	n->incarnation = s->o.seed << 24 | (uint64_t)n->no << 8 | n->gen;
+	if (n->twin != 0) /* both think they are the only one */
+		n->incarnation = s->o.seed << 24 | 0xFFFF00 | n->gen;
+	if (reuse)
+		n->incarnation = n->no + 1u;
+	for (uint32_t i = 0; i < n->disk.n_feeds && reuse; i++) {
+		const struct sim_feed *f = &n->disk.feeds[i];
+
+		if (!same_key(&f->f.device, &n->id.pub.sign))
+			continue;
+		n->seq = f->seq;
+		n->prev = f->head.id;
+		n->lamport = f->head.lamport;
+	}
+}
+
 void
 sim_start(struct sim *s, struct sim_node *n)
 {
 	struct repl_opts o = { .me = n->id.pub,
 		.seed = s->o.seed * 1000 + n->no * 10 + n->gen,
 		.chunk_window = 8,
-		.now_ms = s->now };
+		.now_ms = s->now + n->skew };
 
 	REQUIRE(n->core == NULL);
 	REQUIRE(repl_new(&o, &n->core) == ERR_OK);
-	n->incarnation = s->o.seed << 16 | n->no << 8 | n->gen;
-	n->seq = 0;
-	memset(&n->prev, 0, sizeof(n->prev));
+	feed_open(s, n);
 	n->writing = n->granting = false;
 	n->tick_at = n->persist_at = 0;
 	start_share(s, n);
@@ -336,6 +376,7 @@ sim_crash(struct sim *s, struct sim_node *n)
 {
 	if (n->core == NULL)
 		return;
+	fault_torn(s, n);
 	node_stop(s, n);
 	n->gen++;
 	s->res->crashes++;
@@ -381,10 +422,24 @@ chunk_make(struct sim *s, uint16_t comp, size_t n, struct op_chunk *out)
 	out->c_len = (uint32_t)n;
 }
 
+static const struct cry_key *
+comp_key(const struct sim *s, uint16_t comp)
+{
+	for (uint32_t i = 0; i < s->keys.n; i++) {
+		if (s->keys.k[i].compartment == comp)
+			return &s->keys.k[i].content;
+	}
+	REQUIRE(!"a compartment without a key");
+	return NULL;
+}
+
 static void
 op_make(struct sim *s, struct sim_node *n, struct sim_ev *e, struct buf *op)
 {
-	struct op_header h = { .kind = OP_ASSET_PUT, .epoch = 1 };
+	/* a wall clock decides nothing, so it may say anything */
+	struct op_header h = { .kind = OP_ASSET_PUT,
+		.epoch = 1,
+		.wall_ms = sim_rand(s, UINT64_MAX) };
 	struct buf packing = BUF_MAX(MIB);
 	struct op_chunk c[2];
 	uint32_t k = (uint32_t)sim_rand(s, 3);
@@ -393,7 +448,8 @@ op_make(struct sim *s, struct sim_node *n, struct sim_ev *e, struct buf *op)
 	h.seq = ++n->seq;
 	h.lamport = ++n->lamport;
 	h.prev = n->prev;
-	if (s->n_chunks + k >= SIM_CHUNKS_MAX || s->o.no_chunks)
+	if (s->n_chunks + k >= SIM_CHUNKS_MAX || s->o.no_chunks ||
+	    n->evil == EVIL_TWIN)
 		k = 0;
 	for (uint32_t i = 0; i < k; i++) {
 		size_t len = 500 + sim_rand(s, 30000);
@@ -404,7 +460,7 @@ op_make(struct sim *s, struct sim_node *n, struct sim_ev *e, struct buf *op)
 		n->disk.chunk[s->n_chunks - 1] = true;
 	}
 	REQUIRE(op_packing_encode(c, k, &packing) == ERR_OK);
-	REQUIRE(op_build(&h, &s->epoch, SLICE_LIT("simulated"),
+	REQUIRE(op_build(&h, comp_key(s, n->comp), SLICE_LIT("simulated"),
 		    buf_slice(&packing), op, &n->prev) == ERR_OK);
 	e->run.head.feed = h.feed;
 	e->run.head.seq = h.seq;
@@ -456,7 +512,7 @@ on_write(struct sim *s)
 	for (uint32_t tries = 0; tries < 50; tries++) {
 		n = &s->nodes[sim_rand(s, s->n)];
 		if (n->core == NULL || n->writing || n->role == SIM_HUB ||
-		    n->role == SIM_OUTSIDER)
+		    n->full_until > s->now || n->role == SIM_OUTSIDER)
 			continue;
 		m = repl_member(n->core, member_share(s->chain));
 		if (m == NULL || !member_may_write(m, &n->id.pub.sign, n->comp))
@@ -464,6 +520,14 @@ on_write(struct sim *s)
 		node_write(s, n);
 		return;
 	}
+}
+
+/* Only a twin is ever told otherwise. */
+static bool
+continues_disk(struct sim_node *n, const struct repl_ops *run)
+{
+	return n->evil != EVIL_TWIN || disk_feed(&n->disk, &run->feed)->seq ==
+					   run->head.seq - run->n_ops;
 }
 
 static void
@@ -475,7 +539,7 @@ on_local(struct sim *s, struct sim_node *n, struct sim_ev *e)
 		.ops = e->run.ops,
 		.n_ops = e->run.n,
 		.head = e->run.head };
-	if (s->n_acks < SIM_ACKS_MAX)
+	if (s->n_acks < SIM_ACKS_MAX && n->evil != EVIL_TWIN)
 		s->acks[s->n_acks++] = (struct sim_ack){ .comp = n->comp,
 			.feed = e->run.head.feed,
 			.seq = e->run.head.seq,
@@ -487,8 +551,10 @@ on_local(struct sim *s, struct sim_node *n, struct sim_ev *e)
 		n->writing = false;
 		return;
 	}
-	disk_add_run(s, &n->disk, &ev.ops, n->comp);
 	n->writing = false;
+	if (!continues_disk(n, &ev.ops))
+		return; /* its twin's came first */
+	disk_add_run(s, &n->disk, &ev.ops, n->comp);
 	sim_step(s, n, &ev);
 }
 

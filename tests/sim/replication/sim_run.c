@@ -40,8 +40,9 @@ count_msg(struct sim *s, uint8_t type)
 	}
 }
 
-static void
-persist_apply(struct sim *s, struct sim_node *n, const struct repl_effect *fx)
+void
+sim_persist_apply(
+    struct sim *s, struct sim_node *n, const struct repl_effect *fx)
 {
 	if (fx->kind == RX_PERSIST_MEMBER) {
 		if (fx->seq != n->disk.n_records)
@@ -50,6 +51,8 @@ persist_apply(struct sim *s, struct sim_node *n, const struct repl_effect *fx)
 			disk_add_record(&n->disk, fx->bytes);
 	} else if (fx->kind == RX_PERSIST_OPS) {
 		count_news(s, &fx->ops);
+		if (!continues_disk(n, &fx->ops))
+			return;
 		disk_add_run(s, &n->disk, &fx->ops, fx->compartment);
 	} else {
 		for (uint32_t i = 0; i < s->n_chunks; i++) {
@@ -58,6 +61,7 @@ persist_apply(struct sim *s, struct sim_node *n, const struct repl_effect *fx)
 			s->res->chunk_deliveries++;
 			s->res->chunk_repeats += n->disk.chunk[i];
 			n->disk.chunk[i] = true;
+			n->disk.rotten[i] = false;
 		}
 	}
 }
@@ -69,12 +73,18 @@ on_persist(struct sim *s, struct sim_node *n, struct sim_ev *e)
 	bool lie = s->o.bug == BUG_LIE_PERSIST && n->role == SIM_HUB &&
 		   e->fx.kind == RX_PERSIST_CHUNK && sim_rand(s, 4) == 0;
 
+	if (n->full_until > s->now) {
+		ev.err = ERR_FULL;
+		sim_step(s, n, &ev);
+		return;
+	}
 	if (crash_now(s)) { /* before it is durable */
+		n->nothing_more = true;
 		sim_crash(s, n);
 		return;
 	}
 	if (!lie)
-		persist_apply(s, n, &e->fx);
+		sim_persist_apply(s, n, &e->fx);
 	if (crash_now(s)) { /* after, but nobody heard */
 		sim_crash(s, n);
 		return;
@@ -129,6 +139,8 @@ on_fetch(struct sim *s, struct sim_node *n, struct sim_ev *e)
 {
 	struct repl_event ev = { .kind = RE_FETCHED, .token = e->fx.token };
 	uint8_t bit = (uint8_t)(1u << e->fx.compartment);
+	static const uint8_t rot[4 * MIB];
+	bool again = false;
 
 	if (e->fx.kind == RX_FETCH_OPS) {
 		fetch_ops(n, &e->fx, &ev);
@@ -143,8 +155,19 @@ on_fetch(struct sim *s, struct sim_node *n, struct sim_ev *e)
 			continue; /* rulings.md 18: a live op must name it */
 		ev.err = ERR_OK;
 		ev.bytes = buf_slice(&s->chunks[i].bytes);
+		if (!n->disk.rotten[i])
+			continue;
+		if (s->o.bug == BUG_SERVE_ROT) {
+			ev.bytes = slice_of(rot, ev.bytes.n);
+			continue;
+		}
+		ev.err = ERR_NOTFOUND; /* its hash is not its name */
+		n->disk.chunk[i] = n->disk.rotten[i] = false;
+		again = true;
 	}
 	sim_step(s, n, &ev);
+	if (again)
+		want_missing(s, n);
 }
 
 /* --- connections --- */
@@ -282,6 +305,7 @@ static void
 heal(struct sim *s)
 {
 	s->calm = true;
+	fault_heal(s);
 	if (s->blocked != NULL)
 		memset(
 		    s->blocked, 0, (size_t)s->n * s->n * sizeof(*s->blocked));
@@ -316,6 +340,7 @@ schedule(struct sim *s)
 		    (uint32_t)sim_rand(s, s->n));
 	for (uint32_t i = 0; i < o->partitions; i++)
 		sim_push(s, sim_rand(s, o->active_ms), SE_PARTITION, 0);
+	fault_schedule(s);
 	sim_push(s, o->active_ms, SE_HEAL, 0);
 }
 
@@ -371,7 +396,10 @@ world_event(struct sim *s, struct sim_ev *e)
 	case SE_HEAL: heal(s); break;
 	case SE_BREAK: conn_break(s, e->conn); break;
 	case SE_MARK: mark(s->res); break;
-	default: node_event(s, e); break;
+	default:
+		if (!fault_event(s, e))
+			node_event(s, e);
+		break;
 	}
 }
 
@@ -432,6 +460,19 @@ plant_leak(struct sim *s)
 	}
 }
 
+/* A planted excess: more asked of a peer than may be. */
+static void
+plant_queue(struct sim *s)
+{
+	struct sim_node *n = lab(s);
+
+	if (n->core == NULL || n->core->n_peers == 0)
+		return;
+	n->core->peers[0]->pulls = REPL_PULLS_MAX + 1;
+	s->res->events -= s->res->events % 16;
+	sim_check_core(s, n);
+}
+
 void
 sim_run(const struct sim_opts *o, struct sim_result *out)
 {
@@ -450,6 +491,8 @@ sim_run(const struct sim_opts *o, struct sim_result *out)
 	out->converged_ms = s->now - o->active_ms;
 	if (o->bug == BUG_LEAK)
 		plant_leak(s);
+	if (o->bug == BUG_QUEUE)
+		plant_queue(s);
 	sim_check(s);
 	out->nodes = s->n;
 	out->acked = s->n_acks;

@@ -150,9 +150,32 @@ disk_free(struct sim_disk *d)
 	mem_free(d->feeds);
 }
 
+void
+disk_copy(struct sim *s, const struct sim_disk *from, struct sim_disk *to)
+{
+	memset(to, 0, sizeof(*to));
+	for (uint32_t i = 0; i < from->n_records; i++)
+		disk_add_record(to, buf_slice(&from->records[i]));
+	for (uint32_t i = 0; i < from->n_feeds; i++) {
+		const struct sim_feed *f = &from->feeds[i];
+
+		for (uint32_t k = 0; k < f->n; k++) {
+			struct repl_ops run = { .feed = f->f,
+				.ops = f->runs[k].ops,
+				.n_ops = f->runs[k].n,
+				.head = f->runs[k].head };
+
+			disk_add_run(s, to, &run, f->f.compartment);
+		}
+	}
+	memcpy(to->chunk, from->chunk, sizeof(to->chunk));
+	memcpy(to->rotten, from->rotten, sizeof(to->rotten));
+}
+
 /* Hash of all op bytes of a compartment, independent of arrival order. */
 void
-disk_set_hash(struct sim_disk *d, uint16_t comp, struct cry_id *out)
+disk_set_hash(
+    const struct sim *s, struct sim_disk *d, uint16_t comp, struct cry_id *out)
 {
 	struct cry_id sum = { 0 };
 
@@ -161,7 +184,8 @@ disk_set_hash(struct sim_disk *d, uint16_t comp, struct cry_id *out)
 		struct cry_id one, part;
 		struct slice parts[2];
 
-		if (d->feeds[i].f.compartment != comp || d->feeds[i].seq == 0)
+		if (d->feeds[i].f.compartment != comp || d->feeds[i].seq == 0 ||
+		    evil_feed(s, &d->feeds[i].f))
 			continue;
 		cry_hasher_end(&h, &one);
 		parts[0] = slice_of(d->feeds[i].id.b, 16);
@@ -235,6 +259,8 @@ chain_make(struct sim *s)
 		REQUIRE(member_build_compartment(
 			    s->chain, reg, &s->keys, "c", &rec) == ERR_OK);
 		chain_add(s, &rec);
+		REQUIRE(member_open_keys(s->chain, &reg->pub, &reg->box_sk,
+			    &s->keys) == ERR_OK);
 		chain_grant(s, lab(s), ROLE_RUNNER, c, &rec);
 	}
 	for (uint32_t i = 0; i < s->n; i++) {
@@ -244,6 +270,8 @@ chain_make(struct sim *s)
 			chain_grant(s, n, ROLE_HUB, COMPARTMENT_ALL, &rec);
 		if (n->role != SIM_SITE)
 			continue;
+		if (n->twin < i && n->evil == EVIL_TWIN)
+			continue; /* granted already */
 		chain_grant(s, n, ROLE_WRITER, n->comp, &rec);
 		if (n->comp2 != 0)
 			chain_grant(s, n, ROLE_READER, n->comp2, &rec);
@@ -348,6 +376,7 @@ static void
 world_make(struct sim *s)
 {
 	world_nodes(s);
+	evil_choose(s);
 	chain_make(s);
 	for (uint32_t i = 0; i < s->n; i++) {
 		chain_hand_out(s, &s->nodes[i]);
@@ -385,6 +414,9 @@ world_free(struct sim *s)
 		node_stop(s, &s->nodes[i]);
 		disk_free(&s->nodes[i].disk);
 		buf_fini(&s->nodes[i].claim);
+		if (s->nodes[i].snapshot != NULL)
+			disk_free(s->nodes[i].snapshot);
+		mem_free(s->nodes[i].snapshot);
 	}
 	for (uint32_t i = 0; i < s->n_chunks; i++)
 		buf_fini(&s->chunks[i].bytes);
@@ -394,6 +426,8 @@ world_free(struct sim *s)
 		mem_free(s->heap[i]->run.ops);
 		mem_free(s->heap[i]);
 	}
+	for (uint32_t i = 0; i < SIM_SAID; i++)
+		buf_fini(&s->said[i].body);
 	mem_free(s->heap);
 	mem_free(s->conns);
 	mem_free(s->dials);

@@ -12,6 +12,8 @@
 #include "sim/replication/sim_host.c"
 #include "sim/replication/sim_check.c"
 #include "sim/replication/sim_run.c"
+#include "sim/replication/sim_fault.c"
+#include "sim/replication/sim_evil.c"
 #include "store/base/num.h"
 
 #define SECOND_MS 1000u
