@@ -258,12 +258,15 @@ graft(struct repl *r, struct comp *c, struct missing_run *m)
 	struct pcomp *pc;
 	struct link *l;
 
-	if (f->tip_seq >= m->to || f->forked || m->tries == GOSSIP_TRIES)
+	if (f->tip_seq >= m->to || f->forked)
 		return true;
 	m->due_ms = r->now_ms + GOSSIP_RETRY_MS;
-	m->tries++;
 	if (f->pull_conn != 0 && r->now_ms < f->pull_ms + GOSSIP_RETRY_MS)
-		return false; /* it is on its way */
+		return ++m->tries > GOSSIP_TRIES; /* it is on its way */
+	if (m->tries++ == GOSSIP_TRIES) {
+		sync_pull_end(r, c, f); /* whom frontiers name may be asked */
+		return true;
+	}
 	if ((l = graft_peer(r, c, m->feed)) == NULL)
 		return true;
 	pc = pc_find(l, c);

@@ -122,8 +122,8 @@ struct pcomp {
 	uint64_t ops;
 	bool sent_root;
 	struct cry_id last_sent;
-	bool front_sent;       /* since the roots last agreed */
-	bool front_in;         /* pages of their frontier are coming */
+	uint64_t front_ms; /* our whole frontier was sent; 0: roots agreed */
+	bool front_in;     /* pages of their frontier are coming */
 	enum front_send front; /* pages still to go */
 	uint32_t front_at;     /* next feed of the next page */
 	uint32_t pull_at;      /* where to look for the next pull */
@@ -368,10 +368,10 @@ bool ops_send(struct repl *r, struct link *l, uint8_t type,
     uint16_t compartment, const struct repl_ops *run);
 
 /* --- gossip.c: new runs through the tree --- */
-#define GOSSIP_BATCH_MS 50u   /* IHAVEs are gathered */
-#define GOSSIP_GRAFT_MS 150u  /* announced and not pushed: asked for */
-#define GOSSIP_RETRY_MS 1000u /* grafted and nothing came: another peer */
-#define GOSSIP_TRIES 3u       /* then roots bring it */
+#define GOSSIP_BATCH_MS 50u  /* IHAVEs are gathered */
+#define GOSSIP_GRAFT_MS 150u /* announced and not pushed: asked for */
+#define GOSSIP_RETRY_MS 500u /* grafted and nothing came: another peer */
+#define GOSSIP_TRIES 3u      /* then roots bring it */
 #define GOSSIP_NEWS_MAX 512u
 #define GOSSIP_MISSING_MAX 1024u
 /* A run that is durable here and may be news to others. */

@@ -373,7 +373,7 @@ sync_announce(struct repl *r, struct link *l, struct pcomp *pc, uint32_t feed)
 static void
 front_full(struct repl *r, struct link *l, struct pcomp *pc)
 {
-	pc->front_sent = true;
+	pc->front_ms = r->now_ms;
 	pc->check_ms =
 	    r->now_ms + pc->backoff_ms + repl_random(r, REPL_CHECK_MS);
 	repl_wake(r, pc->check_ms);
@@ -387,7 +387,7 @@ static void
 agreed(struct repl *r, struct pcomp *pc)
 {
 	pc->check_ms = 0;
-	pc->front_sent = false;
+	pc->front_ms = 0;
 	pc->level = true;
 	pc->backoff_ms = REPL_CHECK_MS;
 	for (uint32_t i = 0; i < pc->comp->n; i++) {
@@ -737,7 +737,9 @@ sync_on_front(struct repl *r, struct link *l, const struct msg *m)
 	if (l->peer->closing || r->err != ERR_OK)
 		return;
 	sync_pull(r, l, pc);
-	if ((m->flags & (FRONT_DELTA | FRONT_MORE)) == 0 && !pc->front_sent &&
+	/* Not if ours crossed theirs; one of long ago tells nothing. */
+	if ((m->flags & (FRONT_DELTA | FRONT_MORE)) == 0 &&
+	    (pc->front_ms == 0 || r->now_ms >= pc->front_ms + REPL_CHECK_MS) &&
 	    peer_lacks(pc))
 		front_start(l, pc, FRONT_SEND_NEWS);
 }

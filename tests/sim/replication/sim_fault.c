@@ -9,8 +9,9 @@ ack_held(const struct sim *s, const struct sim_ack *k)
 {
 	for (uint32_t i = 0; i < s->n; i++) {
 		const struct sim_disk *d = &s->nodes[i].disk;
+		bool counts = s->nodes[i].evil == EVIL_NONE;
 
-		for (uint32_t f = 0; f < d->n_feeds; f++) {
+		for (uint32_t f = 0; f < d->n_feeds && counts; f++) {
 			if (memcmp(&d->feeds[f].id, &k->feed,
 				sizeof(k->feed)) == 0 &&
 			    d->feeds[f].seq >= k->seq)
@@ -24,14 +25,15 @@ static bool
 chunk_held(const struct sim *s, uint32_t c)
 {
 	for (uint32_t i = 0; i < s->n; i++) {
-		if (s->nodes[i].disk.chunk[c] && !s->nodes[i].disk.rotten[c])
+		if (s->nodes[i].evil == EVIL_NONE &&
+		    s->nodes[i].disk.chunk[c] && !s->nodes[i].disk.rotten[c])
 			return true;
 	}
 	return false;
 }
 
-/* Durable is what is on a disk.  If that was the only one, nobody is to
- * blame. */
+/* Durable is what is on an honest node's disk.  If that was the only one,
+ * nobody is to blame. */
 static void
 excuse(struct sim *s)
 {

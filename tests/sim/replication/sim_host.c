@@ -539,7 +539,7 @@ on_local(struct sim *s, struct sim_node *n, struct sim_ev *e)
 		.ops = e->run.ops,
 		.n_ops = e->run.n,
 		.head = e->run.head };
-	if (s->n_acks < SIM_ACKS_MAX && n->evil != EVIL_TWIN)
+	if (s->n_acks < SIM_ACKS_MAX && n->evil == EVIL_NONE)
 		s->acks[s->n_acks++] = (struct sim_ack){ .comp = n->comp,
 			.feed = e->run.head.feed,
 			.seq = e->run.head.seq,

@@ -166,9 +166,9 @@ test_announced_and_not_pushed_is_grafted_and_asked_elsewhere(void **state)
 	assert_int_equal(told(&e, 3, MSG_GRAFT), 0);
 	first = told(&e, 1, MSG_GRAFT) == 1 ? 1 : 2;
 	other = 3 - first;
-	tick(&e, 500);
+	tick(&e, 400);
 	assert_int_equal(count(&e, MSG_GRAFT), 1);
-	tick(&e, 600);
+	tick(&e, 150);
 	assert_int_equal(told(&e, other, MSG_GRAFT), 1);
 	tell_ops(&e, other, &r);
 	assert_int_equal(e.ops_persisted, 2);
