@@ -180,22 +180,20 @@ opens(struct sim *s, const struct sim_node *n, const struct member_keys *keys,
 static void
 check_plaintext(struct sim *s)
 {
-	struct member_keys *keys = must(mem_new(sizeof(*keys)));
-
 	for (uint32_t i = 0; i < s->n && !s->o.crowd; i++) {
 		const struct sim_node *n = &s->nodes[i];
+		struct member_keys keys = { .n = 0 };
+		enum err e = member_open_keys(
+		    sim_chain(s), &n->id.pub, &n->id.box_sk, &keys);
 
-		memset(keys, 0, sizeof(*keys));
-		if (member_open_keys(sim_chain(s), &n->id.pub, &n->id.box_sk,
-			keys) != ERR_OK)
-			keys->n = 0;
+		REQUIRE(e == ERR_OK || e == ERR_NOTFOUND);
 		if (s->o.bug == BUG_KEYS && n->role == SIM_SITE)
-			keys->k[keys->n++] =
-			    s->keys.k[n->comp % SIM_COMPS == 0 ? 0 : n->comp];
+			REQUIRE(member_keys_add(&keys,
+				    &s->keys.k[n->comp % SIM_COMPS]) == ERR_OK);
 		for (uint16_t c = 1; c <= SIM_COMPS; c++)
-			opens(s, n, keys, c);
+			opens(s, n, &keys, c);
+		member_keys_fini(&keys);
 	}
-	mem_free(keys);
 }
 
 void

@@ -433,6 +433,7 @@ world_free(struct sim *s)
 	mem_free(s->dials);
 	mem_free(s->blocked);
 	mem_free(s->nodes);
+	member_keys_fini(&s->keys);
 	member_free(s->chain);
 	mem_free(s);
 }
