@@ -36,14 +36,18 @@ bound_feed(struct comp *c, struct feed *f)
 	enum member_feed state = feed_state(c->share, &f->f, &cut);
 	bool held = state == MEMBER_FEED_HELD;
 
-	c->dirty |= held != f->held;
-	f->held = held;
+	if (held != f->held) {
+		f->held = held;
+		front_moved(c, f);
+		c->dirty = true;
+	}
 	if (state != MEMBER_FEED_CUT)
 		return;
 	if (f->seq > cut.seq) {
 		f->seq = cut.seq;
 		f->lamport = cut.lamport;
 		f->head = cut.id;
+		front_moved(c, f);
 		c->dirty = true;
 	}
 	if (f->tip_seq > cut.seq) {

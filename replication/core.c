@@ -279,7 +279,7 @@ pump(struct repl *r)
 		ops_serve(r, p);
 		content_serve(r, p);
 		peer_pump(r, p);
-		sync_pump(r, p);
+		front_pump(r, p);
 	}
 }
 

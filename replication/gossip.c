@@ -64,7 +64,7 @@ push_one(struct repl *r, struct link *l, struct pcomp *pc, uint32_t feed,
 		return;
 	if (ops_run_bytes(run) > REPL_EAGER_BYTES_MAX ||
 	    run->n_ops > LIM_HEAD_OPS)
-		sync_announce(r, l, pc, feed); /* it asks, of whom it likes */
+		front_announce(r, l, pc, feed); /* it asks, of whom it likes */
 	else if (pc->lazy || l->peer->queued[SESS_OPS] > 0 ||
 		 !continues(pc, feed, run))
 		news_add(r, pc->comp, feed);
@@ -101,7 +101,7 @@ ihave_send(struct repl *r, struct link *l, struct pcomp *pc)
 
 		if (pc_have(pc, c->news[i]) >= f->seq)
 			continue;
-		sync_front_put(f, &items);
+		front_name_put(f, &items);
 		m.n++;
 	}
 	m.items = buf_slice(&items);
@@ -219,7 +219,7 @@ gossip_on_ihave(struct repl *r, struct link *l, const struct msg *m)
 		struct msg_front e = msg_front_at(m, i);
 		uint32_t feed;
 
-		if (sync_heard(r, l, pc, &e, &feed) &&
+		if (front_heard(r, l, pc, &e, &feed) &&
 		    pc->comp->feeds[feed].tip_seq < e.seq)
 			missing_add(r, l, pc, feed);
 	}
@@ -254,7 +254,6 @@ static bool
 graft(struct repl *r, struct comp *c, struct missing_run *m)
 {
 	struct feed *f = &c->feeds[m->feed];
-	struct sync_pull_how how = { .type = MSG_GRAFT };
 	struct pcomp *pc;
 	struct link *l;
 
@@ -272,9 +271,8 @@ graft(struct repl *r, struct comp *c, struct missing_run *m)
 	pc = pc_find(l, c);
 	REQUIRE(pc != NULL);
 	pc->lazy = false;
-	how.to = pc_have(pc, m->feed);
 	sync_pull_end(r, c, f);
-	sync_pull_from(r, l, c, f, &how);
+	sync_graft(r, l, c, f, pc_have(pc, m->feed));
 	return false;
 }
 

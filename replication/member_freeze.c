@@ -12,8 +12,9 @@
 #define FREEZE_DOMAIN "freeze.1"
 #define FREEZES_MAX 256u   /* of a share */
 #define FREEZES_BY_MAX 32u /* of one author */
-#define SIGNER_BESIDE 255u /* no registrar's index: content names the author   \
-			    */
+#define SIGNER_BESIDE                                                          \
+	255u /* no registrar's index: content names the author                 \
+	      */
 
 struct freeze_rec {
 	struct cry_sign_pk device, by;

@@ -10,16 +10,18 @@ enum field {
 	F_COMPARTMENT,
 	F_FLAGS,
 	F_SEQ,
-	F_TO,
 	F_ID,
 	F_FEED, /* device, incarnation */
-	F_HEAD,
+	F_BASE,
+	F_SIG, /* of head; the last op has the rest */
 	F_CREDIT,
 	F_LEN,
 	F_OFF,
-	F_ITEMS, /* n * item_bytes */
-	F_BLOBS, /* n * {u32, bytes} */
-	F_BYTES, /* the rest, not empty */
+	F_ITEMS,  /* n * item_bytes */
+	F_SHORTS, /* n_shorts * {8 bytes, number} */
+	F_BLOBS,  /* n * {u32, bytes} */
+	F_OPS,    /* n * op */
+	F_BYTES,  /* the rest, not empty */
 };
 
 static const struct msg_row {
@@ -41,19 +43,24 @@ static const struct msg_row {
 	    { F_TAG, F_SEQ, F_BLOBS } },
 	{ MSG_ROOT, SESS_CONTROL, 0, 0, 0, 0,
 	    { F_TAG, F_COMPARTMENT, F_ID, F_SEQ } },
-	{ MSG_FRONT, SESS_CONTROL, FRONT_MORE | FRONT_DELTA, MSG_FRONT_MAX,
-	    MSG_FRONT_BYTES, 0, { F_TAG, F_COMPARTMENT, F_FLAGS, F_ITEMS } },
+	{ MSG_FRONT, SESS_CONTROL, FRONT_MORE | FRONT_DELTA | FRONT_SINCE,
+	    MSG_FRONT_MAX, MSG_FRONT_BYTES, 0,
+	    { F_TAG, F_COMPARTMENT, F_FLAGS, F_BASE, F_SHORTS, F_ITEMS } },
 	{ MSG_OPS_REQ, SESS_CONTROL, 0, 0, 0, 0,
-	    { F_TAG, F_COMPARTMENT, F_FEED, F_SEQ, F_TO } },
-	{ MSG_OPS, SESS_OPS, 0, LIM_HEAD_OPS, OP_RUN_BYTES_MAX, 0,
-	    { F_TAG, F_COMPARTMENT, F_FEED, F_HEAD, F_BLOBS } },
-	{ MSG_PUSH, SESS_OPS, 0, LIM_HEAD_OPS, OP_RUN_BYTES_MAX, 0,
-	    { F_TAG, F_COMPARTMENT, F_FEED, F_HEAD, F_BLOBS } },
+	    { F_TAG, F_COMPARTMENT, F_SHORTS } },
+	{ MSG_OPS, SESS_OPS, 0, LIM_HEAD_OPS, 0, 0,
+	    { F_TAG, F_COMPARTMENT, F_SIG, F_OPS } },
+	{ MSG_PUSH, SESS_OPS, 0, LIM_HEAD_OPS, 0, 0,
+	    { F_TAG, F_COMPARTMENT, F_FEED, F_SIG, F_OPS } },
 	{ MSG_IHAVE, SESS_CONTROL, 0, MSG_FRONT_MAX, MSG_FRONT_BYTES, 0,
 	    { F_TAG, F_COMPARTMENT, F_ITEMS } },
 	{ MSG_GRAFT, SESS_CONTROL, 0, 0, 0, 0,
-	    { F_TAG, F_COMPARTMENT, F_FEED, F_SEQ, F_TO } },
+	    { F_TAG, F_COMPARTMENT, F_SHORTS } },
 	{ MSG_PRUNE, SESS_CONTROL, 0, 0, 0, 0, { F_TAG, F_COMPARTMENT } },
+	{ MSG_RBSR, SESS_CONTROL, 0, 0, 0, MSG_CONTROL_BYTES_MAX,
+	    { F_TAG, F_COMPARTMENT, F_BYTES } },
+	{ MSG_NEED, SESS_CONTROL, 0, 0, 0, 0,
+	    { F_TAG, F_COMPARTMENT, F_SHORTS } },
 	{ MSG_OPS_NONE, SESS_CONTROL, 0, 0, 0, 0,
 	    { F_TAG, F_COMPARTMENT, F_FEED, F_SEQ } },
 	{ MSG_HAVE, SESS_CONTROL, 0, MSG_CIDS_MAX, 32, 0,
@@ -102,14 +109,80 @@ msg_is_free(uint8_t type)
 	return type == MSG_CREDIT || type == MSG_PING || type == MSG_PONG;
 }
 
-static void
-head_get(struct rd *r, struct op_head *h)
+/* 7 bits a byte, low ones first; the shortest form only. */
+static uint64_t
+number_get(struct rd *r)
 {
-	struct slice s = rd_bytes(r, OP_HEAD_BYTES);
+	uint64_t v = 0;
+	uint8_t b = 0x80;
+
+	for (unsigned at = 0; at < 64 && (b & 0x80) != 0; at += 7) {
+		b = rd_u8(r);
+		if (at == 63 && b > 1)
+			rd_fail(r, ERR_MALFORMED);
+		if (at > 0 && b == 0)
+			rd_fail(r, ERR_MALFORMED);
+		v |= (uint64_t)(b & 0x7F) << at;
+	}
+	return v;
+}
+
+static void
+number_put(uint64_t v, struct buf *b)
+{
+	for (; v >= 0x80; v >>= 7)
+		buf_u8(b, (uint8_t)(v | 0x80));
+	buf_u8(b, (uint8_t)v);
+}
+
+static void
+short_get(struct rd *r, struct msg_short *f)
+{
+	rd_copy(r, f->feed, sizeof(f->feed));
+	f->seq = number_get(r);
+}
+
+static void
+shorts_get(struct rd *r, struct msg *m)
+{
+	const uint8_t *start;
+	struct msg_short f;
+	size_t left;
+
+	m->n_shorts = rd_count(r, MSG_SHORTS_MAX, 9);
+	start = r->at;
+	left = r->left;
+	for (uint32_t i = 0; r->err == ERR_OK && i < m->n_shorts; i++)
+		short_get(r, &f);
+	m->shorts = slice_of(start, left - r->left);
+}
+
+static void
+ops_get(struct rd *r, const struct msg_row *row, struct msg *m)
+{
+	struct cry_sig sig = m->head.sig;
+	struct slice all, op = { 0 };
+	size_t n, at = 0;
 	enum err e;
 
-	if (r->err == ERR_OK && (e = op_head_decode(s, h)) != ERR_OK)
-		rd_fail(r, e);
+	m->n = rd_count(r, row->items_max, OP_BYTES_MIN);
+	all = rd_rest(r);
+	for (uint32_t i = 0; r->err == ERR_OK && i < m->n; i++) {
+		op = slice_of(all.p + at, all.n - at);
+		if ((e = op_span(op, &n)) != ERR_OK)
+			rd_fail(r, e);
+		op.n = n;
+		at += n;
+	}
+	if (r->err == ERR_OK && m->n == 0)
+		rd_fail(r, ERR_MALFORMED);
+	else if (r->err == ERR_OK && at < all.n)
+		rd_fail(r, ERR_TRAILING);
+	if (r->err != ERR_OK)
+		return;
+	m->items = all;
+	op_head_of(op, &m->head);
+	m->head.sig = sig;
 }
 
 static void
@@ -166,13 +239,13 @@ field_get(struct rd *r, const struct msg_row *row, uint8_t field, struct msg *m)
 	case F_COMPARTMENT: m->compartment = rd_u16(r); break;
 	case F_FLAGS: flags_get(r, row, m); break;
 	case F_SEQ: m->seq = rd_u64(r); break;
-	case F_TO: m->to = rd_u64(r); break;
 	case F_ID: rd_copy(r, m->id.b, sizeof(m->id.b)); break;
 	case F_FEED:
 		rd_copy(r, m->device.b, sizeof(m->device.b));
 		m->incarnation = rd_u64(r);
 		break;
-	case F_HEAD: head_get(r, &m->head); break;
+	case F_BASE: m->base = rd_u64(r); break;
+	case F_SIG: rd_copy(r, m->head.sig.b, sizeof(m->head.sig.b)); break;
 	case F_CREDIT:
 		for (int i = 0; i < SESS_CLASSES; i++)
 			m->credit[i] = rd_u32(r);
@@ -180,7 +253,9 @@ field_get(struct rd *r, const struct msg_row *row, uint8_t field, struct msg *m)
 	case F_LEN: m->c_len = rd_u32(r); break;
 	case F_OFF: m->off = rd_u32(r); break;
 	case F_ITEMS: items_get(r, row, m); break;
+	case F_SHORTS: shorts_get(r, m); break;
 	case F_BLOBS: blobs_get(r, row, m); break;
+	case F_OPS: ops_get(r, row, m); break;
 	case F_BYTES: bytes_get(r, row, m); break;
 	case F_END: break;
 	}
@@ -214,21 +289,26 @@ field_put(uint8_t field, const struct msg *m, struct buf *b)
 	case F_COMPARTMENT: buf_u16(b, m->compartment); break;
 	case F_FLAGS: buf_u8(b, m->flags); break;
 	case F_SEQ: buf_u64(b, m->seq); break;
-	case F_TO: buf_u64(b, m->to); break;
 	case F_ID: buf_put(b, m->id.b, sizeof(m->id.b)); break;
 	case F_FEED:
 		buf_put(b, m->device.b, sizeof(m->device.b));
 		buf_u64(b, m->incarnation);
 		break;
-	case F_HEAD: op_head_encode(&m->head, b); break;
+	case F_BASE: buf_u64(b, m->base); break;
+	case F_SIG: buf_put(b, m->head.sig.b, sizeof(m->head.sig.b)); break;
 	case F_CREDIT:
 		for (int i = 0; i < SESS_CLASSES; i++)
 			buf_u32(b, m->credit[i]);
 		break;
 	case F_LEN: buf_u32(b, m->c_len); break;
 	case F_OFF: buf_u32(b, m->off); break;
+	case F_SHORTS:
+		buf_u32(b, m->n_shorts);
+		buf_put_slice(b, m->shorts);
+		break;
 	case F_ITEMS:
 	case F_BLOBS:
+	case F_OPS:
 		buf_u32(b, m->n);
 		buf_put_slice(b, m->items);
 		break;
@@ -277,7 +357,6 @@ msg_front_put(const struct msg_front *f, struct buf *items)
 	buf_put(items, f->device.b, sizeof(f->device.b));
 	buf_u64(items, f->incarnation);
 	buf_u64(items, f->seq);
-	buf_put(items, f->id.b, sizeof(f->id.b));
 }
 
 struct msg_front
@@ -292,8 +371,27 @@ msg_front_at(const struct msg *m, uint32_t i)
 	rd_copy(&r, out.device.b, sizeof(out.device.b));
 	out.incarnation = rd_u64(&r);
 	out.seq = rd_u64(&r);
-	rd_copy(&r, out.id.b, sizeof(out.id.b));
 	return out;
+}
+
+void
+msg_short_put(const struct msg_short *f, struct buf *shorts)
+{
+	buf_put(shorts, f->feed, sizeof(f->feed));
+	number_put(f->seq, shorts);
+}
+
+struct msg_short
+msg_short_next(const struct msg *m, size_t *at)
+{
+	struct msg_short f = { 0 };
+	struct rd r;
+
+	REQUIRE(*at <= m->shorts.n);
+	r = rd_init(slice_of(m->shorts.p + *at, m->shorts.n - *at));
+	short_get(&r, &f);
+	*at = m->shorts.n - r.left;
+	return f;
 }
 
 struct cry_id
@@ -341,5 +439,19 @@ msg_blob_next(const struct msg *m, size_t *at)
 	r = rd_init(slice_of(m->items.p + *at, m->items.n - *at));
 	s = rd_bytes(&r, rd_u32(&r));
 	*at = m->items.n - r.left;
+	return s;
+}
+
+struct slice
+msg_op_next(const struct msg *m, size_t *at)
+{
+	struct slice s;
+	size_t n = 0;
+
+	REQUIRE(*at <= m->items.n);
+	s = slice_of(m->items.p + *at, m->items.n - *at);
+	REQUIRE(op_span(s, &n) == ERR_OK);
+	s.n = n;
+	*at += n;
 	return s;
 }

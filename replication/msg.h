@@ -18,13 +18,15 @@ enum msg_type {
 	MSG_MLOG = 0x11,      /* tag, from seq, records */
 	MSG_STATEMENT = 0x12, /* tag, statement or proof */
 	MSG_ROOT = 0x20,      /* tag, compartment, root, ops */
-	MSG_FRONT = 0x21,     /* tag, compartment, flags, feed entries */
-	MSG_OPS_REQ = 0x22,   /* tag, feed, from, to */
-	MSG_OPS = 0x23,       /* tag, feed, head, ops */
-	MSG_PUSH = 0x24,      /* as OPS, not asked for: along the tree */
+	MSG_FRONT = 0x21,     /* tag, compartment, flags, base, feed entries */
+	MSG_OPS_REQ = 0x22,   /* tag, compartment, feeds and from where */
+	MSG_OPS = 0x23,       /* tag, compartment, signature, ops: asked for */
+	MSG_PUSH = 0x24,      /* tag, feed, signature, ops: along the tree */
 	MSG_IHAVE = 0x25,     /* tag, compartment, feed entries */
 	MSG_GRAFT = 0x26,     /* as OPS_REQ; and be eager with me again */
 	MSG_PRUNE = 0x27,     /* tag, compartment: be lazy with me */
+	MSG_RBSR = 0x28,      /* tag, compartment, ranges of feeds (rbsr.h) */
+	MSG_NEED = 0x29,      /* tag, compartment, feeds we cannot name */
 	MSG_OPS_NONE = 0x2B,  /* tag, feed, from */
 	MSG_HAVE = 0x31,      /* tag, compartment, cids */
 	MSG_GET = 0x32,       /* tag, compartment, flags, cids */
@@ -39,9 +41,11 @@ enum msg_type {
 
 #define FRONT_MORE 1u  /* another page follows */
 #define FRONT_DELTA 2u /* only what may be news; no answer expected */
+#define FRONT_SINCE 4u /* only what is new since the root that base names */
 #define GET_CLASS 3u   /* enum repl_class */
 
 #define MSG_FRONT_MAX 512u
+#define MSG_SHORTS_MAX 1024u
 #define MSG_CIDS_MAX 256u
 #define MSG_RECORDS_MAX 1024u
 #define MSG_CONTROL_BYTES_MAX (48 * KIB)
@@ -60,16 +64,18 @@ struct msg {
 	uint16_t compartment;
 	uint8_t flags;
 	uint64_t seq;     /* chain seq; from; ops of a root; ping number */
-	uint64_t to;      /* OPS_REQ: last seq wanted */
 	struct cry_id id; /* chain head; root; cid; nonce */
 	struct cry_sign_pk device;
 	uint64_t incarnation;
-	struct op_head head;
+	uint64_t base;       /* FRONT: the first 8 bytes of a root both had */
+	struct op_head head; /* OPS, PUSH: of the last op */
 	uint32_t credit[SESS_CLASSES];
 	uint32_t c_len, off; /* BUSY: c_len is milliseconds */
 	uint32_t n;          /* items */
-	struct slice items;  /* encoded; msg_*_at and msg_blob_next read them */
-	struct slice bytes;  /* claim, chunk piece */
+	struct slice items;  /* encoded; msg_*_at, msg_*_next read them */
+	uint32_t n_shorts;
+	struct slice shorts; /* encoded; msg_short_next reads them */
+	struct slice bytes;  /* claim, chunk piece, ranges */
 };
 
 /* ERR_UNSUPPORTED: no such type; else as rd.h. */
@@ -90,16 +96,28 @@ struct msg_root {
 void msg_root_put(const struct msg_root *r, struct buf *items);
 struct msg_root msg_root_at(const struct msg *m, uint32_t i);
 
-/* Items of FRONT and IHAVE: a feed as far as the sender holds it. */
+/* Items of FRONT and IHAVE: a feed as far as the sender holds it, by its full
+ * name. */
 struct msg_front {
 	struct cry_sign_pk device;
 	uint64_t incarnation;
 	uint64_t seq;
-	struct cry_id id;
 };
-#define MSG_FRONT_BYTES 80u
+#define MSG_FRONT_BYTES 48u
 void msg_front_put(const struct msg_front *f, struct buf *items);
 struct msg_front msg_front_at(const struct msg *m, uint32_t i);
+
+/* Shorts of FRONT, OPS_REQ, NEED: a feed by the first 8 bytes of its id, and
+ * a number of it.  Who makes two feeds with one short name harms those two:
+ * what is said of a short name is said of all feeds it fits. */
+struct msg_short {
+	uint8_t feed[8];
+	uint64_t seq;
+};
+#define MSG_SHORT_BYTES_MAX 18u
+void msg_short_put(const struct msg_short *f, struct buf *shorts);
+/* Walks a decoded message's shorts: start with *at = 0. */
+struct msg_short msg_short_next(const struct msg *m, size_t *at);
 
 /* Items of HAVE, GET, CANCEL, NOT_HAVE, BUSY, CHALLENGE. */
 struct cry_id msg_cid_at(const struct msg *m, uint32_t i);
@@ -113,9 +131,11 @@ struct msg_proof {
 void msg_proof_put(const struct msg_proof *p, struct buf *items);
 struct msg_proof msg_proof_at(const struct msg *m, uint32_t i);
 
-/* Items of MLOG and OPS: u32 length + bytes. */
+/* Items of MLOG: u32 length + bytes. */
 void msg_blob_put(struct slice blob, struct buf *items);
 /* Walks a decoded message's items: start with *at = 0. */
 struct slice msg_blob_next(const struct msg *m, size_t *at);
+/* Items of OPS and PUSH: ops, one after the other; an op tells its length. */
+struct slice msg_op_next(const struct msg *m, size_t *at);
 
 #endif

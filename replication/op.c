@@ -132,6 +132,36 @@ op_id(struct slice header, struct cry_id *out)
 }
 
 enum err
+op_span(struct slice in, size_t *bytes)
+{
+	struct rd r = rd_init(in);
+	struct op_header h;
+
+	header_get(&r, &h);
+	if (r.err == ERR_OK && (h.payload_len > LIM_OP_PAYLOAD_BYTES ||
+				   h.packing_len > OP_PACKING_BYTES_MAX))
+		return ERR_LIMIT;
+	(void)rd_bytes(&r, (size_t)h.payload_len + h.packing_len);
+	*bytes = in.n - r.left;
+	return r.err;
+}
+
+void
+op_head_of(struct slice op, struct op_head *out)
+{
+	struct rd r = rd_init(op);
+	struct op_header h;
+
+	memset(out, 0, sizeof(*out));
+	header_get(&r, &h);
+	REQUIRE(r.err == ERR_OK);
+	out->feed = h.feed;
+	out->seq = h.seq;
+	out->lamport = h.lamport;
+	op_id(slice_of(op.p, op.n - r.left), &out->id);
+}
+
+enum err
 op_decode(struct slice op, struct op_view *out)
 {
 	struct op_view v = { 0 };

@@ -67,6 +67,11 @@ struct op_view {
 	struct slice packing;
 };
 
+/* The length of the op that in begins with, by its own fields; nothing else
+ * of it is checked.  ERR_SHORT: in is shorter.  ERR_LIMIT. */
+#define OP_BYTES_MIN 154u
+enum err op_span(struct slice in, size_t *bytes) PSC_MUST_USE;
+
 /* Checks form, lengths and both hashes. */
 enum err op_decode(struct slice op, struct op_view *out) PSC_MUST_USE;
 
@@ -104,6 +109,9 @@ void op_head_sign(struct op_head *h, const struct cry_sign_sk *sk);
 enum err op_head_verify(
     const struct op_head *h, const struct cry_sign_pk *device) PSC_MUST_USE;
 void op_head_encode(const struct op_head *h, struct buf *out);
+/* What the head of an op (of which op_span took the length) says, but for
+ * the signature, which is zero. */
+void op_head_of(struct slice op, struct op_head *out);
 enum err op_head_decode(struct slice in, struct op_head *out) PSC_MUST_USE;
 
 #endif

@@ -77,7 +77,7 @@ ops_send(struct repl *r, struct link *l, uint8_t type, uint16_t compartment,
 	bool ok;
 
 	for (uint32_t i = 0; i < run->n_ops; i++)
-		msg_blob_put(run->ops[i], &items);
+		buf_put_slice(&items, run->ops[i]);
 	m.items = buf_slice(&items);
 	ok = repl_ok(r, buf_err(&items));
 	if (ok)
@@ -95,8 +95,9 @@ run_first(const struct repl_ops *run)
 /* --- from the host --- */
 
 static void
-feed_set(struct feed *f, const struct op_head *h)
+feed_set(struct comp *c, struct feed *f, const struct op_head *h)
 {
+	front_moved(c, f);
 	f->seq = f->tip_seq = h->seq;
 	f->lamport = f->tip_lamport = h->lamport;
 	f->head = f->tip = h->id;
@@ -116,7 +117,7 @@ ops_feed_known(struct repl *r, const struct repl_event *ev)
 	f = feed_get(r, c, &of->device, of->incarnation, &i);
 	if (f == NULL || f->seq >= ev->ops.head.seq)
 		return;
-	feed_set(f, &ev->ops.head);
+	feed_set(c, f, &ev->ops.head);
 	bound_feed(c, f);
 	sync_changed(r, c);
 }
@@ -135,7 +136,7 @@ ops_local(struct repl *r, const struct repl_event *ev)
 	f = feed_get(r, c, &of->device, of->incarnation, &i);
 	if (f == NULL || f->seq >= ev->ops.head.seq)
 		return;
-	feed_set(f, &ev->ops.head);
+	feed_set(c, f, &ev->ops.head);
 	sync_changed(r, c);
 	if (ev->ops.n_ops > 0)
 		gossip_push(r, c, i, &ev->ops);
@@ -159,32 +160,20 @@ none_send(
 	peer_send(r, l->peer, &m);
 }
 
-void
-ops_on_req(struct repl *r, struct link *l, const struct msg *m)
+static void
+serve_add(struct repl *r, struct link *l, struct pcomp *pc, uint32_t feed,
+    uint64_t from)
 {
-	struct pcomp *pc = pc_allowed(r, l, m->compartment);
+	struct feed *f = &pc->comp->feeds[feed];
 	struct peer *p = l->peer;
-	struct op_feed of = { .share = l->share->id,
-		.compartment = m->compartment,
-		.device = m->device,
-		.incarnation = m->incarnation };
 	struct serve_ops *q;
-	struct feed_id id;
-	struct feed *f;
-	uint32_t i;
 
-	if (m->seq == 0 || m->to < m->seq) {
-		peer_close(r, p, ERR_MALFORMED, "empty range of ops");
-		return;
-	}
 	if (p->so_n == REPL_SERVE_OPS_MAX) {
 		peer_close(r, p, ERR_LIMIT, "too many open requests");
 		return;
 	}
-	op_feed_id(&of, &id);
-	if (pc == NULL || (f = feed_find(pc->comp, &id, &i)) == NULL ||
-	    f->seq < m->seq || f->held) {
-		none_send(r, l, &of, m->seq);
+	if (f->seq < from || f->held) {
+		none_send(r, l, &f->f, from);
 		return;
 	}
 	if (p->so == NULL &&
@@ -192,10 +181,29 @@ ops_on_req(struct repl *r, struct link *l, const struct msg *m)
 		return;
 	q = &p->so[(p->so_first + p->so_n++) % REPL_SERVE_OPS_MAX];
 	q->comp = pc->comp;
-	q->feed = i;
-	q->next = m->seq;
+	q->feed = feed;
+	q->next = from;
 	q->one_run = false;
-	q->to = m->to < f->seq ? m->to : f->seq;
+	q->to = f->seq;
+}
+
+void
+ops_on_req(struct repl *r, struct link *l, const struct msg *m)
+{
+	struct pcomp *pc = pc_allowed(r, l, m->compartment);
+	size_t at = 0;
+
+	for (uint32_t i = 0; i < m->n_shorts && !l->peer->closing; i++) {
+		struct msg_short e = msg_short_next(m, &at);
+		uint32_t k = pc == NULL ? 0 : feed_first(pc->comp, e.feed);
+
+		if (e.seq == 0)
+			peer_close(r, l->peer, ERR_MALFORMED, "no such op");
+		for (; pc != NULL && !l->peer->closing &&
+		       feed_is(pc->comp, k, e.feed);
+		     k++)
+			serve_add(r, l, pc, pc->comp->order[k], e.seq);
+	}
 }
 
 void
@@ -308,8 +316,8 @@ ops_on_none(struct repl *r, struct link *l, const struct msg *m)
 /* Every op decodes, belongs to the feed and continues the one before; the
  * head signs the last.  ops points into bytes. */
 static enum err
-run_check(const struct msg *m, const struct feed_id *id, struct slice *ops,
-    uint32_t *epoch)
+run_check(const struct msg *m, const struct feed_id *id,
+    const struct cry_sign_pk *device, struct slice *ops, uint32_t *epoch)
 {
 	struct op_view prev = { 0 }, v;
 	size_t at = 0;
@@ -317,7 +325,7 @@ run_check(const struct msg *m, const struct feed_id *id, struct slice *ops,
 
 	*epoch = 0;
 	for (uint32_t i = 0; i < m->n; i++) {
-		ops[i] = msg_blob_next(m, &at);
+		ops[i] = msg_op_next(m, &at);
 		if ((e = op_decode(ops[i], &v)) != ERR_OK)
 			return e;
 		if (memcmp(&v.h.feed, id, sizeof(*id)) != 0)
@@ -330,11 +338,7 @@ run_check(const struct msg *m, const struct feed_id *id, struct slice *ops,
 			*epoch = v.h.epoch;
 		prev = v;
 	}
-	if (memcmp(&m->head.feed, id, sizeof(*id)) != 0 ||
-	    m->head.seq != prev.h.seq || m->head.lamport != prev.h.lamport ||
-	    !same_id(&m->head.id, &prev.id))
-		return ERR_MALFORMED;
-	return op_head_verify(&m->head, &m->device);
+	return op_head_verify(&m->head, device);
 }
 
 enum fit { FIT_YES, FIT_HAVE, FIT_GAP, FIT_FORK };
@@ -393,7 +397,7 @@ run_copy(struct repl *r, struct slice body, struct msg *m)
 	buf_put_slice(&ps->bytes, body);
 	ps->ops = repl_alloc(r, m->n, sizeof(*ps->ops));
 	if (ps->ops == NULL || !repl_ok(r, buf_err(&ps->bytes)) ||
-	    msg_decode(MSG_OPS, buf_slice(&ps->bytes), m) != ERR_OK) {
+	    msg_decode(m->type, buf_slice(&ps->bytes), m) != ERR_OK) {
 		persist_free(ps);
 		return NULL;
 	}
@@ -481,23 +485,40 @@ run_known(struct repl *r, struct link *l, struct pcomp *pc, const struct msg *m,
 	return true;
 }
 
+/* PUSH says whose feed it is; OPS was asked for, so we know. */
+static bool
+run_feed(struct pcomp *pc, const struct msg *m, struct op_feed *out)
+{
+	struct feed *f;
+	uint32_t i;
+
+	*out = (struct op_feed){ .share = pc->comp->share->id,
+		.compartment = m->compartment,
+		.device = m->device,
+		.incarnation = m->incarnation };
+	if (m->type == MSG_PUSH)
+		return true;
+	if ((f = feed_find(pc->comp, &m->head.feed, &i)) == NULL)
+		return false;
+	*out = f->f;
+	return true;
+}
+
 bool
 ops_on_ops(
     struct repl *r, struct link *l, const struct msg *m, struct slice body)
 {
 	struct pcomp *pc = pc_allowed(r, l, m->compartment);
-	struct op_feed of = { .share = l->share->id,
-		.compartment = m->compartment,
-		.device = m->device,
-		.incarnation = m->incarnation };
 	struct msg own = *m;
+	struct op_feed of;
 	struct feed_id id;
 	struct persist *ps;
 	bool later = false;
 	uint32_t epoch;
 	enum err e;
 
-	if (pc == NULL || m->head.seq > bound_seq(l->share, &of))
+	if (pc == NULL || !run_feed(pc, m, &of) ||
+	    m->head.seq > bound_seq(l->share, &of))
 		return false; /* comes again when the chain has moved */
 	if (m->head.seq < m->n) {
 		peer_close(r, l->peer, ERR_MALFORMED, "run before the first");
@@ -507,7 +528,7 @@ ops_on_ops(
 	if (run_known(r, l, pc, m, &id) ||
 	    (ps = run_copy(r, body, &own)) == NULL)
 		return false;
-	if ((e = run_check(&own, &id, ps->ops, &epoch)) != ERR_OK) {
+	if ((e = run_check(&own, &id, &of.device, ps->ops, &epoch)) != ERR_OK) {
 		persist_free(ps);
 		peer_close(r, l->peer, e, "ops do not verify");
 		return false;
@@ -545,6 +566,7 @@ ops_persisted(struct repl *r, struct persist *ps, enum err e)
 		f->tip = f->head;
 		return;
 	}
+	front_moved(ps->comp, f);
 	f->seq = ps->run.head.seq;
 	f->lamport = ps->run.head.lamport;
 	f->head = ps->run.head.id;

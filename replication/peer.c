@@ -127,8 +127,10 @@ peer_free(struct peer *p)
 		}
 	}
 	for (uint32_t i = 0; i < p->n_links; i++) {
-		for (uint32_t k = 0; k < p->links[i].n_pc; k++)
+		for (uint32_t k = 0; k < p->links[i].n_pc; k++) {
 			mem_free(p->links[i].pc[k].have);
+			mem_free(p->links[i].pc[k].tell);
+		}
 		mem_free(p->links[i].pc);
 		buf_fini(&p->links[i].held_open);
 	}
@@ -361,7 +363,9 @@ live_handler(uint8_t type)
 	switch (type) {
 	case MSG_MLOG_REQ: return join_on_mlog_req;
 	case MSG_ROOT: return sync_on_root;
-	case MSG_FRONT: return sync_on_front;
+	case MSG_FRONT: return front_on_front;
+	case MSG_NEED: return front_on_need;
+	case MSG_RBSR: return front_on_rbsr;
 	case MSG_OPS_REQ: return ops_on_req;
 	case MSG_OPS_NONE: return ops_on_none;
 	case MSG_IHAVE: return gossip_on_ihave;

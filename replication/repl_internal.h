@@ -1,6 +1,6 @@
 /* replication/repl_internal.h: the core's state; shared by core.c, peer.c,
- * join.c, bound.c, sync.c, ops.c, gossip.c, content.c, status.c, not for other
- * rooms.
+ * join.c, bound.c, sync.c, front.c, ops.c, gossip.c, content.c, status.c, not
+ * for other rooms.
  *
  *   repl --- shares --- compartments --- feeds, wants
  *        \-- peers  --- links (one per share) --- pcomps (one per compartment)
@@ -16,6 +16,10 @@
 
 /* --- bounds and times; docs/protocol.md section 12 --- */
 #define REPL_FEEDS_MAX 65536u         /* per compartment */
+#define REPL_FRONT_ALL 256u           /* so many feeds are told one by one */
+#define REPL_PASTS 64u                /* own roots remembered */
+#define REPL_BASES 1024u              /* peers whose agreement is remembered */
+#define REPL_RBSR_ROUNDS 64u          /* answered between two agreements */
 #define REPL_UNKNOWN_FEEDS_MAX 8192u  /* learnt from one connection */
 #define REPL_CLAIMS_MAX 64u           /* queued for registrars, per share */
 #define REPL_CLAIMS_PEER_MAX 32u      /* accepted from one connection */
@@ -47,10 +51,23 @@ struct feed {
 	repl_conn from;      /* who brought the last run; 0 nobody */
 	repl_conn pull_conn; /* whom we asked; 0 nobody */
 	uint64_t pull_to, pull_ms;
-	bool held;   /* its device is frozen */
-	bool forked; /* two ops with one number: off the fast path */
-	bool empty;  /* only ever announced, by peers that left: reusable */
+	uint64_t born, moved; /* of comp.moves: first op, last op */
+	bool held;            /* its device is frozen */
+	bool forked;          /* two ops with one number: off the fast path */
+	bool empty; /* only ever announced, by peers that left: reusable */
 	bool news, missing; /* listed in comp.news, comp.missing */
+};
+
+/* A root we told, and what we held then. */
+struct past {
+	uint64_t root; /* its first 8 bytes */
+	uint64_t at;   /* comp.moves */
+};
+
+/* The root we last agreed on with a peer, connected or not. */
+struct base {
+	struct cry_sign_pk peer;
+	uint64_t root, at;
 };
 
 /* A run that some peer announced and nobody brought. */
@@ -70,6 +87,11 @@ struct comp {
 	bool dirty;                 /* root is out of date */
 	struct cry_id root;
 	uint64_t ops, lamport;
+	uint64_t moves;     /* times a feed grew */
+	struct past *pasts; /* ring of REPL_PASTS; n_pasts: ever told */
+	uint32_t n_pasts;
+	struct base *bases; /* ring above REPL_BASES; n_bases: ever added */
+	uint32_t n_bases;
 	struct want_list idle[REPL_CLASSES], parked;
 	uint32_t *news; /* feeds to tell lazy links of, at news_ms */
 	uint32_t n_news;
@@ -108,12 +130,21 @@ struct share {
 	uint32_t n_claims;    /* ever queued */
 };
 
-enum front_send { FRONT_SEND_NONE, FRONT_SEND_NEWS, FRONT_SEND_ALL };
+enum front_send {
+	FRONT_SEND_NONE,
+	FRONT_SEND_TOLD, /* feeds in pcomp.tell */
+	FRONT_SEND_NEWS, /* of which the peer lacks ops */
+	FRONT_SEND_ALL,
+};
+enum front_tell { TELL_NOT, TELL_SHORT, TELL_NAMED };
+/* What the peer heard from us since the roots last agreed. */
+enum front_told { TOLD_NONE, TOLD_SINCE, TOLD_ALL };
 
 /* A compartment as seen with one peer. */
 struct pcomp {
 	struct comp *comp;
 	uint64_t *have; /* per feed index: what the peer holds, as known */
+	uint8_t *tell;  /* per feed index: enum front_tell */
 	uint32_t n_have;
 	bool lazy;  /* no branch of the tree: IHAVE instead of PUSH */
 	bool level; /* roots agreed once: what is new continues theirs */
@@ -122,10 +153,17 @@ struct pcomp {
 	uint64_t ops;
 	bool sent_root;
 	struct cry_id last_sent;
-	uint64_t front_ms; /* our whole frontier was sent; 0: roots agreed */
-	bool front_in;     /* pages of their frontier are coming */
+	enum front_told told;
+	uint64_t told_ms;      /* one of long ago tells nothing */
+	uint64_t told_at;      /* SINCE: from when on, of comp.moves */
 	enum front_send front; /* pages still to go */
 	uint32_t front_at;     /* next feed of the next page */
+	bool tell_more;        /* and those in tell once more after them */
+	uint64_t base;         /* those pages are news since this root */
+	uint64_t named_after;  /* feeds born later go by their full name */
+	bool in_pages;         /* pages of the peer's frontier go on */
+	uint32_t tries;        /* comparisons since the roots last agreed */
+	uint32_t rbsr_in;      /* RBSR heard since then */
 	uint32_t pull_at;      /* where to look for the next pull */
 	uint64_t root_due_ms, check_ms;
 	uint32_t backoff_ms;
@@ -306,7 +344,7 @@ void statement_free(struct share *s);
 /* The chain grew, or somebody was frozen. */
 void share_moved(struct repl *r, struct share *s);
 
-/* --- sync.c: roots, frontiers, pulls --- */
+/* --- sync.c: roots, pulls --- */
 struct comp *comp_get(struct repl *r, struct share *s, uint16_t no);
 struct comp *comp_find(const struct share *s, uint16_t no);
 void comp_free(struct comp *c);
@@ -315,6 +353,10 @@ struct feed *feed_get(struct repl *r, struct comp *c,
     const struct cry_sign_pk *device, uint64_t incarnation, uint32_t *index);
 struct feed *feed_find(
     struct comp *c, const struct feed_id *id, uint32_t *index);
+/* The feeds with this short name are order[at], at from feed_first as long as
+ * feed_is holds. */
+uint32_t feed_first(const struct comp *c, const uint8_t *name);
+bool feed_is(const struct comp *c, uint32_t at, const uint8_t *name);
 uint64_t pc_have(const struct pcomp *pc, uint32_t feed);
 void pc_set_have(struct repl *r, struct pcomp *pc, uint32_t f, uint64_t seq);
 struct pcomp *pc_find(struct link *l, const struct comp *c);
@@ -325,28 +367,32 @@ void sync_send_open(struct repl *r, struct link *l);
 void sync_on_open(
     struct repl *r, struct link *l, const struct msg *m, struct slice body);
 void sync_on_root(struct repl *r, struct link *l, const struct msg *m);
-void sync_on_front(struct repl *r, struct link *l, const struct msg *m);
 void sync_changed(struct repl *r, struct comp *c); /* roots will be told */
 void sync_pull(struct repl *r, struct link *l, struct pcomp *pc);
-struct sync_pull_how {
-	uint8_t type; /* OPS_REQ, or GRAFT */
-	uint64_t to;
-};
-/* Ask l for f's ops after our tip. */
-void sync_pull_from(struct repl *r, struct link *l, struct comp *c,
-    struct feed *f, const struct sync_pull_how *how);
+/* Ask l for f's ops after our tip, up to to, as a branch of the tree. */
+void sync_graft(struct repl *r, struct link *l, struct comp *c, struct feed *f,
+    uint64_t to);
 void sync_pull_end(struct repl *r, struct comp *c, struct feed *f);
-void sync_front_put(const struct feed *f, struct buf *items);
-/* An entry of FRONT or IHAVE: the feed's index; false: not to be heard. */
-bool sync_heard(struct repl *r, struct link *l, struct pcomp *pc,
-    const struct msg_front *e, uint32_t *index);
 void sync_pull_others(struct repl *r, struct comp *c, uint32_t feed);
-void sync_announce(
-    struct repl *r, struct link *l, struct pcomp *pc, uint32_t feed);
-void sync_pump(struct repl *r, struct peer *p);
 void sync_link_tick(struct repl *r, struct link *l);
 void sync_comp_tick(struct repl *r, struct comp *c);
 void sync_peer_gone(struct repl *r, struct peer *p);
+
+/* --- front.c: telling what we hold --- */
+void front_moved(struct comp *c, struct feed *f); /* it has more ops */
+void front_told(struct repl *r, struct comp *c);  /* our root goes out */
+void front_agreed(struct repl *r, struct link *l, struct pcomp *pc);
+void front_compare(struct repl *r, struct link *l, struct pcomp *pc);
+void front_announce(
+    struct repl *r, struct link *l, struct pcomp *pc, uint32_t feed);
+void front_name_put(const struct feed *f, struct buf *named);
+/* An entry of FRONT or IHAVE: the feed's index; false: not to be heard. */
+bool front_heard(struct repl *r, struct link *l, struct pcomp *pc,
+    const struct msg_front *e, uint32_t *index);
+void front_on_front(struct repl *r, struct link *l, const struct msg *m);
+void front_on_need(struct repl *r, struct link *l, const struct msg *m);
+void front_on_rbsr(struct repl *r, struct link *l, const struct msg *m);
+void front_pump(struct repl *r, struct peer *p);
 
 /* --- ops.c: runs of ops in and out --- */
 void ops_feed_known(struct repl *r, const struct repl_event *ev);

@@ -1,7 +1,7 @@
-/* replication/sync.c: who has what: roots, frontiers, pulls.
+/* replication/sync.c: who has what: roots and pulls.
  *
  * Both ends send OPEN with a root per common compartment.  Equal roots end
- * it.  Different roots: each side sends its frontier (FRONT) and asks
+ * it.  Different roots: each side tells what it holds (front.c) and asks
  * (OPS_REQ) for what it lacks, one peer per feed at a time.  When ops became
  * durable the new root is told (ROOT, delayed a little so that a burst costs
  * one); a mismatch that stays is looked into again with doubling delays.
@@ -53,6 +53,8 @@ comp_free(struct comp *c)
 	mem_free(c->order);
 	mem_free(c->news);
 	mem_free(c->missing);
+	mem_free(c->pasts);
+	mem_free(c->bases);
 	mem_free(c);
 }
 
@@ -104,6 +106,21 @@ feed_slot(const struct comp *c, const struct feed_id *id)
 	return lo;
 }
 
+uint32_t
+feed_first(const struct comp *c, const uint8_t *name)
+{
+	struct feed_id id = { 0 };
+
+	memcpy(id.b, name, 8);
+	return feed_slot(c, &id);
+}
+
+bool
+feed_is(const struct comp *c, uint32_t at, const uint8_t *name)
+{
+	return at < c->n && memcmp(c->feeds[c->order[at]].id.b, name, 8) == 0;
+}
+
 struct feed *
 feed_find(struct comp *c, const struct feed_id *id, uint32_t *index)
 {
@@ -153,7 +170,7 @@ feed_reuse(struct repl *r, struct comp *c)
 		struct pcomp *pc = l == NULL ? NULL : pc_find(l, c);
 
 		if (pc != NULL && i < pc->n_have)
-			pc->have[i] = 0;
+			pc->have[i] = pc->tell[i] = 0;
 	}
 	c->n_empty--;
 	return i;
@@ -224,6 +241,10 @@ pc_set_have(struct repl *r, struct pcomp *pc, uint32_t f, uint64_t seq)
 		if (q == NULL)
 			return;
 		pc->have = q;
+		if ((q = repl_regrow(r, pc->tell, n, 1)) == NULL)
+			return;
+		pc->tell = q;
+		memset(pc->tell + pc->n_have, 0, n - pc->n_have);
 		memset(pc->have + pc->n_have, 0,
 		    (n - pc->n_have) * sizeof(*pc->have));
 		pc->n_have = n;
@@ -276,124 +297,31 @@ pc_equal(struct pcomp *pc)
 	       same_id(&pc->root, &pc->comp->root);
 }
 
-/* --- frontiers --- */
-
-void
-sync_front_put(const struct feed *f, struct buf *items)
-{
-	struct msg_front e = { .device = f->f.device,
-		.incarnation = f->f.incarnation,
-		.seq = f->seq,
-		.id = f->head };
-
-	msg_front_put(&e, items);
-}
-
-/* One page of our feeds, all or only those of which the peer lacks ops, from
- * where the last page ended.  The last page says so by its flags. */
 static void
-front_page(struct repl *r, struct link *l, struct pcomp *pc)
+check_later(struct repl *r, struct pcomp *pc, uint32_t in_ms)
 {
-	struct comp *c = pc->comp;
-	bool delta = pc->front == FRONT_SEND_NEWS;
-	struct msg m = { .type = MSG_FRONT,
-		.tag = l->tx,
-		.compartment = c->no,
-		.flags = delta ? FRONT_DELTA : 0 };
-	struct buf items = BUF_MAX((size_t)MSG_FRONT_MAX * MSG_FRONT_BYTES);
-
-	for (; pc->front_at < c->n && m.n < MSG_FRONT_MAX; pc->front_at++) {
-		const struct feed *f = &c->feeds[pc->front_at];
-
-		if (f->seq == 0 || f->held ||
-		    (delta && pc_have(pc, pc->front_at) >= f->seq))
-			continue;
-		sync_front_put(f, &items);
-		m.n++;
-	}
-	if (pc->front_at < c->n)
-		m.flags |= FRONT_MORE;
-	else
-		pc->front = FRONT_SEND_NONE;
-	m.items = buf_slice(&items);
-	if (repl_ok(r, buf_err(&items)) && (m.n > 0 || !delta))
-		peer_send(r, l->peer, &m);
-	buf_fini(&items);
-}
-
-/* Pages wait here, not in a queue: memory is one page however many feeds. */
-void
-sync_pump(struct repl *r, struct peer *p)
-{
-	for (uint32_t i = 0; i < p->n_links; i++) {
-		struct link *l = &p->links[i];
-
-		for (uint32_t k = 0; k < l->n_pc && p->fronts > 0; k++) {
-			while (l->pc[k].front != FRONT_SEND_NONE &&
-			       peer_can_send(p, SESS_CONTROL) && !p->closing &&
-			       r->err == ERR_OK) {
-				front_page(r, l, &l->pc[k]);
-				p->fronts -= l->pc[k].front == FRONT_SEND_NONE;
-			}
-		}
-	}
-}
-
-/* A whole frontier replaces news; news never replace a whole one. */
-static void
-front_start(struct link *l, struct pcomp *pc, enum front_send what)
-{
-	if (pc->front == FRONT_SEND_ALL && what == FRONT_SEND_NEWS)
-		return;
-	l->peer->fronts += pc->front == FRONT_SEND_NONE;
-	pc->front = what;
-	pc->front_at = 0;
-	l->peer->dirty = true;
-}
-
-void
-sync_announce(struct repl *r, struct link *l, struct pcomp *pc, uint32_t feed)
-{
-	struct msg m = { .type = MSG_FRONT,
-		.tag = l->tx,
-		.compartment = pc->comp->no,
-		.flags = FRONT_DELTA,
-		.n = 1 };
-	struct buf items = BUF_MAX(MSG_FRONT_BYTES);
-
-	if (l->peer->queued[SESS_CONTROL] > REPL_QUEUE_CONTROL_MAX / 2)
-		return; /* it is slow: the next root will tell it */
-	sync_front_put(&pc->comp->feeds[feed], &items);
-	m.items = buf_slice(&items);
-	if (repl_ok(r, buf_err(&items)))
-		peer_send(r, l->peer, &m);
-	buf_fini(&items);
-}
-
-static void
-front_full(struct repl *r, struct link *l, struct pcomp *pc)
-{
-	pc->front_ms = r->now_ms;
-	pc->check_ms =
-	    r->now_ms + pc->backoff_ms + repl_random(r, REPL_CHECK_MS);
+	pc->check_ms = r->now_ms + in_ms;
 	repl_wake(r, pc->check_ms);
+}
+
+/* Roots differ: say what we hold, and look again. */
+static void
+compare(struct repl *r, struct link *l, struct pcomp *pc)
+{
+	check_later(
+	    r, pc, pc->backoff_ms + (uint32_t)repl_random(r, REPL_CHECK_MS));
 	if (pc->backoff_ms < REPL_CHECK_MAX_MS)
 		pc->backoff_ms *= 2;
-	front_start(l, pc, FRONT_SEND_ALL);
+	front_compare(r, l, pc);
 }
 
-/* Equal roots: the peer holds exactly what we hold. */
 static void
-agreed(struct repl *r, struct pcomp *pc)
+agreed(struct repl *r, struct link *l, struct pcomp *pc)
 {
 	pc->check_ms = 0;
-	pc->front_ms = 0;
 	pc->level = true;
 	pc->backoff_ms = REPL_CHECK_MS;
-	for (uint32_t i = 0; i < pc->comp->n; i++) {
-		if (pc->comp->feeds[i].seq > 0)
-			pc_set_have(r, pc, i, pc->comp->feeds[i].seq);
-	}
+	front_agreed(r, l, pc);
 }
 
 static void
@@ -403,14 +331,12 @@ root_seen(struct repl *r, struct link *l, struct pcomp *pc,
 	pc->got_root = true;
 	pc->root = root->root;
 	pc->ops = root->ops;
-	if (pc_equal(pc)) {
-		agreed(r, pc);
-	} else if (at_once) {
-		front_full(r, l, pc);
-	} else if (pc->check_ms == 0) {
-		pc->check_ms = r->now_ms + pc->backoff_ms;
-		repl_wake(r, pc->check_ms);
-	}
+	if (pc_equal(pc))
+		agreed(r, l, pc);
+	else if (at_once)
+		compare(r, l, pc);
+	else if (pc->check_ms == 0)
+		check_later(r, pc, pc->backoff_ms);
 }
 
 /* --- OPEN and ROOT --- */
@@ -431,6 +357,7 @@ sync_send_open(struct repl *r, struct link *l)
 		if (pc == NULL)
 			continue;
 		comp_refresh(pc->comp);
+		front_told(r, pc->comp);
 		root = (struct msg_root){ .compartment = pc->comp->no,
 			.root = pc->comp->root,
 			.ops = pc->comp->ops };
@@ -532,9 +459,10 @@ root_tell(struct repl *r, struct link *l, struct pcomp *pc)
 	pc->last_sent = pc->comp->root;
 	m.id = pc->comp->root;
 	m.seq = pc->comp->ops;
+	front_told(r, pc->comp);
 	peer_send(r, l->peer, &m);
 	if (pc_equal(pc))
-		agreed(r, pc);
+		agreed(r, l, pc);
 }
 
 /* --- pulls --- */
@@ -552,52 +480,88 @@ sync_pull_end(struct repl *r, struct comp *c, struct feed *f)
 		p->pulls--;
 }
 
-void
-sync_pull_from(struct repl *r, struct link *l, struct comp *c, struct feed *f,
-    const struct sync_pull_how *how)
+static void
+pull_mark(
+    struct repl *r, struct link *l, struct comp *c, struct feed *f, uint64_t to)
 {
-	struct msg m = { .type = how->type,
-		.tag = l->tx,
-		.compartment = c->no,
-		.device = f->f.device,
-		.incarnation = f->f.incarnation,
-		.seq = f->tip_seq + 1,
-		.to = how->to };
-
 	f->pull_conn = l->peer->conn;
-	f->pull_to = how->to;
+	f->pull_to = to;
 	f->pull_ms = r->now_ms;
 	c->pulls++;
 	l->peer->pulls++;
 	repl_wake(r, r->now_ms + REPL_STALL_MS);
-	peer_send(r, l->peer, &m);
 }
 
+/* May this feed be asked of the peer, and is there something to ask for? */
+static bool
+pull_wanted(const struct pcomp *pc, uint32_t i)
+{
+	const struct comp *c = pc->comp;
+	const struct feed *f = &c->feeds[i];
+
+	return f->pull_conn == 0 && !f->forked && pc->have[i] > f->tip_seq &&
+	       bound_seq(c->share, &f->f) > f->tip_seq;
+}
+
+static void
+pull_put(const struct feed *f, struct msg *m, struct buf *shorts)
+{
+	struct msg_short e = { .seq = f->tip_seq + 1 };
+
+	memcpy(e.feed, f->id.b, sizeof(e.feed));
+	msg_short_put(&e, shorts);
+	m->n_shorts++;
+}
+
+void
+sync_graft(
+    struct repl *r, struct link *l, struct comp *c, struct feed *f, uint64_t to)
+{
+	struct buf shorts = BUF_MAX(MSG_SHORT_BYTES_MAX);
+	struct msg m = {
+		.type = MSG_GRAFT, .tag = l->tx, .compartment = c->no
+	};
+
+	pull_mark(r, l, c, f, to);
+	pull_put(f, &m, &shorts);
+	m.shorts = buf_slice(&shorts);
+	if (repl_ok(r, buf_err(&shorts)))
+		peer_send(r, l->peer, &m);
+	buf_fini(&shorts);
+}
+
+/* One request for all feeds of which the peer has more. */
 void
 sync_pull(struct repl *r, struct link *l, struct pcomp *pc)
 {
 	struct comp *c = pc->comp;
 	uint32_t n = pc->n_have < c->n ? pc->n_have : c->n;
+	struct buf shorts =
+	    BUF_MAX((size_t)REPL_PULLS_MAX * MSG_SHORT_BYTES_MAX);
+	struct msg m = {
+		.type = MSG_OPS_REQ, .tag = l->tx, .compartment = c->no
+	};
 
 	for (uint32_t k = 0; k < n; k++) {
 		uint32_t i = (pc->pull_at + k) % n;
-		struct feed *f = &c->feeds[i];
 		uint64_t to;
 
 		if (l->peer->pulls >= REPL_PULLS_MAX || l->peer->closing) {
 			pc->pull_at = i; /* go on here */
-			return;
+			break;
 		}
-		if (f->pull_conn != 0 || f->forked || pc->have[i] <= f->tip_seq)
+		if (!pull_wanted(pc, i))
 			continue;
-		to = bound_seq(c->share, &f->f);
-		if (to <= f->tip_seq)
-			continue;
+		to = bound_seq(c->share, &c->feeds[i].f);
 		if (pc->have[i] < to)
 			to = pc->have[i];
-		sync_pull_from(
-		    r, l, c, f, &(struct sync_pull_how){ MSG_OPS_REQ, to });
+		pull_mark(r, l, c, &c->feeds[i], to);
+		pull_put(&c->feeds[i], &m, &shorts);
 	}
+	m.shorts = buf_slice(&shorts);
+	if (repl_ok(r, buf_err(&shorts)) && m.n_shorts > 0)
+		peer_send(r, l->peer, &m);
+	buf_fini(&shorts);
 }
 
 void
@@ -676,74 +640,6 @@ sync_peer_gone(struct repl *r, struct peer *p)
 	}
 }
 
-/* --- FRONT --- */
-
-bool
-sync_heard(struct repl *r, struct link *l, struct pcomp *pc,
-    const struct msg_front *e, uint32_t *index)
-{
-	struct comp *c = pc->comp;
-	uint32_t known = c->n - c->n_empty;
-
-	/* A feed we may not accept: the chain may move, then roots are told
-	 * again. */
-	if (e->seq == 0 || !member_might_write(c->share->m, &e->device, c->no))
-		return false;
-	if (l->peer->unknown_feeds >= REPL_UNKNOWN_FEEDS_MAX)
-		return false; /* the next comparison brings it again */
-	if (feed_get(r, c, &e->device, e->incarnation, index) == NULL)
-		return false;
-	l->peer->unknown_feeds += c->n - c->n_empty - known;
-	pc_set_have(r, pc, *index, e->seq);
-	return true;
-}
-
-static bool
-peer_lacks(const struct pcomp *pc)
-{
-	for (uint32_t i = 0; i < pc->comp->n; i++) {
-		if (pc->comp->feeds[i].seq > pc_have(pc, i))
-			return true;
-	}
-	return false;
-}
-
-/* A whole frontier is what the peer holds, and nothing else is: also not what
- * we sent and it could not keep (no right then, no space). */
-static void
-front_whole(struct pcomp *pc, uint8_t flags)
-{
-	if ((flags & FRONT_DELTA) != 0)
-		return;
-	if (!pc->front_in && pc->n_have > 0)
-		memset(pc->have, 0, pc->n_have * sizeof(*pc->have));
-	pc->front_in = (flags & FRONT_MORE) != 0;
-}
-
-void
-sync_on_front(struct repl *r, struct link *l, const struct msg *m)
-{
-	struct pcomp *pc = pc_allowed(r, l, m->compartment);
-
-	if (pc == NULL)
-		return;
-	front_whole(pc, m->flags);
-	for (uint32_t i = 0; i < m->n && !l->peer->closing; i++) {
-		struct msg_front e = msg_front_at(m, i);
-		uint32_t feed;
-
-		(void)sync_heard(r, l, pc, &e, &feed);
-	}
-	if (l->peer->closing || r->err != ERR_OK)
-		return;
-	sync_pull(r, l, pc);
-	/* Not if ours crossed theirs; one of long ago tells nothing. */
-	if ((m->flags & (FRONT_DELTA | FRONT_MORE)) == 0 &&
-	    (pc->front_ms == 0 || r->now_ms >= pc->front_ms + REPL_CHECK_MS) &&
-	    peer_lacks(pc))
-		front_start(l, pc, FRONT_SEND_NEWS);
-}
-
 /* --- time --- */
 
 static void
@@ -754,7 +650,7 @@ pc_tick(struct repl *r, struct link *l, struct pcomp *pc)
 	if (pc->check_ms != 0 && r->now_ms >= pc->check_ms) {
 		pc->check_ms = 0;
 		if (pc->got_root && !pc_equal(pc))
-			front_full(r, l, pc);
+			compare(r, l, pc);
 	}
 	if (pc->root_due_ms != 0)
 		repl_wake(r, pc->root_due_ms);

@@ -337,7 +337,7 @@ tell_run(struct end *e, repl_conn c, const struct run *r, uint8_t type)
 		.n = r->ops.n_ops };
 
 	for (uint32_t i = 0; i < m.n; i++)
-		msg_blob_put(r->ops.ops[i], &items);
+		buf_put_slice(&items, r->ops.ops[i]);
 	m.items = buf_slice(&items);
 	tell(e, c, &m);
 	buf_fini(&items);

@@ -103,12 +103,12 @@ test_ops_that_do_not_verify_close_the_peer(void **state)
 		else if (what == 1)
 			r.ops.head.sig.b[0] ^= 1;
 		else if (what == 2)
-			r.ops.head.seq = 4;
+			r.ops.feed.incarnation = 2; /* another feed */
 		else if (what == 3)
 			r.s[1] = r.s[0]; /* does not chain */
 		else
 			op_head_sign(&r.ops.head, &rd.sign_sk);
-		tell_ops(&e, 1, &r);
+		tell_run(&e, 1, &r, MSG_PUSH);
 		assert_int_equal(e.closed, 1);
 		assert_true(
 		    e.close_err == ERR_AUTH || e.close_err == ERR_MALFORMED);
@@ -116,7 +116,7 @@ test_ops_that_do_not_verify_close_the_peer(void **state)
 		/* closing: nothing more is taken from it */
 		run_free(&r);
 		run_make(&r, &wr, 1, 2, 1);
-		tell_ops(&e, 1, &r);
+		tell_run(&e, 1, &r, MSG_PUSH);
 		assert_int_equal(e.ops_persisted, 0);
 		run_free(&r);
 		end_free(&e);
@@ -135,7 +135,7 @@ test_ops_without_the_right_to_write_are_not_kept(void **state)
 
 		live(&e, &reg, &wr);
 		run_make(&r, who[i], 1, 1, 2);
-		tell_ops(&e, 1, &r);
+		tell_run(&e, 1, &r, MSG_PUSH);
 		assert_int_equal(e.ops_persisted, 0);
 		assert_int_equal(e.closed, 0);
 		run_free(&r);
@@ -177,8 +177,10 @@ test_foreign_compartment_is_never_served(void **state)
 	struct msg req = { .type = MSG_OPS_REQ,
 		.tag = tag(true),
 		.compartment = 2,
-		.seq = 1,
-		.to = 9 };
+		.n_shorts = 1 };
+	struct msg_short from = { .seq = 1 };
+	struct buf shorts = BUF_MAX(KIB);
+	struct feed_id id;
 	struct msg get = {
 		.type = MSG_GET, .tag = tag(true), .compartment = 2, .n = 1
 	};
@@ -193,8 +195,10 @@ test_foreign_compartment_is_never_served(void **state)
 	run_make(&r, &wr, 2, 1, 2);
 	local(&e, &r);
 	e.serve_chunk = SLICE_LIT("secret");
-	req.device = wr.pub.sign;
-	req.incarnation = 1;
+	op_feed_id(&r.ops.feed, &id);
+	memcpy(from.feed, id.b, sizeof(from.feed));
+	msg_short_put(&from, &shorts);
+	req.shorts = buf_slice(&shorts);
 	get.items = slice_of(cid.b, 32);
 	assert_int_equal(count(&e, MSG_OPS), 0);
 	tell(&e, 1, &req);
@@ -211,6 +215,7 @@ test_foreign_compartment_is_never_served(void **state)
 	assert_int_equal(e.fetch_chunks, 1);
 	end_free(&e);
 	run_free(&r);
+	buf_fini(&shorts);
 }
 
 static void
@@ -265,15 +270,15 @@ test_fork_is_noticed_and_the_first_op_stays(void **state)
 	(void)state;
 	live(&e, &rd, &wr);
 	run_make(&a, &wr, 1, 1, 3);
-	tell_ops(&e, 1, &a);
+	tell_run(&e, 1, &a, MSG_PUSH);
 	assert_int_equal(e.ops_persisted, 3);
-	tell_ops(&e, 1, &a); /* the same again: nothing new */
+	tell_run(&e, 1, &a, MSG_PUSH); /* the same again: nothing new */
 	assert_int_equal(e.ops_persisted, 3);
 	/* same feed, other ops: as after a restored backup */
 	wall_ms = 1;
 	for (uint32_t n = 3; n <= 4; n++) {
 		run_make(&b, &wr, 1, 1, n);
-		tell_ops(&e, 1, &b);
+		tell_run(&e, 1, &b, MSG_PUSH);
 		run_free(&b);
 	}
 	wall_ms = 0;
@@ -282,7 +287,7 @@ test_fork_is_noticed_and_the_first_op_stays(void **state)
 	/* the honest continuation is off the fast path as well */
 	run_free(&a);
 	run_make(&a, &wr, 1, 1, 5);
-	tell_ops(&e, 1, &a);
+	tell_run(&e, 1, &a, MSG_PUSH);
 	assert_int_equal(e.ops_persisted, 3);
 	run_free(&a);
 	end_free(&e);
@@ -324,7 +329,7 @@ test_thousands_of_feeds_are_told_within_credit(void **state)
 			    msg_decode(s->type, buf_slice(&s->body), &m),
 			    ERR_OK);
 			pages++;
-			told += m.n;
+			told += m.n + m.n_shorts;
 		}
 		if (read == e.n_sent && m.flags != 0) {
 			assert_true(credit.credit[0] < 160 * KIB);

@@ -39,8 +39,7 @@ ihave(struct end *e, repl_conn c, const struct run *r)
 	struct buf items = BUF_MAX(KIB);
 	struct msg_front f = { .device = r->ops.feed.device,
 		.incarnation = r->ops.feed.incarnation,
-		.seq = r->ops.head.seq,
-		.id = r->ops.head.id };
+		.seq = r->ops.head.seq };
 	struct msg m = {
 		.type = MSG_IHAVE, .tag = tag(true), .compartment = 1, .n = 1
 	};
@@ -206,9 +205,10 @@ test_graft_is_served_and_makes_a_branch(void **state)
 	struct msg m = { .type = MSG_GRAFT,
 		.tag = tag(true),
 		.compartment = 1,
-		.incarnation = 1,
-		.seq = 1,
-		.to = 2 };
+		.n_shorts = 1 };
+	struct msg_short from = { .seq = 1 };
+	struct buf shorts = BUF_MAX(KIB);
+	struct feed_id id;
 	struct end e;
 	struct run r, q;
 
@@ -219,8 +219,12 @@ test_graft_is_served_and_makes_a_branch(void **state)
 	run_make(&q, &wr, 1, 2, 1);
 	local(&e, &r);
 	assert_int_equal(count(&e, MSG_PUSH), 0);
-	m.device = wr.pub.sign;
+	op_feed_id(&r.ops.feed, &id);
+	memcpy(from.feed, id.b, sizeof(from.feed));
+	msg_short_put(&from, &shorts);
+	m.shorts = buf_slice(&shorts);
 	tell(&e, 1, &m);
+	buf_fini(&shorts);
 	assert_int_equal(count(&e, MSG_OPS), 1);
 	local(&e, &q);
 	assert_int_equal(count(&e, MSG_PUSH), 1);

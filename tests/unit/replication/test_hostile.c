@@ -223,8 +223,8 @@ test_invented_feeds_use_up_no_places(void **state)
 	live(&f, &reg, &wr);
 	for (uint64_t i = 1; i <= 3; i++) {
 		run_make(&r, &wr, 1, i, 2);
-		tell_ops(&e, 1, &r);
-		tell_ops(&f, 1, &r);
+		tell_run(&e, 1, &r, MSG_PUSH);
+		tell_run(&f, 1, &r, MSG_PUSH);
 		run_free(&r);
 	}
 	assert_int_equal(e.ops_persisted, 6);

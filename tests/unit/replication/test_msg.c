@@ -35,20 +35,50 @@ static const uint8_t types[] = {
 	MSG_CHALLENGE,
 	MSG_PROOF,
 	MSG_STATEMENT,
+	MSG_RBSR,
+	MSG_NEED,
 };
 
 #define N_TYPES (sizeof(types) / sizeof(types[0]))
 
+/* As much of an op as a decoder of messages looks at: its header, a payload
+ * and a packing list. */
+static void
+op_like(uint8_t seq, struct buf *b)
+{
+	uint8_t h[154] = { 1, 1 };
+
+	h[4] = 1; /* epoch */
+	memset(h + 8, 0xD4, 16);
+	h[24] = seq;
+	h[32] = seq;
+	h[144] = 3;
+	h[148] = 2;
+	buf_put(b, h, sizeof(h));
+	buf_put(b, "abcde", 5);
+}
+
+static void
+shorts(struct buf *b)
+{
+	struct msg_short f = { .seq = 5 };
+
+	memset(f.feed, 0xE5, sizeof(f.feed));
+	msg_short_put(&f, b);
+	f.seq = 300;
+	msg_short_put(&f, b);
+}
+
 /* A message of the type with every field set to something. */
 static struct msg
-sample(uint8_t type, struct buf *items)
+sample(uint8_t type, struct buf *items, struct buf *names)
 {
 	struct msg m = { .type = type,
 		.compartment = 0x0102,
 		.flags = 1,
 		.seq = 0x1122334455667788,
-		.to = 0x2233445566778899,
 		.incarnation = 7,
+		.base = 0x3344556677889900,
 		.c_len = 1000,
 		.off = 10,
 		.n = 2 };
@@ -56,13 +86,16 @@ sample(uint8_t type, struct buf *items)
 	*items = BUF_MAX(MIB);
 	if (type == MSG_CHALLENGE || type == MSG_PROOF)
 		m.n = 1;
+	*names = BUF_MAX(MIB);
+	shorts(names);
+	m.n_shorts = 2;
+	m.shorts = buf_slice(names);
+	memset(m.head.sig.b, 0xF6, sizeof(m.head.sig.b));
 	memset(m.tag.b, 0xA1, sizeof(m.tag.b));
 	memset(m.id.b, 0xB2, sizeof(m.id.b));
 	memset(m.device.b, 0xC3, sizeof(m.device.b));
 	for (uint32_t i = 0; i < SESS_CLASSES; i++)
 		m.credit[i] = 100 + i;
-	m.head.seq = 3;
-	m.head.lamport = 4;
 	m.bytes = SLICE_LIT("bytes");
 	for (uint16_t i = 0; i < m.n; i++) {
 		struct msg_root root = { .compartment = i, .ops = 9 };
@@ -72,9 +105,10 @@ sample(uint8_t type, struct buf *items)
 			msg_root_put(&root, items);
 		else if (type == MSG_FRONT || type == MSG_IHAVE)
 			msg_front_put(&front, items);
-		else if (type == MSG_MLOG || type == MSG_OPS ||
-			 type == MSG_PUSH)
+		else if (type == MSG_MLOG)
 			msg_blob_put(SLICE_LIT("blob"), items);
+		else if (type == MSG_OPS || type == MSG_PUSH)
+			op_like((uint8_t)(i + 1), items);
 		else
 			buf_put_zero(
 			    items, type == MSG_PROOF ? MSG_PROOF_BYTES : 32);
@@ -86,12 +120,13 @@ sample(uint8_t type, struct buf *items)
 static void
 encode(uint8_t type, struct buf *out)
 {
-	struct buf items;
-	struct msg m = sample(type, &items);
+	struct buf items, names;
+	struct msg m = sample(type, &items, &names);
 
 	*out = BUF_MAX(MIB);
 	assert_int_equal(msg_encode(&m, out), ERR_OK);
 	buf_fini(&items);
+	buf_fini(&names);
 }
 
 static void
@@ -119,9 +154,9 @@ test_every_truncation_and_any_tail_is_refused(void **state)
 	(void)state;
 	for (size_t i = 0; i < N_TYPES; i++) {
 		/* these end in "the rest", so a shorter rest is fine */
-		bool open_end = types[i] == MSG_CHUNK ||
-				types[i] == MSG_CLAIM ||
-				types[i] == MSG_STATEMENT;
+		bool open_end =
+		    types[i] == MSG_CHUNK || types[i] == MSG_CLAIM ||
+		    types[i] == MSG_STATEMENT || types[i] == MSG_RBSR;
 		struct buf a;
 		struct msg m;
 
@@ -171,6 +206,8 @@ put_list(struct buf *b, uint8_t type, uint32_t n, size_t item)
 		buf_put_zero(b, 2);
 	if (type == MSG_GET || type == MSG_FRONT)
 		buf_u8(b, 0);
+	if (type == MSG_FRONT)
+		buf_put_zero(b, 8 + 4); /* base, no shorts */
 	buf_u32(b, n);
 	buf_put_zero(b, n * item);
 }
