@@ -141,6 +141,8 @@ cmd_share_invite(struct cli *c)
 	put_opt(o, "compartment", cli_opt(c, "compartment"));
 	put_opt(o, "expires", cli_opt(c, "expires"));
 	put_opt(o, "address", cli_opt(c, "address"));
+	if (cli_flag(c, "approve"))
+		(void)json_object_set_new(o, "approve", json_true());
 	return share_send(c, "POST", "/invites", o, invite_row);
 }
 
@@ -177,6 +179,31 @@ cmd_share_grant(struct cli *c)
 	put_opt(o, "compartment", cli_opt(c, "compartment"));
 	put_opt(o, "history", cli_opt(c, "history"));
 	return share_send(c, "POST", "/grants", o, print_line);
+}
+
+enum cli_exit
+cmd_share_requests(struct cli *c)
+{
+	struct buf path = BUF_MAX(4096);
+	enum cli_exit rc;
+
+	buf_put_str(&path, "/shares");
+	cli_path_add(&path, cli_word(c, 0));
+	buf_put_str(&path, "/requests");
+	rc = cli_list(c, buf_cstr(&path),
+	    "ID=id,SITE=site,ROLE=role,COMPARTMENT=compartment,KEY=key");
+	buf_fini(&path);
+	return rc;
+}
+
+enum cli_exit
+cmd_share_approve(struct cli *c)
+{
+	json_t *o = json_pack("{s:s}", "id", cli_word(c, 1));
+
+	if (cli_flag(c, "reject"))
+		(void)json_object_set_new(o, "reject", json_true());
+	return share_send(c, "POST", "/approvals", o, print_line);
 }
 
 static enum cli_exit

@@ -24,7 +24,14 @@ const struct api_route api_routes[] = {
 	    "Its members, one a line." },
 	{ "POST", "/shares/{share}/invites", api_h_invite, API_PERSON, false,
 	    "",
-	    "Invite: {role, compartment, expires, address} gives {invite}." },
+	    "Invite: {role, compartment, expires, address, approve} gives "
+	    "{invite}; approve: a claim of it waits." },
+	{ "GET", "/shares/{share}/requests", api_h_requests, API_READ, false,
+	    "", "Claims that wait for approval, one a line." },
+	{ "POST", "/shares/{share}/approvals", api_h_approve, API_PERSON, false,
+	    "",
+	    "Grant what a request asks for: {id}; or let it go: {id, "
+	    "reject}." },
 	{ "POST", "/shares/{share}/grants", api_h_grant, API_PERSON, false, "",
 	    "Grant: {key, role, compartment, history}." },
 	{ "POST", "/shares/{share}/revocations", api_h_revoke, API_PERSON,

@@ -206,7 +206,7 @@ static enum err
 invite_opts(struct api_call *c, struct share_invite_opts *o)
 {
 	static const char *const keys[] = { "s:role", "s:compartment",
-		"s:expires", "s:address", NULL };
+		"s:expires", "s:address", "b:approve", NULL };
 	const char *role, *expires;
 	enum err e;
 
@@ -218,6 +218,7 @@ invite_opts(struct api_call *c, struct share_invite_opts *o)
 		    "One of: registrar admin writer runner reader auditor hub",
 		    "role \"%.32s\" is not known", role);
 	o->compartment = json_get_str(c->body, "compartment", NULL);
+	o->approve = json_get_bool(c->body, "approve", false);
 	expires = json_get_str(c->body, "expires", "7d");
 	if (num_duration_s(
 		slice_str(expires), INVITE_S_MAX, &o->expires_in_s) != ERR_OK)
@@ -347,6 +348,49 @@ body_device(struct api_call *c, struct cry_device_pub *out)
 		    "Copy the whole key that `pesscara share members` shows.",
 		    "key is not a Pesscara key");
 	return ERR_OK;
+}
+
+enum err
+api_h_requests(struct api_call *c)
+{
+	struct share_request *list = NULL;
+	struct api_rows s;
+	uint32_t k, n = 0;
+	enum err e =
+	    shares_requests(c->a->o.shares, c->param[0], &list, &n, &c->em);
+
+	if (e != ERR_OK)
+		return e;
+	api_rows_init(&s, c, API_LIST_BYTES);
+	for (k = 0; k < n; k++) {
+		struct jw *w = api_row(&s);
+
+		jw_str(w, "id", list[k].id);
+		jw_str(w, "site", list[k].site);
+		jw_str(w, "role", list[k].role);
+		jw_str(w, "compartment", list[k].compartment);
+		api_jw_device(w, "key", &list[k].device);
+		api_row_end(&s);
+	}
+	shares_requests_free(list);
+	e = api_rows_flush(&s);
+	api_rows_fini(&s);
+	return e;
+}
+
+enum err
+api_h_approve(struct api_call *c)
+{
+	static const char *const keys[] = { "s:id", "b:reject", NULL };
+	const char *id;
+	enum err e;
+
+	if ((e = api_body(c)) != ERR_OK || (e = api_only(c, keys)) != ERR_OK ||
+	    (e = api_need(c, "id", &id)) != ERR_OK)
+		return e;
+	e = shares_approve(c->a->o.shares, c->param[0], id,
+	    !json_get_bool(c->body, "reject", false), &c->em);
+	return e == ERR_OK ? api_answer_ok(c) : e;
 }
 
 typedef enum err (*device_act_fn)(struct shares *sh, const char *share,

@@ -91,6 +91,7 @@ struct share_invite_opts {
 	enum role role;
 	const char *compartment; /* NULL: needed unless role is hub */
 	uint64_t expires_in_s;
+	bool approve;                    /* a claim waits for shares_approve */
 	const struct invite_addr *addrs; /* where the share can be met */
 	uint32_t n_addrs;
 };
@@ -118,6 +119,22 @@ enum err shares_grant(struct shares *sh, const char *share,
 enum err shares_revoke(struct shares *sh, const char *share,
     const struct cry_device_pub *device, const char *reason,
     struct errmsg *em) PSC_MUST_USE;
+/* Claims of invites that need approval, of one share. */
+struct share_request {
+	char id[33]; /* names it for shares_approve */
+	struct cry_device_pub device;
+	char site[LIM_NAME_BYTES + 1]; /* as the joiner says */
+	char role[16];
+	char compartment[LIM_NAME_BYTES + 1];
+	uint64_t wall_ms; /* when it came */
+};
+enum err shares_requests(struct shares *sh, const char *share,
+    struct share_request **list, uint32_t *n, struct errmsg *em) PSC_MUST_USE;
+void shares_requests_free(struct share_request *list);
+/* id: at least 8 of its characters.  Grants it, or (grant false) lets it go
+ * and its invite with it. */
+enum err shares_approve(struct shares *sh, const char *share, const char *id,
+    bool grant, struct errmsg *em) PSC_MUST_USE;
 /* At once, everywhere it is heard, until a registrar thaws or revokes it: the
  * device has no right, and what it writes is not taken.  For admins, too. */
 enum err shares_freeze(struct shares *sh, const char *share,

@@ -16,12 +16,13 @@
 #include "store/base/mem.h"
 #include "store/base/rd.h"
 
-#define SHARE_TAG_KEY "ekey"      /* share, compartment, epoch -> keys */
-#define SHARE_TAG_JOIN "join"     /* share -> registrar, claim */
-#define SHARE_TAG_INVITE "invite" /* share, invite id -> what it grants */
-#define SHARE_TAG_SUB "sub"       /* share, compartment -> share_content */
-#define SHARE_TAG_SAID "said"     /* share, hash: freeze, or proof */
-#define SHARE_TAG_ASIDE "aside"   /* share, device: views to make anew */
+#define SHARE_TAG_KEY "ekey"        /* share, compartment, epoch -> keys */
+#define SHARE_TAG_JOIN "join"       /* share -> registrar, claim */
+#define SHARE_TAG_INVITE "invite"   /* share, invite id -> what it grants */
+#define SHARE_TAG_SUB "sub"         /* share, compartment -> share_content */
+#define SHARE_TAG_REQUEST "request" /* share, invite id: who claims it */
+#define SHARE_TAG_SAID "said"       /* share, hash: freeze, or proof */
+#define SHARE_TAG_ASIDE "aside"     /* share, device: views to make anew */
 #define SHARE_ROW_VERSION 1u
 #define SHARE_KEY_MAX 64u
 

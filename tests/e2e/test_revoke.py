@@ -51,14 +51,30 @@ def build(top):
     hub.cli("share", "join",
             lab.json("share", "invite", SHARE, "--role", "hub")["invite"])
     until("hub granted", 20, lambda: role(hub))
-    for node in (centre, stolen):
-        node.cli("share", "join", lab.json(
-            "share", "invite", SHARE, "--role", "writer", "--compartment",
-            "images")["invite"])
-        until(f"{node.site} granted", 20, lambda n=node: role(n))
+    centre.cli("share", "join", lab.json(
+        "share", "invite", SHARE, "--role", "writer", "--compartment",
+        "images")["invite"])
+    until("centre granted", 20, lambda: role(centre))
+    join_approved(lab, stolen)
     lab.cli("share", "grant", SHARE, lab.json("id")["key"], "--role",
             "reader", "--compartment", "images")
     return hub, lab, centre, stolen
+
+
+def join_approved(lab, node):
+    """Waits until a person at the lab says yes."""
+    node.cli("share", "join", lab.json(
+        "share", "invite", SHARE, "--role", "writer", "--compartment",
+        "images", "--approve")["invite"])
+    ask = until("the claim is there", 20,
+                lambda: lab.rows("share", "requests", SHARE))[0]
+    assert ask["key"] == node.json("id")["key"] and ask["role"] == "writer"
+    assert ask["site"] == node.site and not role(node)
+    wrong = lab.cli("share", "approve", SHARE, "aaaaaaaaaa", check=False)
+    assert wrong.returncode == 1, wrong
+    lab.cli("share", "approve", SHARE, ask["id"][:10])
+    assert not lab.rows("share", "requests", SHARE)
+    until(f"{node.site} granted", 20, lambda: role(node))
 
 
 def release(node, folder, seed):
