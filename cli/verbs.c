@@ -93,9 +93,10 @@ const struct cli_verb cli_verbs[] = {
 	{ "peer remove", "HOST:PORT|KEY", 1, 1, cmd_peer_remove, { { 0 } },
 	    "forget a peer" },
 	{ "subscribe", "SHARE", 1, 1, cmd_subscribe,
-	    { O_COMPARTMENT, { "content", "none|all|pin",
-				 "fetch content or only metadata; none lets it "
-				 "go with gc" } },
+	    { O_COMPARTMENT,
+		{ "content", "none|lazy|all|pin",
+		    "fetch content as it is named, when it is "
+		    "opened, or never; none lets it go with gc" } },
 	    "choose what content is kept here" },
 	{ "import", "PATH...", 1, CLI_WORDS_MAX, cmd_import,
 	    { O_SHARE_NEEDED, O_COMPARTMENT,

@@ -266,9 +266,36 @@ timers(struct repl *r)
 	content_tick(r);
 }
 
+/* Hubs are asked for content before others: they are there for it. */
+static bool
+is_hub(const struct peer *p)
+{
+	for (uint32_t i = 0; i < p->n_links; i++) {
+		const struct link *l = &p->links[i];
+
+		if (l->state == LINK_LIVE &&
+		    member_is_hub(l->share->m, &p->pub.sign))
+			return true;
+	}
+	return false;
+}
+
+static void
+ask_hubs(struct repl *r)
+{
+	for (uint32_t i = 0; i < r->n_peers && r->err == ERR_OK; i++) {
+		struct peer *p = r->peers[i];
+
+		if (p->dirty && !p->closing && is_hub(p))
+			content_ask(r, p);
+	}
+}
+
 static void
 pump(struct repl *r)
 {
+	if (r->n_wants > 0)
+		ask_hubs(r);
 	for (uint32_t i = 0; i < r->n_peers && r->err == ERR_OK; i++) {
 		struct peer *p = r->peers[i];
 

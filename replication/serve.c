@@ -447,7 +447,7 @@ serve_next(struct content_peer *ct)
 static bool
 burst_over(const struct repl *r, const struct content_peer *ct)
 {
-	return r->o.paced && ct->burst >= 2 * piece_bytes(ct);
+	return r->o.paced && ct->burst >= piece_bytes(ct);
 }
 
 void

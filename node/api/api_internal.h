@@ -149,6 +149,10 @@ void api_jw_share(struct jw *w, const char *key, const struct share_info *i,
 enum err api_resolve(struct api_call *c, struct db_txn *t, const char *text,
     struct asset_id *out) PSC_MUST_USE;
 
+/* fetch.c: content of the asset's default head that is not here is fetched;
+ * ERR_TIMEOUT names who may hold it. */
+enum err api_fetch(struct api_call *c, const struct asset_id *id) PSC_MUST_USE;
+
 /* file.c: NULL is "original". */
 enum err api_files_as(
     struct api_call *c, const char *as, enum workdir_as *out) PSC_MUST_USE;

@@ -310,6 +310,8 @@ api_h_file(struct api_call *c)
 	e = api_resolve(c, t, c->param[0], &id);
 	db_abort(t);
 	if (e == ERR_OK)
+		e = api_fetch(c, &id);
+	if (e == ERR_OK)
 		e = files_open(c, &id, a, &k);
 	if (e == ERR_OK &&
 	    (n >= content_n(k) || (a->is_member && n != a->member)))
@@ -331,6 +333,7 @@ struct get_run {
 	const char *dir;
 	uint64_t files, bytes, failed;
 	uint64_t told_ms; /* when rows went out last */
+	bool unfetched;   /* c->em says why content did not come */
 	enum err e;       /* why rows could not be written */
 };
 
@@ -345,10 +348,16 @@ got_error(struct get_run *r, const struct workdir_got *f, struct jw *w)
 	    f->name != NULL ? "/" : "", f->name != NULL ? f->name : "",
 	    absent ? "the content is not on this node" : err_text(f->err));
 	jw_str(w, "error", err_text(f->err));
-	jw_str(w, "cause", cause);
-	jw_str(w, "next",
-	    absent ? "Fetch it: pesscara subscribe SHARE --content all"
-		   : "See: pesscara verify --deep; then: pesscara repair");
+	if (absent && r->unfetched) {
+		jw_str(w, "cause", r->c->em.cause);
+		jw_str(w, "next", r->c->em.next);
+	} else {
+		jw_str(w, "cause", cause);
+		jw_str(w, "next",
+		    absent ? "Fetch it: pesscara subscribe SHARE --content all"
+			   : "See: pesscara verify --deep; then: pesscara "
+			     "repair");
+	}
 	r->failed++;
 }
 
@@ -447,6 +456,17 @@ get_opts(struct api_call *c, struct workdir_get_opts *o, enum workdir_as *as)
 	return sum_unknown(c, sum);
 }
 
+/* After the first that did not come the others are not waited for: each
+ * file that is not here says so with its row. */
+static void
+get_fetch(struct get_run *r, const struct workdir_ids *ids)
+{
+	uint32_t i;
+
+	for (i = 0; i < ids->n && !r->unfetched; i++)
+		r->unfetched = api_fetch(r->c, &ids->id[i]) != ERR_OK;
+}
+
 enum err
 api_h_get(struct api_call *c)
 {
@@ -463,8 +483,10 @@ api_h_get(struct api_call *c)
 		e = get_ids(c, as, &ids);
 	r.dir = o.dir;
 	api_rows_init(&r.rows, c, API_ROW_BYTES);
-	if (e == ERR_OK)
+	if (e == ERR_OK) {
+		get_fetch(&r, &ids);
 		e = workdir_get(&env, &o, &fns, &c->em);
+	}
 	if (r.e != ERR_OK)
 		e = r.e;
 	else if (e != ERR_OK && r.told_ms > 0)

@@ -48,8 +48,8 @@ const struct api_route api_routes[] = {
 	    "", "New keys for a compartment, or for all: {compartment}." },
 	{ "PUT", "/shares/{share}/subscription", api_h_subscribe, API_ACT,
 	    false, "",
-	    "Which content is fetched: {compartment, content: none, all or "
-	    "pin}." },
+	    "Which content is fetched: {compartment, content: none, lazy, "
+	    "all or pin}." },
 	{ "POST", "/joins", api_h_join, API_ACT, false, "",
 	    "Join by an invite: {invite}." },
 	{ "GET", "/peers", api_h_peers, API_READ, false, "",

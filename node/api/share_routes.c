@@ -447,7 +447,7 @@ api_h_subscribe(struct api_call *c)
 {
 	static const char *const keys[] = { "s:compartment", "s:content",
 		NULL };
-	static const char *const words[] = { "none", "all", "pin" };
+	static const char *const words[] = { "none", "all", "pin", "lazy" };
 	const char *content;
 	uint32_t i;
 	enum err e;
@@ -455,12 +455,12 @@ api_h_subscribe(struct api_call *c)
 	if ((e = api_body(c)) != ERR_OK || (e = api_only(c, keys)) != ERR_OK ||
 	    (e = api_need(c, "content", &content)) != ERR_OK)
 		return e;
-	for (i = 0; i < 3 && strcmp(content, words[i]) != 0; i++)
+	for (i = 0; i < 4 && strcmp(content, words[i]) != 0; i++)
 		;
-	if (i == 3)
+	if (i == 4)
 		return errmsg_set(&c->em, ERR_UNSUPPORTED,
-		    "Use --content none, all or pin.",
-		    "content must be none, all or pin");
+		    "Use --content none, lazy, all or pin.",
+		    "content must be none, lazy, all or pin");
 	e = shares_subscribe(c->a->o.shares, c->param[0],
 	    json_get_str(c->body, "compartment", NULL), (enum share_content)i,
 	    &c->em);

@@ -151,7 +151,11 @@ api_jw_compartment(struct jw *w, const struct share_info *i,
 		jw_null(w, "root");
 	jw_bool(w, "read", k->may_read);
 	jw_bool(w, "write", k->may_write);
-	jw_str(w, "content", k->pinned ? "pin" : k->content ? "all" : "none");
+	jw_str(w, "content",
+	    k->pinned    ? "pin"
+	    : k->content ? "all"
+	    : k->lazy    ? "lazy"
+			 : "none");
 	jw_end(w);
 }
 

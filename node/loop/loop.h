@@ -68,6 +68,8 @@ void loop_conn_read(struct loop_conn *c, bool on);
 enum err loop_conn_write(struct loop_conn *c, struct buf *b) PSC_MUST_USE;
 /* Bytes accepted but not yet taken by the system. */
 size_t loop_conn_pending(const struct loop_conn *c);
+/* How much the kernel takes beyond what is on the wire, about. */
+void loop_conn_unsent(struct loop_conn *c, size_t bytes);
 void loop_conn_addr(const struct loop_conn *c, char out[LOOP_ADDR_TEXT]);
 void loop_conn_close(struct loop_conn *c); /* idempotent, NULL ok */
 

@@ -78,15 +78,10 @@ void
 loop_tcp_ready(struct loop_conn *c)
 {
 	struct sockaddr_storage sa;
-	int n = (int)sizeof(sa), unsent = LOOP_UNSENT_BYTES;
-	uv_os_fd_t fd;
+	int n = (int)sizeof(sa);
 
 	(void)uv_tcp_nodelay(&c->uv, 1);
 	(void)uv_tcp_keepalive(&c->uv, 1, 30);
-	/* What the kernel holds unsent nothing can overtake. */
-	if (uv_fileno((const uv_handle_t *)&c->uv, &fd) == 0)
-		(void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent,
-		    sizeof(unsent));
 	if (uv_tcp_getpeername(&c->uv, (struct sockaddr *)&sa, &n) == 0)
 		loop_addr_text((struct sockaddr *)&sa, c->addr);
 	c->up = true;
@@ -273,6 +268,17 @@ size_t
 loop_conn_pending(const struct loop_conn *c)
 {
 	return uv_stream_get_write_queue_size((const uv_stream_t *)&c->uv);
+}
+
+void
+loop_conn_unsent(struct loop_conn *c, size_t bytes)
+{
+	int n = (int)bytes;
+	uv_os_fd_t fd;
+
+	if (uv_fileno((const uv_handle_t *)&c->uv, &fd) == 0)
+		(void)setsockopt(
+		    fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &n, sizeof(n));
 }
 
 void

@@ -8,9 +8,6 @@
 /* One read; several frames of the peer protocol fit. */
 #define LOOP_READ_BYTES (64 * KIB)
 
-/* Handed to the kernel and not on the wire yet, at most (about). */
-#define LOOP_UNSENT_BYTES (48 * 1024)
-
 struct loop_conn {
 	uv_tcp_t uv;
 	struct loop *loop;

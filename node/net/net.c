@@ -101,6 +101,8 @@ mail_persisted(struct net *n, const struct net_mail *m)
 	if (m->err != ERR_OK)
 		log_warn("net", "not stored", "error=\"%s\"", err_text(m->err));
 	net_step(n, &ev);
+	if (m->chunk && m->err == ERR_OK)
+		net_fetch_came(n, &m->cid);
 	if (m->member) {
 		atomic_store(&n->news, true);
 		net_settle(n);
@@ -122,6 +124,8 @@ mail_do(struct net *n, struct net_mail *m)
 		n->snap_stale = true;
 		break;
 	case MAIL_NOW: net_book_now(n); break;
+	case MAIL_FETCH: net_fetch_begin(n, m->fetch); break;
+	case MAIL_FETCH_END: net_fetch_end(n, m->fetch); break;
 	case MAIL_BARRIER: atomic_store(&n->news, true); break;
 	case MAIL_STOP: stop_begin(n); break;
 	}
@@ -302,10 +306,10 @@ net_init(struct net *n, const struct net_opts *o)
 	n->todo_end = &n->todo;
 	n->box_end = &n->box;
 	pthread_mutex_init(&n->box_lock, NULL);
-	pthread_cond_init(&n->box_cond, NULL);
-	pthread_mutex_init(&n->snap_lock, NULL);
 	pthread_condattr_init(&mono);
 	pthread_condattr_setclock(&mono, CLOCK_MONOTONIC);
+	pthread_cond_init(&n->box_cond, &mono);
+	pthread_mutex_init(&n->snap_lock, NULL);
 	pthread_cond_init(&n->snap_cond, &mono);
 	pthread_condattr_destroy(&mono);
 }

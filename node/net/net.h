@@ -67,6 +67,19 @@ void net_sync_status(struct net *n, struct net_sync *out);
 /* Waits until in sync with at least one peer connected. ERR_TIMEOUT. */
 enum err net_sync_wait(
     struct net *n, uint64_t timeout_ms, struct net_sync *out) PSC_MUST_USE;
+/* Fetches chunks that somebody waits for, before all else, from connected
+ * members of the compartment, hubs first; peers that are not connected are
+ * dialled.  Blocks until all are durable.  ERR_TIMEOUT: nothing came for
+ * quiet_ms, *left chunks are missing; ERR_FULL: the quota is reached. */
+struct net_fetch_opts {
+	struct share_id share;
+	uint16_t compartment;
+	const struct op_chunk *chunk; /* ascending by cid; borrowed */
+	uint32_t n;
+	uint64_t quiet_ms;
+};
+enum err net_fetch(
+    struct net *n, const struct net_fetch_opts *o, uint32_t *left) PSC_MUST_USE;
 /* Redial at once every peer that is not connected. */
 void net_sync_now(struct net *n);
 

@@ -20,11 +20,13 @@
 #include "store/base/rd.h"
 
 #define NET_TAG_PEER "peer"
-/* A socket's write queue is filled up to here.  What is in it, or in the
- * kernel's (LOOP_UNSENT_BYTES), cannot be overtaken any more, so these are
- * small: together 0.1 s of a 10 Mbit/s link. */
-#define NET_WRITE_HIGH (32 * KIB)
-#define NET_PULL_BYTES (32 * KIB)
+/* What is in a socket's write queue, or in the kernel's, cannot be overtaken
+ * any more: each holds what the link carries in NET_QUEUE_MS, as measured,
+ * within these bounds. */
+#define NET_QUEUE_MS 10u
+#define NET_QUEUE_MIN (16 * KIB)
+#define NET_QUEUE_MAX (256 * KIB)
+#define NET_METER_MS 100u
 /* The core hears RE_SENT when a session holds less content than this. */
 #define NET_BACKLOG_LOW (8 * KIB)
 /* Reading stops while this much waits for the disk. */
@@ -85,6 +87,8 @@ struct net_link {
 	bool sent;  /* RE_SENT is owed */
 	uint64_t since_ms;
 	uint64_t rx, tx;
+	uint64_t meter_ms, meter_tx; /* tx at meter_ms */
+	size_t queue;                /* bytes, see NET_QUEUE_MS */
 };
 
 enum net_todo_kind {
@@ -110,6 +114,8 @@ enum net_mail_kind {
 	MAIL_PEERS,
 	MAIL_BARRIER,
 	MAIL_NOW,
+	MAIL_FETCH,
+	MAIL_FETCH_END,
 	MAIL_STOP
 };
 struct net_mail {
@@ -118,7 +124,9 @@ struct net_mail {
 	uint64_t token;
 	enum err err;
 	size_t bytes;
-	bool member, claim, statement;
+	bool member, claim, chunk, statement;
+	struct cry_id cid; /* chunk: which */
+	struct net_fetch *fetch;
 	bool *done; /* a waiter's flag, under box_lock */
 };
 
@@ -178,7 +186,8 @@ struct net {
 	uint64_t wants_gen;
 	uint64_t wants_next_ms;
 	bool wants_more;
-	bool wants_told; /* at least once */
+	bool wants_told;           /* at least once */
+	struct net_fetch *fetches; /* somebody waits for these */
 	uint64_t db_wants;
 
 	bool stopping;
@@ -257,6 +266,13 @@ void net_run_ops_fini(struct net_run_ops *r);
 /* --- net_scan.c --- */
 enum err net_scan_start(struct net *n) PSC_MUST_USE;
 void net_scan(struct net *n, uint64_t now_ms);
+
+/* --- net_fetch.c: on the loop --- */
+void net_fetch_begin(struct net *n, struct net_fetch *f);
+void net_fetch_end(struct net *n, struct net_fetch *f);
+void net_fetch_came(struct net *n, const struct cry_id *cid);
+/* Wants of a compartment were dropped: tell those that are waited for. */
+void net_fetch_again(struct net *n);
 
 /* --- net_status.c --- */
 void net_status_refresh(struct net *n);

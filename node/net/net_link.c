@@ -3,8 +3,8 @@
  *
  * dial or accept -> handshake (10 s) -> up: matched to a record by its key,
  * one of two connections between the same nodes is kept -> messages ->
- * close.  A session's error is final.  Only the socket's write queue below
- * NET_WRITE_HIGH is filled, so control overtakes bulk. */
+ * close.  A session's error is final.  The socket's write queue is kept as
+ * short as the link allows, so control overtakes bulk. */
 #include "node/net/net_internal.h"
 
 #include "node/ops/log.h"
@@ -172,6 +172,7 @@ link_up(struct net_link *l)
 	}
 	l->net->n_strangers -= !l->initiator;
 	l->up = true;
+	loop_conn_unsent(l->tcp, l->queue);
 	l->since_ms = clock_mono_ms();
 	net_todo_run(l->net); /* the end of the one it replaces comes first */
 	if (l->closing)
@@ -305,6 +306,30 @@ static const struct loop_conn_cb link_cb = {
 	.closed = link_closed_cb,
 };
 
+/* Up at once: a link that takes all it is given is faster than that. */
+static void
+link_meter(struct net_link *l)
+{
+	uint64_t now = clock_mono_ms(), dt = now - l->meter_ms;
+	size_t queue;
+
+	if (dt < NET_METER_MS)
+		return;
+	queue = (size_t)((l->tx - l->meter_tx) * NET_QUEUE_MS / dt);
+	l->meter_ms = now;
+	l->meter_tx = l->tx;
+	if (queue < l->queue)
+		queue = (7 * l->queue + queue) / 8;
+	if (queue < NET_QUEUE_MIN)
+		queue = NET_QUEUE_MIN;
+	if (queue > NET_QUEUE_MAX)
+		queue = NET_QUEUE_MAX;
+	if (queue == l->queue)
+		return;
+	l->queue = queue;
+	loop_conn_unsent(l->tcp, queue);
+}
+
 void
 net_link_pump(struct net_link *l)
 {
@@ -313,9 +338,10 @@ net_link_pump(struct net_link *l)
 	size_t got;
 	enum err e;
 
-	while (!l->closing && loop_conn_pending(l->tcp) < NET_WRITE_HIGH) {
-		b = BUF_MAX(2 * NET_PULL_BYTES);
-		e = sess_pull(l->sess, NET_PULL_BYTES, &b);
+	link_meter(l);
+	while (!l->closing && loop_conn_pending(l->tcp) < l->queue) {
+		b = BUF_MAX(2 * NET_QUEUE_MAX);
+		e = sess_pull(l->sess, l->queue, &b);
 		got = b.n;
 		if (e == ERR_OK && got > 0)
 			e = loop_conn_write(l->tcp, &b);
@@ -369,7 +395,8 @@ link_new(struct net *n, const struct sess_params *p)
 	l->net = n;
 	l->conn = n->last_conn;
 	l->initiator = p->initiator;
-	l->since_ms = clock_mono_ms();
+	l->since_ms = l->meter_ms = clock_mono_ms();
+	l->queue = NET_QUEUE_MIN;
 	return l;
 }
 

@@ -291,6 +291,28 @@ scan_want_one(void *ctx, const struct oplog_want *w)
 	return 0;
 }
 
+/* What is subscribed to no more is not asked for any more. */
+static void
+scan_unwanted(struct net *n, const struct share_id *share)
+{
+	const struct member *m = repl_member(n->core, share);
+	struct repl_event ev = {
+		.kind = RE_UNWANT, .share = *share, .all = true
+	};
+	enum share_content c;
+	uint64_t bytes;
+	uint32_t i;
+
+	if (m == NULL || repl_wanted(n->core, &bytes) == 0)
+		return;
+	for (i = 0; i < member_n_compartments(m); i++) {
+		ev.compartment = member_compartment(m, i);
+		c = shares_content(n->shares, share, ev.compartment);
+		if (c == SHARE_NONE || c == SHARE_LAZY)
+			net_step(n, &ev);
+	}
+}
+
 static void
 scan_wants(struct net *n, const struct scan_shares *shares)
 {
@@ -310,6 +332,9 @@ scan_wants(struct net *n, const struct scan_shares *shares)
 	}
 	if (e != ERR_OK)
 		scan_failed("wants", e);
+	for (k = 0; k < shares->n; k++)
+		scan_unwanted(n, &shares->v[k].id);
+	net_fetch_again(n);
 	for (i = 0; e == ERR_OK && i < s.n; i++) {
 		for (k = 0; k < shares->n; k++) {
 			if (shares->v[k].no == s.v[i].share)

@@ -381,6 +381,8 @@ persist_new(struct net *n, const struct repl_effect *fx, struct persist **out)
 	p->mail->member = fx->kind == RX_PERSIST_MEMBER;
 	p->mail->claim = fx->kind == RX_CLAIM;
 	p->mail->statement = fx->kind == RX_STATEMENT;
+	p->mail->chunk = fx->kind == RX_PERSIST_CHUNK;
+	p->mail->cid = fx->cid;
 	*out = p;
 	return ERR_OK;
 }

@@ -44,6 +44,7 @@ struct share_compartment {
 	bool may_read, may_write, may_write_original;
 	bool content; /* subscribed: content is fetched */
 	bool pinned;
+	bool lazy; /* fetched when it is opened */
 };
 struct share_info {
 	struct share_id id;
@@ -82,6 +83,9 @@ struct share_member_info {
 enum err shares_members(struct shares *sh, const struct share_id *id,
     struct share_member_info **list, uint32_t *n) PSC_MUST_USE;
 void shares_members_free(struct share_member_info *list);
+/* Of these, who may hold content of a compartment; each device once. */
+enum err shares_holders(struct shares *sh, const struct share_id *id,
+    uint16_t no, struct share_member_info **list, uint32_t *n) PSC_MUST_USE;
 
 /* --- changing membership --- */
 enum err shares_create(struct shares *sh, const char *name,
@@ -162,9 +166,10 @@ enum err shares_settle(
 /* Is there something to settle? */
 bool shares_unsettled(struct shares *sh);
 /* Content of a compartment (NULL: every one we may read).  NONE: it is not
- * fetched, and what came from others goes with shares_evict; PIN: as ALL, and
- * NONE is refused (ERR_DENIED) until ALL was said. */
-enum share_content { SHARE_NONE, SHARE_ALL, SHARE_PIN };
+ * fetched, and what came from others goes with shares_evict; LAZY: it is
+ * fetched when it is opened, and stays; PIN: as ALL, and NONE and LAZY are
+ * refused (ERR_DENIED) until ALL was said. */
+enum share_content { SHARE_NONE, SHARE_ALL, SHARE_PIN, SHARE_LAZY };
 enum err shares_subscribe(struct shares *sh, const char *share,
     const char *compartment, enum share_content content,
     struct errmsg *em) PSC_MUST_USE;
@@ -231,6 +236,9 @@ void shares_set_notice(struct shares *sh, shares_notice_fn fn, void *ctx);
 uint64_t shares_incarnation(const struct shares *sh);
 /* Counts commits that may have added wants: scan again when it moved. */
 uint64_t shares_wants_gen(const struct shares *sh);
+/* What is wanted of a compartment's content; of a hub, ALL. */
+enum share_content shares_content(
+    struct shares *sh, const struct share_id *id, uint16_t no);
 /* Pending joins, for RE_JOIN after start. */
 typedef int (*shares_join_fn)(void *ctx, const struct share_id *share,
     const struct cry_sign_pk *registrar, struct slice claim);

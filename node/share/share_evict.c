@@ -28,7 +28,7 @@ share_sub_get(struct shares *sh, struct db_txn *t, const struct share_id *id,
 		e = store_row_get(
 		    sh->store, t, SHARE_TAG_SUB, buf_slice(&key), &val);
 	*out = SHARE_ALL; /* until somebody says otherwise */
-	if (e == ERR_OK && val.n == 1 && val.p[0] <= SHARE_PIN)
+	if (e == ERR_OK && val.n == 1 && val.p[0] <= SHARE_LAZY)
 		*out = (enum share_content)val.p[0];
 	buf_fini(&key);
 	buf_fini(&val);

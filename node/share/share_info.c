@@ -95,8 +95,9 @@ info_compartments(const struct shares *sh, const struct share_state *s,
 		c->may_read = member_may_read(s->m, me, no);
 		c->may_write = member_may_write(s->m, me, no);
 		c->may_write_original = member_may_write_original(s->m, me, no);
-		c->content =
-		    out->hub || no > LIM_COMPARTMENTS || !s->no_content[no];
+		c->content = out->hub || no > LIM_COMPARTMENTS ||
+			     !(s->no_content[no] || s->lazy[no]);
+		c->lazy = no <= LIM_COMPARTMENTS && s->lazy[no];
 		c->pinned = no <= LIM_COMPARTMENTS && s->pinned[no];
 	}
 	return ERR_OK;
@@ -372,4 +373,63 @@ void
 shares_members_free(struct share_member_info *list)
 {
 	mem_free(list);
+}
+
+static bool
+holder_twice(const struct share_member_info *v, uint32_t n,
+    const struct cry_device_pub *d)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		if (memcmp(&v[i].device.sign, &d->sign, sizeof(d->sign)) == 0)
+			return true;
+	}
+	return false;
+}
+
+enum err
+shares_holders(struct shares *sh, const struct share_id *id, uint16_t no,
+    struct share_member_info **list, uint32_t *n)
+{
+	struct share_member_info *v = NULL;
+	struct share_slot *slot;
+	uint32_t i, count = 0;
+
+	*n = 0;
+	pthread_mutex_lock(&sh->lock);
+	slot = share_slot_find(sh, id);
+	if (slot != NULL && slot->pub != NULL) {
+		count = member_n_grants(slot->pub->m);
+		v = mem_array(count > 0 ? count : 1, sizeof(*v));
+	}
+	for (i = 0; v != NULL && i < count; i++) {
+		const struct member *m = slot->pub->m;
+		const struct member_grant *g = member_grant(m, i);
+
+		if (member_may_fetch(m, &g->device.sign, no) &&
+		    !holder_twice(v, *n, &g->device))
+			member_fill(slot->pub, i, &v[(*n)++]);
+	}
+	pthread_mutex_unlock(&sh->lock);
+	*list = v;
+	return v != NULL ? ERR_OK : slot == NULL ? ERR_NOTFOUND : ERR_NOMEM;
+}
+
+enum share_content
+shares_content(struct shares *sh, const struct share_id *id, uint16_t no)
+{
+	const struct share_state *s = NULL;
+	enum share_content out = SHARE_ALL;
+	struct share_slot *slot;
+
+	pthread_mutex_lock(&sh->lock);
+	slot = share_slot_find(sh, id);
+	if (slot != NULL)
+		s = slot->pub;
+	if (s != NULL && no <= LIM_COMPARTMENTS && !share_is_hub(sh, s))
+		out = s->no_content[no] ? SHARE_NONE
+		      : s->lazy[no]     ? SHARE_LAZY
+		      : s->pinned[no]   ? SHARE_PIN
+					: SHARE_ALL;
+	pthread_mutex_unlock(&sh->lock);
+	return out;
 }

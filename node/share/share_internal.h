@@ -34,6 +34,7 @@ struct share_state {
 	struct member_keys keys;
 	bool no_content[LIM_COMPARTMENTS + 1]; /* unsubscribed, by number */
 	bool pinned[LIM_COMPARTMENTS + 1];
+	bool lazy[LIM_COMPARTMENTS + 1];
 };
 
 struct share_slot {

@@ -507,6 +507,12 @@ struct subscribe {
 	uint32_t done;
 };
 
+static bool
+keeps_all(enum share_content c)
+{
+	return c == SHARE_ALL || c == SHARE_PIN;
+}
+
 static enum err
 subscribe_one(struct store_txn *t, struct subscribe *s,
     const struct share_slot *slot, uint16_t no)
@@ -523,8 +529,8 @@ subscribe_one(struct store_txn *t, struct subscribe *s,
 		e = store_row_put(
 		    t, SHARE_TAG_SUB, buf_slice(&key), buf_slice(&val));
 	if (e == ERR_OK)
-		e = s->content != SHARE_NONE ? oplog_want_all(t, slot->no, no)
-					     : oplog_want_none(t, slot->no, no);
+		e = keeps_all(s->content) ? oplog_want_all(t, slot->no, no)
+					  : oplog_want_none(t, slot->no, no);
 	buf_fini(&key);
 	buf_fini(&val);
 	s->done++;
@@ -553,14 +559,14 @@ subscribe_job(struct store_txn *t, void *ctx)
 		if (!member_may_fetch(slot->wrk->m, &s->sh->me->pub.sign, no))
 			continue;
 		e = share_sub_get(s->sh, store_txn_db(t), &s->id, no, &was);
-		if (e == ERR_OK && s->content == SHARE_NONE && was == SHARE_PIN)
+		if (e == ERR_OK && !keeps_all(s->content) && was == SHARE_PIN)
 			e = ERR_DENIED;
 		if (e != ERR_OK)
 			return e;
 		if ((e = subscribe_one(t, s, slot, no)) != ERR_OK)
 			return e;
 	}
-	if (s->content != SHARE_NONE)
+	if (keeps_all(s->content))
 		e = share_wants_settle(t, s->sh);
 	if (e != ERR_OK)
 		return e;

@@ -119,7 +119,7 @@ incoming_want(struct store_txn *t, struct incoming *in)
 		e = store_row_get(in->sh->store, store_txn_db(t), SHARE_TAG_SUB,
 		    buf_slice(&key), &val);
 	if (e == ERR_OK && val.n == 1)
-		in->want = val.p[0] != 0;
+		in->want = val.p[0] == SHARE_ALL || val.p[0] == SHARE_PIN;
 	buf_fini(&key);
 	buf_fini(&val);
 	return e == ERR_NOTFOUND ? ERR_OK : e;

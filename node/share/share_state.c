@@ -188,6 +188,7 @@ sub_load_row(void *ctx, struct slice key, struct slice value)
 	    no <= LIM_COMPARTMENTS) {
 		s->no_content[no] = content == SHARE_NONE;
 		s->pinned[no] = content == SHARE_PIN;
+		s->lazy[no] = content == SHARE_LAZY;
 	}
 	return 0;
 }

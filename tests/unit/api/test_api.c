@@ -272,7 +272,7 @@ test_bodies_are_checked_before_any_room_is_asked(void **state)
 	expect_error("POST", API_ROOT "/shares/s/invites",
 	    "{\"role\":\"writer\",\"expires\":\"366d\"}", 400, "duration");
 	expect_error("PUT", API_ROOT "/shares/s/subscription",
-	    "{\"content\":\"lazy\"}", 422, "none, all or pin");
+	    "{\"content\":\"some\"}", 422, "none, lazy, all or pin");
 	expect_error(
 	    "POST", API_ROOT "/imports", "{\"share\":\"s\"}", 400, "paths");
 	expect_error("POST", API_ROOT "/imports",
