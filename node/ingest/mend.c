@@ -44,9 +44,10 @@ place_row(void *ctx, struct slice key, struct slice value)
 	for (p->at = 0; e == ERR_OK && p->at < p->page.n; p->at++) {
 		const struct v_image *v = &p->page.v[p->at];
 
-		if (memcmp(v->name.b, p->want->name.b, sizeof(v->name.b)) ||
+		if (memcmp(v->name.b, p->want->name.b, sizeof(v->name.b)) !=
+			0 ||
 		    memcmp(v->original_hash.b, p->want->original_hash.b,
-			sizeof(v->original_hash.b)))
+			sizeof(v->original_hash.b)) != 0)
 			continue;
 		memcpy(p->key, key.p, sizeof(p->key));
 		p->found = true;
