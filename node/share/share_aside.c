@@ -389,11 +389,11 @@ settle_device(struct settle *x, bool (*stop)(void *ctx), void *ctx)
 	pthread_mutex_unlock(&x->sh->lock);
 	if (x->slot != NULL)
 		e = settle_load(x);
-	for (uint16_t no = 1; x->slot != NULL && e == ERR_OK &&
+	for (uint32_t no = 1; x->slot != NULL && e == ERR_OK &&
 			      no <= member_n_compartments(x->s->m);
 	     no++) {
-		x->no = no;
-		if (member_might_write(x->s->m, &x->device, no))
+		x->no = (uint16_t)no;
+		if (member_might_write(x->s->m, &x->device, x->no))
 			e = settle_compartment(x, stop, ctx);
 	}
 	if (e == ERR_OK)

@@ -410,12 +410,12 @@ revoke_job(struct store_txn *t, void *ctx)
 	if (e != ERR_OK)
 		return e;
 	m = v->slot->wrk->m;
-	for (uint16_t i = 1; i <= member_n_compartments(m); i++)
-		read[i] = member_may_read(m, &v->device.sign, i);
+	for (uint32_t i = 1; i <= member_n_compartments(m); i++)
+		read[i] = member_may_read(m, &v->device.sign, (uint16_t)i);
 	e = revoke_records(t, v);
-	for (uint16_t i = 1; e == ERR_OK && i <= LIM_COMPARTMENTS; i++) {
+	for (uint32_t i = 1; e == ERR_OK && i <= LIM_COMPARTMENTS; i++) {
 		if (read[i])
-			e = rotate_one(t, v, i);
+			e = rotate_one(t, v, (uint16_t)i);
 	}
 	return e;
 }
@@ -470,12 +470,12 @@ rotate_job(struct store_txn *t, void *ctx)
 		e = registrar_check(v);
 	if (e != ERR_OK)
 		return e;
-	for (uint16_t i = 1;
+	for (uint32_t i = 1;
 	     e == ERR_OK && i <= member_n_compartments(v->slot->wrk->m); i++) {
-		share_compartment_text(v->slot->wrk, i, text);
+		share_compartment_text(v->slot->wrk, (uint16_t)i, text);
 		if (v->compartment != NULL && strcmp(v->compartment, text) != 0)
 			continue;
-		e = rotate_one(t, v, i);
+		e = rotate_one(t, v, (uint16_t)i);
 		v->n++;
 	}
 	if (e == ERR_OK && v->n == 0)
