@@ -211,7 +211,7 @@ effect(struct sim *s, struct sim_node *n, const struct repl_effect *fx)
 	case RX_PERSIST_CHUNK:
 	case RX_PERSIST_MEMBER: fx_persist(s, n, fx); break;
 	case RX_STATEMENT: break; /* nobody freezes here */
-	case RX_PROOF: break; /* nobody asks for proofs here */
+	case RX_PROOF: break;     /* nobody asks for proofs here */
 	case RX_CLAIM:
 		e = sim_push(s, s->now + 1, SE_CLAIM, n->no);
 		e->bytes = BUF_MAX(CLAIM_BYTES_MAX);
