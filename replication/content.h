@@ -32,8 +32,8 @@ struct persist;
 #define CONTENT_BUSY_MS 1000u      /* what BUSY says when a queue is full */
 #define CONTENT_BUSY_MAX_MS 60000u /* what we believe of another's BUSY */
 #define CONTENT_ENDGAME_MS 100u    /* no second copy of a younger asking */
-#define CONTENT_PIECE_MIN (16u * 1000u) /* of a chunk: fits one frame */
-#define CONTENT_PIECE_MAX (256u * 1024u)
+#define CONTENT_PIECE_MIN ((size_t)16 * 1000) /* of a chunk: fits one frame */
+#define CONTENT_PIECE_MAX ((size_t)256 * 1024)
 #define CONTENT_PIECE_MS 10u /* of the link's time */
 #define CONTENT_TELL_MAX 64u /* proofs asked for and not here */
 

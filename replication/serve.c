@@ -418,7 +418,7 @@ static void
 serve_shares(struct content_peer *ct, bool all)
 {
 	for (int k = 0; k < REPL_CLASSES; k++) {
-		int64_t whole = serve_weight[k] * CONTENT_PIECE_MAX;
+		int64_t whole = serve_weight[k] * (int64_t)CONTENT_PIECE_MAX;
 
 		if (ct->ready[k].first == NULL)
 			ct->serve_share[k] = whole;

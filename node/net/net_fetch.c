@@ -63,7 +63,7 @@ net_fetch_end(struct net *n, struct net_fetch *f)
 
 	while (*at != NULL && *at != f)
 		at = &(*at)->next;
-	if (*at == f)
+	if (*at != NULL)
 		*at = f->next;
 	if (f->left == 0)
 		return;
