@@ -54,6 +54,7 @@ static const struct store_owners home_owners = {
 	.rows = home_rows,
 	.n_rows = sizeof(home_rows) / sizeof(home_rows[0]),
 	.refs_each = oplog_refs_each,
+	.chunk_came = oplog_chunk_came,
 	.rec_move = oplog_rec_move,
 };
 

@@ -166,7 +166,7 @@ chunk_read(void *ctx)
 	if (w->err != ERR_OK)
 		return;
 	e = oplog_share_no(txn, &w->share, &no);
-	if (e == ERR_OK) /* only what a live op of theirs names */
+	if (e == ERR_OK) /* only what was given there, not what is named */
 		e = oplog_cref_check(txn, no, w->compartment, &w->cid);
 	if (e == ERR_OK)
 		e = blob_chunk_get(w->n->store, txn, &w->cid, &w->bytes);
@@ -272,6 +272,7 @@ struct persist {
 	struct net_mail *mail;
 	enum repl_fx_kind kind;
 	struct share_id share;
+	uint16_t compartment;
 	uint64_t seq;
 	struct cry_id cid;
 	struct repl_ops ops;
@@ -299,7 +300,9 @@ persist_job(struct store_txn *t, void *ctx)
 
 	switch (p->kind) {
 	case RX_PERSIST_OPS: return shares_put_ops(t, sh, &p->ops);
-	case RX_PERSIST_CHUNK: return shares_put_chunk(t, sh, &p->cid, bytes);
+	case RX_PERSIST_CHUNK:
+		return shares_put_chunk(
+		    t, sh, &p->share, p->compartment, &p->cid, bytes);
 	case RX_PERSIST_MEMBER:
 		return shares_put_member(t, sh, &p->share, p->seq, bytes);
 	case RX_STATEMENT: return shares_put_statement(t, sh, &p->share, bytes);
@@ -360,6 +363,7 @@ persist_new(struct net *n, const struct repl_effect *fx, struct persist **out)
 	p->n = n;
 	p->kind = fx->kind;
 	p->share = fx->share;
+	p->compartment = fx->compartment;
 	p->seq = fx->seq;
 	p->cid = fx->cid;
 	p->bytes = BUF_MAX(NET_RUN_BYTES_MAX);

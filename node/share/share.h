@@ -216,8 +216,9 @@ enum err shares_append_again(struct store_txn *t, struct shares *sh,
  * missing; ERR_DENIED: the author may not write there. */
 enum err shares_put_ops(struct store_txn *t, struct shares *sh,
     const struct repl_ops *ops) PSC_MUST_USE;
-/* A chunk from a peer, checked against its cid. */
+/* A chunk that a member of the compartment sent, checked against its cid. */
 enum err shares_put_chunk(struct store_txn *t, struct shares *sh,
+    const struct share_id *share, uint16_t compartment,
     const struct cry_id *cid, struct slice bytes) PSC_MUST_USE;
 /* A chunk whose bytes on disk are wrong: it is asked of peers again.  As
  * oplog_chunk_lost. */

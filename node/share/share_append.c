@@ -21,6 +21,7 @@ struct append {
 	uint64_t lseq;
 	struct cry_id id;
 	uint32_t missing;
+	bool own; /* content made here, not that of another's op */
 };
 
 struct seen {
@@ -126,6 +127,7 @@ append_write(struct store_txn *t, struct append *a)
 		row.id = a->id;
 		row.bytes = buf_slice(&op);
 		row.want_content = true;
+		row.own = a->own;
 		e = oplog_op_put(t, &row, &a->lseq, &a->missing);
 	}
 	if (e == ERR_OK)
@@ -284,6 +286,7 @@ shares_append_put(struct store_txn *t, struct shares *sh, uint32_t share_no,
 	if (e == ERR_OK) {
 		a->plain = buf_slice(&plain);
 		a->packing = buf_slice(&list);
+		a->own = true;
 		e = append_put(t, a, asset);
 	}
 	buf_wipe(&plain);

@@ -46,19 +46,27 @@ chunk_complete(struct store_txn *t, struct shares *sh, uint64_t lseq)
 }
 
 enum err
+/* NOLINTNEXTLINE(readability-function-size): one act, six inputs */
 shares_put_chunk(struct store_txn *t, struct shares *sh,
+    const struct share_id *share, uint16_t compartment,
     const struct cry_id *cid, struct slice bytes)
 {
+	struct oplog_arrival a = {
+		.compartment = compartment, .cid = *cid, .ciphertext = bytes
+	};
 	struct done_ops d = { .e = ERR_OK };
+	struct cry_id id = share_cry_id(share);
 	uint32_t i;
-	enum err e;
+	enum err e = oplog_share_no(store_txn_db(t), &id, &a.share);
 
-	e = oplog_chunk_put(t, cid, bytes, done_add, &d);
+	if (e == ERR_OK)
+		e = oplog_chunk_put(t, &a, done_add, &d);
 	if (e == ERR_OK)
 		e = d.e;
 	for (i = 0; e == ERR_OK && i < d.n; i++)
 		e = chunk_complete(t, sh, d.v[i]);
 	sh->touched |= d.n > 0;
+	sh->touched_wants |= a.more; /* the core has dropped its want */
 	mem_free(d.v);
 	return e;
 }

@@ -272,7 +272,12 @@ chunk_fill(struct store_txn *t, uint64_t no, struct chunk_row *row,
 	t->absent--;
 	if (row->refs == 0 && t->s->owners != NULL)
 		e = store_grace_enter(t, no, row); /* until it is referred to */
-	return e == ERR_OK ? blob_chunk_row_put(t->db, no, row) : e;
+	if (e == ERR_OK)
+		e = blob_chunk_row_put(t->db, no, row);
+	if (e == ERR_OK && row->named && t->s->owners != NULL &&
+	    t->s->owners->chunk_came != NULL)
+		e = t->s->owners->chunk_came(t, no);
+	return e;
 }
 
 enum err

@@ -51,6 +51,9 @@ struct store_owners {
 	 * room count. */
 	enum err (*refs_each)(struct db_txn *t,
 	    enum err (*fn)(void *ctx, uint64_t no), void *ctx);
+	/* A chunk that ops name, and that was not here, is stored.  May be
+	 * NULL. */
+	enum err (*chunk_came)(struct store_txn *t, uint64_t no);
 	/* Ops, heads, membership records: ERR_OK if the index needs the record
 	 * at from, ERR_NOTFOUND if not; to, unless NULL: it lies there now. */
 	enum err (*rec_move)(struct db_txn *t, enum rec_kind kind,

@@ -99,18 +99,37 @@ struct cref { /* an op names a chunk; keys lie by chunk number */
 	uint32_t share;
 	uint16_t compartment;
 	uint64_t lseq;
+	bool missing; /* its op counts the chunk as missing */
+	bool given;   /* in this compartment: not only named */
 };
 void cref_key(const struct cref *c, struct key *out);
 /* All rows of a chunk, or of a chunk in a compartment. */
 struct key cref_prefix(uint64_t chunk);
 struct key cref_prefix_in(uint64_t chunk, uint32_t share, uint16_t compartment);
-/* A row of CREF; *missing: its op counts the chunk as missing. */
-enum err cref_read(struct slice key, struct slice value, struct cref *out,
-    bool *missing) PSC_MUST_USE;
-enum err cref_missing(struct db_txn *t, const struct cref *c,
-    bool *missing) PSC_MUST_USE; /* ERR_CORRUPT: there is no such row */
-enum err cref_set(
-    struct db_txn *t, const struct cref *c, bool missing) PSC_MUST_USE;
+enum err cref_read(
+    struct slice key, struct slice value, struct cref *out) PSC_MUST_USE;
+/* Sets missing and given. */
+enum err cref_get(struct db_txn *t,
+    struct cref *c) PSC_MUST_USE; /* ERR_CORRUPT: there is no such row */
+enum err cref_set(struct db_txn *t, const struct cref *c) PSC_MUST_USE;
+/* Sets given, as all rows of the chunk and compartment of *c have it.
+ * ERR_NOTFOUND: no op there names it. */
+enum err cref_first(struct db_txn *t, struct cref *c) PSC_MUST_USE;
+/* Was the chunk given in the compartment?  Not, if nothing there names it. */
+enum err cref_given(struct db_txn *t, uint64_t chunk, uint32_t share,
+    uint16_t compartment, bool *given) PSC_MUST_USE;
+/* It is, from now on. */
+enum err cref_give(struct store_txn *t, uint64_t chunk, uint32_t share,
+    uint16_t compartment) PSC_MUST_USE;
+/* The local row that says: here, named there, not given there. */
+enum err cref_alien(struct db_txn *t, uint64_t chunk, uint32_t share,
+    uint16_t compartment, bool *yes) PSC_MUST_USE;
+enum err cref_alien_put(struct store_txn *t, uint64_t chunk, uint32_t share,
+    uint16_t compartment) PSC_MUST_USE;
+enum err cref_alien_del(struct store_txn *t, uint64_t chunk, uint32_t share,
+    uint16_t compartment) PSC_MUST_USE;
+enum err oplog_share_id(struct db_txn *t, uint32_t no,
+    struct cry_id *out) PSC_MUST_USE; /* ERR_NOTFOUND */
 enum err oplog_want_put(
     struct db_txn *t, const struct cref *c, uint32_t c_len) PSC_MUST_USE;
 

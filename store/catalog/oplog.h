@@ -70,7 +70,8 @@ struct oplog_op {
 	struct cry_id id;
 	struct slice bytes;   /* header | payload | packing, verbatim */
 	struct slice packing; /* borrowed part of bytes */
-	bool want_content;    /* chunks not here go to WANT */
+	bool want_content;    /* chunks not given here go to WANT */
+	bool own;             /* of content that is written here: it is given */
 };
 /* Stores the op, its chunk references and wants.  *lseq: local number.
  * *missing: chunks of its packing list not here.  ERR_EXISTS. */
@@ -88,7 +89,9 @@ enum err oplog_op_missing(
     struct db_txn *t, uint64_t lseq, uint32_t *missing) PSC_MUST_USE;
 
 /* --- content references and wants --- */
-/* May a member of this compartment be given this chunk?  ERR_OK/NOTFOUND. */
+/* May a member of this compartment be given this chunk?  Only if it came
+ * through the compartment or was written there by us: naming a chunk gives no
+ * right to it.  ERR_OK/NOTFOUND. */
 enum err oplog_cref_check(struct db_txn *t, uint32_t share,
     uint16_t compartment, const struct cry_id *cid) PSC_MUST_USE;
 /* For struct store_owners: each (op, chunk) whose chunk is here counts one
@@ -99,12 +102,21 @@ enum err oplog_refs_each(struct db_txn *t,
 enum err oplog_rec_move(struct db_txn *t, enum rec_kind kind,
     const struct cry_id *id, const struct store_loc *from,
     const struct store_loc *to) PSC_MUST_USE;
-/* A received chunk: stores it (blob_chunk_put), drops its want, and calls
- * complete for each op whose last missing chunk it was. */
+/* Likewise: a chunk that ops name is stored. */
+enum err oplog_chunk_came(struct store_txn *t, uint64_t chunk) PSC_MUST_USE;
+/* A chunk that a member of a compartment sent: stores it (blob_chunk_put),
+ * drops the compartment's want, and calls complete for each of its ops whose
+ * last missing chunk it was. */
+struct oplog_arrival {
+	uint32_t share;
+	uint16_t compartment;
+	struct cry_id cid;
+	struct slice ciphertext;
+	bool more; /* out: other compartments want it still */
+};
 typedef void (*oplog_complete_fn)(void *ctx, uint64_t lseq);
-enum err oplog_chunk_put(struct store_txn *t, const struct cry_id *cid,
-    struct slice ciphertext, oplog_complete_fn complete,
-    void *ctx) PSC_MUST_USE;
+enum err oplog_chunk_put(struct store_txn *t, struct oplog_arrival *a,
+    oplog_complete_fn complete, void *ctx) PSC_MUST_USE;
 /* Add wants for every chunk that ops of a compartment count as missing
  * (subscribing later), also for those that are here (oplog_wants_settle); or
  * drop them (unsubscribing). */
@@ -149,8 +161,9 @@ enum err oplog_wants_count(struct db_txn *t, uint64_t *n) PSC_MUST_USE;
  * had it, and nothing was changed.  ERR_EXISTS: it is sound. */
 enum err oplog_chunk_lost(struct store_txn *t, const struct cry_id *cid,
     uint32_t *wanted) PSC_MUST_USE;
-/* Drops the wants of chunks that came in another way (the same bytes were
- * imported here), calling complete as oplog_chunk_put does. */
+/* Drops the wants of chunks that are here and were given in the compartment
+ * (they had been let go, and were not gone), calling complete as
+ * oplog_chunk_put does. */
 enum err oplog_wants_settle(
     struct store_txn *t, oplog_complete_fn complete, void *ctx) PSC_MUST_USE;
 

@@ -76,7 +76,6 @@ evict_one(
 		.compartment = v->compartment,
 		.lseq = v->lseq };
 	struct cry_id cid;
-	bool missing = false;
 	enum err e;
 
 	rd_copy(r, cid.b, sizeof(cid.b));
@@ -86,11 +85,12 @@ evict_one(
 	e = blob_chunk_number(db, &cid, &c.chunk);
 	if (e != ERR_OK)
 		return e == ERR_NOTFOUND ? ERR_CORRUPT : e;
-	e = cref_missing(db, &c, &missing);
-	*went = e == ERR_OK && !missing;
+	e = cref_get(db, &c);
+	*went = e == ERR_OK && !c.missing;
 	if (!*went)
 		return e;
-	e = cref_set(db, &c, true);
+	c.missing = true;
+	e = cref_set(db, &c);
 	return e == ERR_OK ? store_ref_drop_no(t, c.chunk) : e;
 }
 

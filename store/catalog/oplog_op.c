@@ -84,6 +84,12 @@ oplog_row_put(struct db_txn *t, uint64_t lseq, const struct op_row *row)
 
 /* --- putting --- */
 
+struct chunk_naming {
+	const struct oplog_op *op;
+	uint64_t lseq;
+	bool replay; /* the op was here before; its index is made anew */
+};
+
 static enum err
 op_known(struct db_txn *t, const struct oplog_op *op)
 {
@@ -100,15 +106,44 @@ op_known(struct db_txn *t, const struct oplog_op *op)
 	return there ? ERR_EXISTS : ERR_OK;
 }
 
+/* Was the chunk of *ref given in its compartment?  In a rebuild what is here
+ * was, unless a row says that it was not. */
+static enum err
+chunk_given(struct store_txn *t, const struct chunk_naming *n, bool here,
+    struct cref *ref)
+{
+	struct db_txn *db = store_txn_db(t);
+	bool alien = false, named;
+	enum err e = ERR_OK;
+
+	ref->given = false;
+	if (n->replay && here) {
+		e = cref_alien(
+		    db, ref->chunk, ref->share, ref->compartment, &alien);
+		ref->given = !alien;
+		return e;
+	}
+	e = cref_first(db, ref);
+	named = e == ERR_OK;
+	if ((e != ERR_OK && e != ERR_NOTFOUND) || ref->given || !here)
+		return e == ERR_NOTFOUND ? ERR_OK : e;
+	ref->given = n->op->own;
+	if (!ref->given)
+		return cref_alien_put(
+		    t, ref->chunk, ref->share, ref->compartment);
+	return named ? cref_give(t, ref->chunk, ref->share, ref->compartment)
+		     : ERR_OK;
+}
+
 /* The next item of the packing list. */
 static enum err
-chunk_ref(struct store_txn *st, const struct oplog_op *op, uint64_t lseq,
-    struct rd *r, uint32_t *missing)
+chunk_ref(struct store_txn *st, const struct chunk_naming *n, struct rd *r,
+    uint32_t *missing)
 {
 	struct db_txn *t = store_txn_db(st);
-	struct cref ref = {
-		.share = op->share, .compartment = op->compartment, .lseq = lseq
-	};
+	struct cref ref = { .share = n->op->share,
+		.compartment = n->op->compartment,
+		.lseq = n->lseq };
 	struct cry_id cid;
 	uint32_t c_len;
 	bool here;
@@ -119,26 +154,27 @@ chunk_ref(struct store_txn *st, const struct oplog_op *op, uint64_t lseq,
 	if (r->err != ERR_OK)
 		return r->err;
 	e = blob_chunk_name(st, &cid, c_len, &ref.chunk, &here);
-	if (e == ERR_OK && here)
+	if (e == ERR_OK)
+		e = chunk_given(st, n, here, &ref);
+	ref.missing = !here || !ref.given;
+	if (e == ERR_OK && !ref.missing)
 		e = store_ref_add_no(st, ref.chunk);
-	if (e != ERR_OK)
-		return e;
-	e = cref_set(t, &ref, !here);
-	if (e == ERR_OK && !here && op->want_content)
+	if (e == ERR_OK)
+		e = cref_set(t, &ref);
+	if (e == ERR_OK && ref.missing && n->op->want_content)
 		e = oplog_want_put(t, &ref, c_len);
-	*missing += !here;
+	*missing += ref.missing;
 	return e;
 }
 
 static enum err
-chunk_refs(struct store_txn *t, const struct oplog_op *op, uint64_t lseq,
-    uint32_t *missing)
+chunk_refs(struct store_txn *t, const struct chunk_naming *n, uint32_t *missing)
 {
-	struct rd r = rd_init(op->packing);
+	struct rd r = rd_init(n->op->packing);
 	enum err e = ERR_OK;
 
 	while (e == ERR_OK && r.left > 0)
-		e = chunk_ref(t, op, lseq, &r, missing);
+		e = chunk_ref(t, n, &r, missing);
 	return e;
 }
 
@@ -194,7 +230,8 @@ op_put(struct store_txn *t, const struct oplog_op *op,
 	else
 		e = store_rec_put(t, REC_OP, &op->id, op->bytes, &row.loc);
 	if (e == ERR_OK)
-		e = chunk_refs(t, op, no, &row.missing);
+		e = chunk_refs(t, &(struct chunk_naming){ op, no, at != NULL },
+		    &row.missing);
 	if (e == ERR_OK)
 		e = op_index(db, op, no, &row);
 	if (e != ERR_OK)

@@ -31,6 +31,24 @@ oplog_share_no(struct db_txn *t, const struct cry_id *share, uint32_t *no)
 	return key_decoded(&r);
 }
 
+enum err
+oplog_share_id(struct db_txn *t, uint32_t no, struct cry_id *out)
+{
+	struct key k = { 0 };
+	struct slice v;
+	struct rd r;
+	enum err e;
+
+	key_u8(&k, 'n');
+	key_be32(&k, no);
+	e = db_get(t, DB_SHARE, key_slice(&k), &v);
+	if (e != ERR_OK)
+		return e;
+	r = rd_init(v);
+	rd_copy(&r, out->b, sizeof(out->b));
+	return key_decoded(&r);
+}
+
 static enum err
 share_new(struct db_txn *t, const struct cry_id *share, uint32_t *no)
 {

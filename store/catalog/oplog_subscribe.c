@@ -41,14 +41,14 @@ lacking_note(void *ctx, struct slice k, struct slice v)
 	return rd_end(&r);
 }
 
-/* Also a chunk that is here may be missing to the op: it came, or stayed, for
- * another reason.  Its want is settled at once. */
+/* Also a chunk that is here may be missing to the op.  If it was let go here
+ * and is not gone, its want is settled at once; else it came through another
+ * compartment, and this one is asked. */
 static enum err
 want_item(struct db_txn *db, struct cref *c, struct rd *r)
 {
 	struct cry_id cid;
 	uint32_t c_len;
-	bool missing = false;
 	enum err e;
 
 	rd_copy(r, cid.b, sizeof(cid.b));
@@ -58,8 +58,8 @@ want_item(struct db_txn *db, struct cref *c, struct rd *r)
 	e = blob_chunk_number(db, &cid, &c->chunk);
 	if (e != ERR_OK)
 		return e == ERR_NOTFOUND ? ERR_CORRUPT : e;
-	e = cref_missing(db, c, &missing);
-	return e == ERR_OK && missing ? oplog_want_put(db, c, c_len) : e;
+	e = cref_get(db, c);
+	return e == ERR_OK && c->missing ? oplog_want_put(db, c, c_len) : e;
 }
 
 static enum err

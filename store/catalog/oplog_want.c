@@ -2,37 +2,24 @@
  * what is still wanted.
  *
  * A CREF row's value says whether its op counts this chunk as missing, so an
- * arrival is settled exactly once for each op, whichever way it came in:
- * from a peer, or because the same bytes were imported here. */
+ * arrival is settled exactly once for each op.  It settles the ops of the
+ * compartment through which it came, and of those where the chunk was given
+ * before; to the others it is missing until they are given it. */
 #include "store/catalog/catalog_internal.h"
 
 #define SETTLE_BATCH 64u
-
-static int
-cref_found(void *ctx, struct slice k, struct slice v)
-{
-	(void)k;
-	(void)v;
-	*(bool *)ctx = true;
-	return 1;
-}
 
 enum err
 oplog_cref_check(struct db_txn *t, uint32_t share, uint16_t compartment,
     const struct cry_id *cid)
 {
-	bool found = false;
-	struct key k;
+	bool given = false;
 	uint64_t no;
 	enum err e = blob_chunk_number(t, cid, &no);
 
-	if (e != ERR_OK)
-		return e;
-	k = cref_prefix_in(no, share, compartment);
-	e = key_walk(t, DB_CREF, key_slice(&k), cref_found, &found);
-	if (e != ERR_OK)
-		return e;
-	return found ? ERR_OK : ERR_NOTFOUND;
+	if (e == ERR_OK)
+		e = cref_given(t, no, share, compartment, &given);
+	return e == ERR_OK && !given ? ERR_NOTFOUND : e;
 }
 
 /* --- counting --- */
@@ -47,10 +34,9 @@ refs_visit(void *ctx, struct slice k, struct slice v)
 {
 	struct refs_walk *w = ctx;
 	struct cref c;
-	bool missing;
-	enum err e = cref_read(k, v, &c, &missing);
+	enum err e = cref_read(k, v, &c);
 
-	return e != ERR_OK || missing ? (int)e : (int)w->fn(w->ctx, c.chunk);
+	return e != ERR_OK || c.missing ? (int)e : (int)w->fn(w->ctx, c.chunk);
 }
 
 enum err
@@ -63,98 +49,6 @@ oplog_refs_each(
 }
 
 /* --- settling an arrival --- */
-
-static enum err
-wants_drop(struct db_txn *t, uint64_t no)
-{
-	struct key k, prefix = cref_prefix(no);
-	enum err e = key_first(t, DB_WANT, key_slice(&prefix), NULL, &k);
-
-	while (e == ERR_OK) { /* one row for each compartment that wants it */
-		e = db_del(t, DB_WANT, key_slice(&k));
-		if (e == ERR_OK)
-			e = key_first(t, DB_WANT, key_slice(&prefix), NULL, &k);
-	}
-	return e == ERR_NOTFOUND ? ERR_OK : e;
-}
-
-struct settle {
-	struct cref refs[SETTLE_BATCH];
-	uint32_t n;
-};
-
-static int
-settle_note(void *ctx, struct slice k, struct slice v)
-{
-	struct settle *s = ctx;
-	bool missing;
-	enum err e = cref_read(k, v, &s->refs[s->n], &missing);
-
-	if (e != ERR_OK)
-		return e;
-	s->n += missing;
-	return s->n == SETTLE_BATCH;
-}
-
-static enum err
-settle_one(struct store_txn *st, const struct cref *c, bool *whole)
-{
-	struct db_txn *t = store_txn_db(st);
-	struct op_row row;
-	enum err e = cref_set(t, c, false);
-
-	if (e == ERR_OK)
-		e = store_ref_add_no(st, c->chunk);
-	if (e == ERR_OK)
-		e = oplog_row_get(t, c->lseq, &row);
-	if (e != ERR_OK)
-		return e;
-	if (row.missing == 0)
-		return ERR_CORRUPT;
-	row.missing--;
-	*whole = row.missing == 0;
-	return oplog_row_put(t, c->lseq, &row);
-}
-
-static enum err
-refs_settle(
-    struct store_txn *st, uint64_t no, oplog_complete_fn complete, void *ctx)
-{
-	struct db_txn *t = store_txn_db(st);
-	struct key prefix = cref_prefix(no);
-	struct settle s = { 0 };
-	bool whole = false;
-	uint32_t i;
-	enum err e;
-
-	do {
-		s.n = 0;
-		e = key_walk(t, DB_CREF, key_slice(&prefix), settle_note, &s);
-		for (i = 0; i < s.n && e == ERR_OK; i++) {
-			e = settle_one(st, &s.refs[i], &whole);
-			if (e == ERR_OK && whole && complete != NULL)
-				complete(ctx, s.refs[i].lseq);
-		}
-	} while (e == ERR_OK && s.n == SETTLE_BATCH);
-	return e;
-}
-
-enum err
-oplog_chunk_put(struct store_txn *t, const struct cry_id *cid,
-    struct slice ciphertext, oplog_complete_fn complete, void *ctx)
-{
-	struct db_txn *db = store_txn_db(t);
-	uint64_t no;
-	enum err e = blob_chunk_put(t, cid, ciphertext);
-
-	if (e == ERR_OK)
-		e = blob_chunk_number(db, cid, &no);
-	if (e == ERR_OK)
-		e = wants_drop(db, no);
-	return e == ERR_OK ? refs_settle(t, no, complete, ctx) : e;
-}
-
-/* --- wants --- */
 
 static enum err
 want_read(struct slice k, struct slice v, struct cref *c, uint32_t *c_len)
@@ -170,6 +64,142 @@ want_read(struct slice k, struct slice v, struct cref *c, uint32_t *c_len)
 		return ERR_CORRUPT;
 	return key_decoded(&rv);
 }
+
+struct settle {
+	struct db_txn *t;
+	struct cref refs[SETTLE_BATCH];
+	uint32_t n;
+};
+
+/* A want of a compartment that was given the chunk. */
+static int
+drop_note(void *ctx, struct slice k, struct slice v)
+{
+	struct settle *s = ctx;
+	struct cref *c = &s->refs[s->n];
+	bool given = false;
+	uint32_t c_len;
+	enum err e = want_read(k, v, c, &c_len);
+
+	if (e == ERR_OK)
+		e = cref_given(
+		    s->t, c->chunk, c->share, c->compartment, &given);
+	if (e != ERR_OK)
+		return e;
+	s->n += given;
+	return s->n == SETTLE_BATCH;
+}
+
+static enum err
+wants_drop(struct db_txn *t, uint64_t no)
+{
+	struct key k, prefix = cref_prefix(no);
+	struct settle s = { .t = t };
+	uint32_t i;
+	enum err e;
+
+	do {
+		s.n = 0;
+		e = key_walk(t, DB_WANT, key_slice(&prefix), drop_note, &s);
+		for (i = 0; i < s.n && e == ERR_OK; i++) {
+			k = cref_prefix_in(
+			    no, s.refs[i].share, s.refs[i].compartment);
+			e = db_del(t, DB_WANT, key_slice(&k));
+		}
+	} while (e == ERR_OK && s.n == SETTLE_BATCH);
+	return e;
+}
+
+static int
+settle_note(void *ctx, struct slice k, struct slice v)
+{
+	struct settle *s = ctx;
+	struct cref *c = &s->refs[s->n];
+	enum err e = cref_read(k, v, c);
+
+	if (e != ERR_OK)
+		return e;
+	s->n += c->missing && c->given;
+	return s->n == SETTLE_BATCH;
+}
+
+static enum err
+settle_one(struct store_txn *st, struct cref *c, bool *whole)
+{
+	struct db_txn *t = store_txn_db(st);
+	struct op_row row;
+	enum err e;
+
+	c->missing = false;
+	e = cref_set(t, c);
+	if (e == ERR_OK)
+		e = store_ref_add_no(st, c->chunk);
+	if (e == ERR_OK)
+		e = oplog_row_get(t, c->lseq, &row);
+	if (e != ERR_OK)
+		return e;
+	if (row.missing == 0)
+		return ERR_CORRUPT;
+	row.missing--;
+	*whole = row.missing == 0;
+	return oplog_row_put(t, c->lseq, &row);
+}
+
+/* The chunk is here: for all that were given it. */
+static enum err
+chunk_settle(
+    struct store_txn *st, uint64_t no, oplog_complete_fn complete, void *ctx)
+{
+	struct db_txn *t = store_txn_db(st);
+	struct key prefix = cref_prefix(no);
+	struct settle s = { .t = t };
+	bool whole = false;
+	uint32_t i;
+	enum err e = wants_drop(t, no);
+
+	if (e != ERR_OK)
+		return e;
+	do {
+		s.n = 0;
+		e = key_walk(t, DB_CREF, key_slice(&prefix), settle_note, &s);
+		for (i = 0; i < s.n && e == ERR_OK; i++) {
+			e = settle_one(st, &s.refs[i], &whole);
+			if (e == ERR_OK && whole && complete != NULL)
+				complete(ctx, s.refs[i].lseq);
+		}
+	} while (e == ERR_OK && s.n == SETTLE_BATCH);
+	return e;
+}
+
+/* Given before it is stored: what is stored is then not taken for a chunk
+ * that is only named (oplog_chunk_came). */
+enum err
+oplog_chunk_put(struct store_txn *t, struct oplog_arrival *a,
+    oplog_complete_fn complete, void *ctx)
+{
+	struct db_txn *db = store_txn_db(t);
+	struct key prefix, k = { 0 };
+	uint64_t no = 0;
+	enum err e = blob_chunk_number(db, &a->cid, &no);
+
+	if (e == ERR_OK)
+		e = cref_give(t, no, a->share, a->compartment);
+	if (e != ERR_OK && e != ERR_NOTFOUND)
+		return e;
+	e = blob_chunk_put(t, &a->cid, a->ciphertext);
+	if (e == ERR_OK)
+		e = blob_chunk_number(db, &a->cid, &no);
+	if (e == ERR_OK)
+		e = chunk_settle(t, no, complete, ctx);
+	if (e != ERR_OK)
+		return e;
+	prefix = cref_prefix(no);
+	e = key_first(db, DB_WANT, key_slice(&prefix), NULL, &k);
+	a->more = e == ERR_OK;
+	return e == ERR_NOTFOUND ? ERR_OK : e;
+}
+
+/* --- wants --- */
 
 struct want_walk {
 	struct db_txn *t;
@@ -222,14 +252,16 @@ here_note(void *ctx, struct slice k, struct slice v)
 	struct cry_id cid;
 	struct cref c;
 	uint32_t c_len;
-	bool here = false;
+	bool here = false, given = false;
 	enum err e = want_read(k, v, &c, &c_len);
 
 	if (e == ERR_OK)
 		e = blob_chunk_numbered(w->t, c.chunk, &cid, &here);
+	if (e == ERR_OK && here)
+		e = cref_given(w->t, c.chunk, c.share, c.compartment, &given);
 	if (e != ERR_OK)
 		return e == ERR_NOTFOUND ? ERR_CORRUPT : e;
-	if (here)
+	if (given)
 		w->no[w->n++] = c.chunk;
 	return w->n == SETTLE_BATCH;
 }
@@ -244,11 +276,8 @@ oplog_wants_settle(struct store_txn *t, oplog_complete_fn complete, void *ctx)
 	do {
 		w.n = 0;
 		e = key_walk(w.t, DB_WANT, (struct slice){ 0 }, here_note, &w);
-		for (i = 0; i < w.n && e == ERR_OK; i++) {
-			e = wants_drop(w.t, w.no[i]);
-			if (e == ERR_OK)
-				e = refs_settle(t, w.no[i], complete, ctx);
-		}
+		for (i = 0; i < w.n && e == ERR_OK; i++)
+			e = chunk_settle(t, w.no[i], complete, ctx);
 	} while (e == ERR_OK && w.n == SETTLE_BATCH);
 	return e;
 }
@@ -267,13 +296,12 @@ lost_note(void *ctx, struct slice k, struct slice v)
 {
 	struct lost_walk *l = ctx;
 	struct cref c;
-	bool missing;
-	enum err e = cref_read(k, v, &c, &missing);
+	enum err e = cref_read(k, v, &c);
 
 	if (e != ERR_OK)
 		return e;
-	if (missing || (l->n > 0 && l->c[l->n - 1].share == c.share &&
-			   l->c[l->n - 1].compartment == c.compartment))
+	if (c.missing || (l->n > 0 && l->c[l->n - 1].share == c.share &&
+			     l->c[l->n - 1].compartment == c.compartment))
 		return 0; /* it had none, or another op of the same */
 	l->c[l->n++] = c;
 	return l->n == LOST_PLACES;

@@ -230,7 +230,8 @@ series_job(struct store_txn *t, void *ctx)
 		.lamport = x->no + 1,
 		.id = x->op_id,
 		.bytes = buf_slice(&x->op),
-		.packing = slice_of(x->op.p + x->op.n - packing, packing) };
+		.packing = slice_of(x->op.p + x->op.n - packing, packing),
+		.own = true };
 	struct cat_origin o = { .share = x->w->share,
 		.share_no = x->w->share_no,
 		.compartment = 1,

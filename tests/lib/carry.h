@@ -12,6 +12,7 @@ struct carry {
 	struct slice bytes;
 	const struct repl_ops *ops;
 	struct cry_id cid;
+	uint16_t compartment;
 	enum err e;
 };
 
@@ -44,7 +45,8 @@ chunk_job(struct store_txn *t, void *ctx)
 {
 	struct carry *c = ctx;
 
-	return shares_put_chunk(t, c->to->sh, &c->cid, c->bytes);
+	return shares_put_chunk(
+	    t, c->to->sh, &c->share, c->compartment, &c->cid, c->bytes);
 }
 
 static UNUSED_FN void
@@ -156,7 +158,8 @@ static UNUSED_FN uint32_t
 carry_chunks(struct site *from, struct site *to)
 {
 	struct wants w = { .n = 0 };
-	struct carry c = { .to = to };
+	struct share_info si = site_share(from, "trial");
+	struct carry c = { .to = to, .share = si.id };
 	struct buf b = BUF_MAX(8 * MIB);
 	struct db_txn *txn = NULL;
 	uint32_t i;
@@ -169,11 +172,13 @@ carry_chunks(struct site *from, struct site *to)
 		assert_ok(store_read(from->st, &txn));
 		assert_ok(blob_chunk_get(from->st, txn, &w.v[i].cid, &b));
 		db_abort(txn);
+		c.compartment = w.v[i].compartment;
 		c.cid = w.v[i].cid;
 		c.bytes = buf_slice(&b);
 		assert_ok(store_write(to->st, chunk_job, &c));
 	}
 	buf_fini(&b);
+	share_info_fini(&si);
 	return w.n;
 }
 

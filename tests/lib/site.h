@@ -34,6 +34,7 @@ struct site {
 /* As a node has them, without the vault. */
 static const struct store_owners site_owners = {
 	.refs_each = oplog_refs_each,
+	.chunk_came = oplog_chunk_came,
 	.rec_move = oplog_rec_move,
 };
 

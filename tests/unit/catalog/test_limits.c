@@ -159,6 +159,12 @@ many_ops(struct store_txn *t, void *ctx)
 	cry_hash(slice_of(chunk, sizeof(chunk)), &cid);
 	buf_put(&b, cid.b, sizeof(cid.b));
 	buf_u32(&b, sizeof(chunk));
+	for (i = 1; i <= 3 && e == ERR_OK; i++) {
+		struct cry_id share = cl_id("share", i);
+		uint32_t no;
+
+		e = oplog_share_add(t, &share, &no);
+	}
 	for (i = 1; i <= SAME_CHUNK_OPS && e == ERR_OK; i++) {
 		struct oplog_op op = { .share = 1 + i % 3,
 			.compartment = 1,
@@ -172,9 +178,14 @@ many_ops(struct store_txn *t, void *ctx)
 		e = oplog_op_put(t, &op, &lseq, &missing);
 	}
 	assert_int_equal(missing, 1);
-	if (e == ERR_OK)
-		e = oplog_chunk_put(t, &cid, slice_of(chunk, sizeof(chunk)),
-		    count_complete, ctx);
+	for (i = 1; i <= 3 && e == ERR_OK; i++) {
+		struct oplog_arrival a = { .share = i,
+			.compartment = 1,
+			.cid = cid,
+			.ciphertext = slice_of(chunk, sizeof(chunk)) };
+
+		e = oplog_chunk_put(t, &a, count_complete, ctx);
+	}
 	buf_fini(&b);
 	return e;
 }

@@ -14,6 +14,7 @@ struct job {
 	struct oplog_feed feed;
 	struct oplog_head head;
 	struct slice bytes;
+	uint16_t through; /* the compartment a chunk comes through */
 	uint64_t seq;
 	struct cry_id id;
 	uint64_t done[8];
@@ -63,6 +64,11 @@ do_head(struct store_txn *t, struct job *j)
 static enum err
 do_op(struct store_txn *t, struct job *j)
 {
+	struct cry_id share = cl_id("share", 1);
+	enum err e = oplog_share_add(t, &share, &j->no);
+
+	if (e != ERR_OK)
+		return e;
 	return oplog_op_put(t, &j->op, &j->lseq, &j->missing);
 }
 
@@ -78,7 +84,12 @@ on_complete(void *ctx, uint64_t lseq)
 static enum err
 do_chunk(struct store_txn *t, struct job *j)
 {
-	return oplog_chunk_put(t, &j->id, j->bytes, on_complete, j);
+	struct oplog_arrival a = { .share = 1,
+		.compartment = j->through,
+		.cid = j->id,
+		.ciphertext = j->bytes };
+
+	return oplog_chunk_put(t, &a, on_complete, j);
 }
 
 static enum err
@@ -332,13 +343,18 @@ test_last_chunk_completes_each_op_once(void **state)
 	assert_int_equal(sum, 4000 + 3 * sizeof(CHUNK_A));
 	db_abort(t);
 
+	j.through = 1;
 	chunk(&j, CHUNK_B, sizeof(CHUNK_B));
 	assert_int_equal(go(&c, &j, do_chunk), ERR_OK);
 	assert_int_equal(j.n_done, 0);
 	chunk(&j, CHUNK_A, sizeof(CHUNK_A));
 	assert_int_equal(go(&c, &j, do_chunk), ERR_OK);
+	assert_int_equal(j.n_done, 1);
+	assert_int_equal(j.done[0], 1);
+	j.through = 2;
+	assert_int_equal(go(&c, &j, do_chunk), ERR_OK);
 	assert_int_equal(j.n_done, 2);
-	assert_int_equal(j.done[0] + j.done[1], 3);
+	assert_int_equal(j.done[1], 2);
 	assert_int_equal(go(&c, &j, do_chunk), ERR_OK); /* and never again */
 	assert_int_equal(j.n_done, 2);
 	t = cl_read(&c);
@@ -382,35 +398,78 @@ test_wrong_bytes_settle_nothing(void **state)
 	cl_fini(&c);
 }
 
-static void
-test_chunk_that_came_another_way_is_settled(void **state)
+static bool
+served(struct cl *c, uint16_t compartment, const struct cry_id *cid)
 {
+	struct db_txn *t = cl_read(c);
+	enum err e = oplog_cref_check(t, 1, compartment, cid);
+
+	db_abort(t);
+	assert_true(e == ERR_OK || e == ERR_NOTFOUND);
+	return e == ERR_OK;
+}
+
+static uint64_t
+wanted(struct cl *c)
+{
+	struct db_txn *t = cl_read(c);
+	uint64_t n = 9;
+
+	assert_int_equal(oplog_wants_count(t, &n), ERR_OK);
+	db_abort(t);
+	return n;
+}
+
+/* Imported, or come through another compartment: who names it there has not
+ * shown that it may have it. */
+static void
+test_naming_a_chunk_that_is_here_gives_no_right_to_it(void **state)
+{
+	struct cry_id a = cid_of(CHUNK_A, sizeof(CHUNK_A));
 	struct cl c;
 	struct job j = { 0 };
-	struct buf b;
-	struct db_txn *t;
-	uint64_t wants = 9;
+	struct buf b[4];
+	uint32_t i;
 
 	(void)state;
 	cl_init(&c);
-	op_make(&j, &b, 1, 1, false);
-	assert_int_equal(go(&c, &j, do_op), ERR_OK);
-	assert_int_equal(go(&c, &j, do_settle), ERR_OK);
-	assert_int_equal(j.n_done, 0); /* not here yet */
 	chunk(&j, CHUNK_A, sizeof(CHUNK_A));
 	assert_int_equal(go(&c, &j, do_chunk_elsewhere), ERR_OK);
+	op_make(&j, &b[0], 1, 1, false);
+	assert_int_equal(go(&c, &j, do_op), ERR_OK);
+	assert_int_equal(j.missing, 1);
 	assert_int_equal(go(&c, &j, do_settle), ERR_OK);
+	assert_int_equal(j.n_done, 0);
+	assert_false(served(&c, 1, &a));
+	/* Written by us in 2: given there, and there only. */
+	op_make(&j, &b[1], 2, 2, false);
+	j.op.own = true;
+	assert_int_equal(go(&c, &j, do_op), ERR_OK);
+	assert_int_equal(j.missing, 0);
+	assert_true(served(&c, 2, &a));
+	assert_false(served(&c, 1, &a));
+	op_make(&j, &b[2], 3, 2, false); /* by another, of the same */
+	assert_int_equal(go(&c, &j, do_op), ERR_OK);
+	assert_int_equal(j.missing, 0);
+	/* A member of 1 had it after all. */
+	assert_int_equal(wanted(&c), 1);
+	j.through = 1;
+	assert_int_equal(go(&c, &j, do_chunk), ERR_OK);
 	assert_int_equal(j.n_done, 1);
-	t = cl_read(&c);
-	assert_int_equal(oplog_wants_count(t, &wants), ERR_OK);
-	assert_int_equal(wants, 0);
-	db_abort(t);
-	buf_fini(&b);
+	assert_int_equal(j.done[0], 1);
+	assert_true(served(&c, 1, &a));
+	assert_int_equal(wanted(&c), 0);
+	op_make(&j, &b[3], 4, 3, false);
+	assert_int_equal(go(&c, &j, do_op), ERR_OK);
+	assert_int_equal(j.missing, 1);
+	assert_false(served(&c, 3, &a));
+	for (i = 0; i < 4; i++)
+		buf_fini(&b[i]);
 	cl_fini(&c);
 }
 
 static void
-test_chunk_is_for_compartments_whose_ops_name_it(void **state)
+test_chunk_is_for_compartments_that_were_given_it(void **state)
 {
 	struct cl c;
 	struct job j = { 0 };
@@ -423,11 +482,15 @@ test_chunk_is_for_compartments_whose_ops_name_it(void **state)
 	cl_init(&c);
 	op_make(&j, &buf, 1, 5, false);
 	assert_int_equal(go(&c, &j, do_op), ERR_OK);
+	assert_false(served(&c, 5, &a));
+	chunk(&j, CHUNK_A, sizeof(CHUNK_A));
+	j.through = 5;
+	assert_int_equal(go(&c, &j, do_chunk), ERR_OK);
+	assert_true(served(&c, 5, &a));
+	assert_false(served(&c, 4, &a));
+	assert_false(served(&c, 5, &b));
 	t = cl_read(&c);
-	assert_int_equal(oplog_cref_check(t, 1, 5, &a), ERR_OK);
-	assert_int_equal(oplog_cref_check(t, 1, 4, &a), ERR_NOTFOUND);
 	assert_int_equal(oplog_cref_check(t, 2, 5, &a), ERR_NOTFOUND);
-	assert_int_equal(oplog_cref_check(t, 1, 5, &b), ERR_NOTFOUND);
 	db_abort(t);
 	buf_fini(&buf);
 	cl_fini(&c);
@@ -468,6 +531,7 @@ test_lost_chunk_is_missing_to_an_op_that_names_it(void **state)
 	op_make(&j, &one, 1, 1, false);
 	assert_int_equal(go(&c, &j, do_op), ERR_OK);
 	chunk(&j, CHUNK_A, sizeof(CHUNK_A));
+	j.through = 1;
 	assert_int_equal(go(&c, &j, do_chunk), ERR_OK);
 	assert_int_equal(j.n_done, 1);
 	rot(&c, CHUNK_A, sizeof(CHUNK_A));
@@ -538,9 +602,10 @@ main(void)
 		cmocka_unit_test(test_op_is_kept_verbatim_and_once),
 		cmocka_unit_test(test_last_chunk_completes_each_op_once),
 		cmocka_unit_test(test_wrong_bytes_settle_nothing),
-		cmocka_unit_test(test_chunk_that_came_another_way_is_settled),
 		cmocka_unit_test(
-		    test_chunk_is_for_compartments_whose_ops_name_it),
+		    test_naming_a_chunk_that_is_here_gives_no_right_to_it),
+		cmocka_unit_test(
+		    test_chunk_is_for_compartments_that_were_given_it),
 		cmocka_unit_test(
 		    test_lost_chunk_is_missing_to_an_op_that_names_it),
 		cmocka_unit_test(
