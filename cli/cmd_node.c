@@ -321,6 +321,53 @@ cmd_peer_remove(struct cli *c)
 
 /* --- sync --- */
 static void
+print_lag(const json_t *l)
+{
+	const char *compartment = cli_str(l, "compartment");
+	const char *why = cli_str(l, "why");
+
+	(void)printf("%-14s   ", "");
+	cli_print_text(stdout, cli_str(l, "share"));
+	if (*compartment != '\0') {
+		(void)fputc('/', stdout);
+		cli_print_text(stdout, compartment);
+	}
+	if (json_is_true(json_object_get(l, "in_sync")))
+		(void)printf(": in sync\n");
+	else
+		(void)printf(": %" PRIu64 " ops to get, %" PRIu64
+			     " to give: %s\n",
+		    num(l, "lag_ops"), num(l, "ahead_ops"), why);
+}
+
+static void
+print_sync_peer(const json_t *p)
+{
+	const json_t *shares = json_object_get(p, "shares");
+	const char *why = cli_str(p, "why");
+	char bytes[16];
+	size_t i;
+
+	print_peer(p);
+	cli_bytes_text(num(p, "rate"), bytes);
+	(void)printf("%-14s   last contact ", "");
+	cli_print_text(stdout, *cli_str(p, "last_contact") != '\0'
+				   ? cli_str(p, "last_contact")
+				   : "never");
+	(void)printf(", %s/s", bytes);
+	if (json_is_integer(json_object_get(p, "eta_s")))
+		(void)printf(", about %" PRIu64 " s left", num(p, "eta_s"));
+	(void)fputc('\n', stdout);
+	if (*why != '\0') {
+		(void)printf("%-14s   ", "");
+		cli_print_text(stdout, why);
+		(void)fputc('\n', stdout);
+	}
+	for (i = 0; i < json_array_size(shares); i++)
+		print_lag(json_array_get(shares, i));
+}
+
+static void
 print_sync(struct cli *c, const json_t *doc)
 {
 	const json_t *peers = json_object_get(doc, "peers");
@@ -335,15 +382,21 @@ print_sync(struct cli *c, const json_t *doc)
 	(void)printf("%-14s %" PRIu64 " chunks, %s\n", "wanted",
 	    num(doc, "wanted_chunks"), bytes);
 	for (i = 0; i < json_array_size(peers); i++)
-		print_peer(json_array_get(peers, i));
+		print_sync_peer(json_array_get(peers, i));
 }
 
 enum cli_exit
 cmd_sync_status(struct cli *c)
 {
 	struct doc d = { .c = c, .print = print_sync };
+	struct buf path = BUF_MAX(KIB);
+	enum cli_exit rc;
 
-	return cli_get(c, "/sync", doc_row, &d);
+	buf_put_str(&path, "/sync");
+	cli_path_arg(&path, "peer", cli_opt(c, "peer"));
+	rc = cli_get(c, buf_cstr(&path), doc_row, &d);
+	buf_fini(&path);
+	return rc;
 }
 
 enum cli_exit

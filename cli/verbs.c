@@ -201,8 +201,9 @@ const struct cli_verb cli_verbs[] = {
 	{ "diff", "DIR", 1, 1, cmd_diff, { { 0 } },
 	    "what changed in a checked-out directory, by hash; differences "
 	    "are no failure" },
-	{ "sync status", "", 0, 0, cmd_sync_status, { { 0 } },
-	    "how far this node is from its peers" },
+	{ "sync status", "", 0, 0, cmd_sync_status,
+	    { { "peer", "P", "only this: HOST:PORT or its key" } },
+	    "how far this node is from its peers, and why" },
 	{ "sync wait", "", 0, 0, cmd_sync_wait,
 	    { { "timeout", "60s", "give up after" } },
 	    "wait until roots are equal and nothing is wanted" },

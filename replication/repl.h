@@ -172,6 +172,36 @@ uint32_t repl_n_peers(const struct repl *r);
 /* Is the other end a member of a share of ours, as far as we know? */
 bool repl_speaks(const struct repl *r, repl_conn conn);
 void repl_peer(const struct repl *r, uint32_t i, struct repl_peer_status *out);
+
+/* What stands between us and a peer in one compartment. */
+enum repl_why {
+	REPL_WHY_NONE,
+	REPL_WHY_JOINING,   /* our join waits for its grant */
+	REPL_WHY_NO_ANSWER, /* a member that has not opened the share */
+	REPL_WHY_CHAIN,     /* one of us has membership records to get */
+	REPL_WHY_HALTED,    /* two records with one number: chain stands */
+	REPL_WHY_FORK,      /* feeds with two ops of one number */
+	REPL_WHY_NO_RIGHT,  /* it holds ops that our chain does not allow */
+	REPL_WHY_CREDIT,    /* it takes nothing more from us for now */
+	REPL_WHY_DISK,      /* what came is on its way to disk */
+	REPL_WHY_MOVING,    /* asked for, or about to be compared */
+	REPL_WHYS
+};
+const char *repl_why_text(enum repl_why why); /* "" for NONE */
+struct repl_lag {
+	struct share_id share;
+	uint16_t compartment; /* 0: the share as a whole */
+	bool in_sync;
+	uint64_t lag_ops;   /* they hold and we lack, as far as known */
+	uint64_t ahead_ops; /* we hold and they lack, as far as known */
+	uint32_t forked;    /* feeds */
+	enum repl_why why;  /* NONE if in sync */
+};
+/* Writes up to max rows of peer i (out NULL: none); returns how many there
+ * are: one a compartment of the shares that both speak of, or one a share
+ * that is not spoken of though it should be. */
+uint32_t repl_lags(
+    const struct repl *r, uint32_t i, struct repl_lag *out, uint32_t max);
 uint64_t repl_wanted(const struct repl *r, uint64_t *bytes); /* chunks */
 /* sync wait (rulings.md 27): roots equal to those of every connected peer,
  * nothing wanted, nothing on its way to disk. */

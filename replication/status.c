@@ -135,6 +135,137 @@ repl_peer(const struct repl *r, uint32_t i, struct repl_peer_status *out)
 	}
 }
 
+/* --- why --- */
+
+const char *
+repl_why_text(enum repl_why why)
+{
+	static const char *const text[REPL_WHYS] = {
+		[REPL_WHY_NONE] = "",
+		[REPL_WHY_JOINING] = "our join waits for its grant",
+		[REPL_WHY_NO_ANSWER] =
+		    "it has not opened this share: not joined, or its "
+		    "membership is older than ours",
+		[REPL_WHY_CHAIN] = "membership records are on their way",
+		[REPL_WHY_HALTED] = "membership is halted: two records with "
+				    "one number were signed",
+		[REPL_WHY_FORK] = "a feed is forked: two ops with one number "
+				  "were signed",
+		[REPL_WHY_NO_RIGHT] =
+		    "it holds ops of a device that may not write here",
+		[REPL_WHY_CREDIT] = "it takes nothing more from us for now",
+		[REPL_WHY_DISK] = "what came is on its way to disk",
+		[REPL_WHY_MOVING] = "ops are on their way",
+	};
+
+	return text[why];
+}
+
+static bool
+no_right(const struct pcomp *pc)
+{
+	const struct comp *c = pc->comp;
+
+	for (uint32_t i = 0; i < c->n; i++) {
+		const struct feed *f = &c->feeds[i];
+
+		if (pc_have(pc, i) > f->seq &&
+		    (f->held || bound_seq(c->share, &f->f) <= f->seq))
+			return true;
+	}
+	return false;
+}
+
+static bool
+on_its_way(const struct repl *r, const struct comp *c)
+{
+	for (const struct persist *ps = r->persists; ps != NULL;
+	     ps = ps->next) {
+		if (ps->kind == PERSIST_OPS && ps->comp == c)
+			return true;
+	}
+	return false;
+}
+
+static enum repl_why
+pc_why(const struct repl *r, const struct link *l, const struct pcomp *pc,
+    uint32_t forked)
+{
+	const struct share *s = l->share;
+
+	if (s->halted)
+		return REPL_WHY_HALTED;
+	if (l->peer_seq != member_seq(s->m))
+		return REPL_WHY_CHAIN;
+	if (on_its_way(r, pc->comp))
+		return REPL_WHY_DISK;
+	if (pc->comp->pulls > 0)
+		return REPL_WHY_MOVING;
+	if (forked > 0)
+		return REPL_WHY_FORK;
+	if (no_right(pc))
+		return REPL_WHY_NO_RIGHT;
+	if (!peer_can_send(l->peer, SESS_OPS))
+		return REPL_WHY_CREDIT;
+	return REPL_WHY_MOVING;
+}
+
+static void
+pc_lag(const struct repl *r, const struct link *l, struct pcomp *pc,
+    struct repl_lag *out)
+{
+	*out = (struct repl_lag){ .share = l->share->id,
+		.compartment = pc->comp->no,
+		.in_sync = pc_equal(pc) };
+	for (uint32_t i = 0; i < pc->comp->n; i++)
+		out->forked += pc->comp->feeds[i].forked;
+	if (out->in_sync)
+		return;
+	out->lag_ops = lag(pc);
+	/* what both hold is theirs without the lag, and ours without this */
+	if (pc->comp->ops + out->lag_ops > pc->ops)
+		out->ahead_ops = pc->comp->ops + out->lag_ops - pc->ops;
+	out->why = pc_why(r, l, pc, out->forked);
+}
+
+/* A share that is not spoken of; false: it need not be. */
+static bool
+silent_lag(const struct link *l, struct repl_lag *out)
+{
+	const struct share *s = l->share;
+
+	*out = (struct repl_lag){ .share = s->id };
+	if (l->state == LINK_OFFERED)
+		out->why = REPL_WHY_NO_ANSWER;
+	else if (l->state == LINK_SILENT && s->joining)
+		out->why = REPL_WHY_JOINING;
+	return out->why != REPL_WHY_NONE;
+}
+
+uint32_t
+repl_lags(const struct repl *r, uint32_t i, struct repl_lag *out, uint32_t max)
+{
+	const struct peer *p;
+	struct repl_lag row;
+	uint32_t n = 0;
+
+	REQUIRE(i < r->n_peers);
+	p = r->peers[i];
+	for (uint32_t k = 0; k < p->n_links; k++) {
+		const struct link *l = &p->links[k];
+		bool live = l->state == LINK_LIVE;
+
+		if (!live && silent_lag(l, &row) && n++ < max)
+			out[n - 1] = row;
+		for (uint32_t c = 0; live && c < l->n_pc; c++) {
+			pc_lag(r, l, &l->pc[c], &row);
+			if (n++ < max)
+				out[n - 1] = row;
+		}
+	}
+	return n;
+}
+
 uint64_t
 repl_wanted(const struct repl *r, uint64_t *bytes)
 {

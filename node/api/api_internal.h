@@ -128,6 +128,8 @@ void api_jw_device(
 bool api_zero(const void *p, size_t n);
 
 /* The shares at the time of a request, to name ids in rows. */
+/* The fields of a peer, into an open object. */
+void api_jw_peer(struct jw *w, const struct net_peer *p);
 struct api_shares {
 	struct share_info *list;
 	uint32_t n;

@@ -137,8 +137,11 @@ const struct api_route api_routes[] = {
 	    "What changed in a checked-out directory, by hash: {dir}; one line "
 	    "a file, one for each asset that the node has a later version of, "
 	    "then {summary}." },
-	{ "GET", "/sync", api_h_sync, API_READ, false, "",
-	    "How far this node is from its peers." },
+	{ "GET", "/sync", api_h_sync, API_READ, false, "peer",
+	    "How far this node is from its peers, or from one (its HOST:PORT "
+	    "or the beginning of its key): each with rate (bytes a second), "
+	    "eta_s, why it is not level with us, and shares: a row a "
+	    "compartment {lag_ops, ahead_ops, in_sync, forked_feeds, why}." },
 	{ "POST", "/sync/now", api_h_sync_now, API_ACT, false, "",
 	    "Redial peers that are not connected." },
 	{ "POST", "/sync/wait", api_h_sync_wait, API_ACT, true, "",

@@ -61,12 +61,11 @@ status_shares(struct api_call *c, struct jw *w)
 	return e;
 }
 
-static void
-status_peer(struct jw *w, const struct net_peer *p)
+void
+api_jw_peer(struct jw *w, const struct net_peer *p)
 {
 	char address[160];
 
-	jw_obj(w, NULL);
 	api_jw_device(w, "key", &p->device);
 	if (p->port == 0)
 		jw_null(w, "address");
@@ -86,7 +85,6 @@ status_peer(struct jw *w, const struct net_peer *p)
 	jw_u64(w, "chunks_rx", p->chunks_rx);
 	jw_u64(w, "chunks_tx", p->chunks_tx);
 	jw_str(w, "error", p->error[0] != '\0' ? p->error : NULL);
-	jw_end(w);
 }
 
 static enum err
@@ -99,8 +97,11 @@ status_peers(struct api_call *c, struct jw *w)
 	if (e != ERR_OK)
 		return e;
 	jw_arr(w, "peers");
-	for (i = 0; i < n; i++)
-		status_peer(w, &list[i]);
+	for (i = 0; i < n; i++) {
+		jw_obj(w, NULL);
+		api_jw_peer(w, &list[i]);
+		jw_end(w);
+	}
 	jw_end(w);
 	net_peers_free(list);
 	return ERR_OK;
@@ -250,7 +251,9 @@ api_h_peers(struct api_call *c)
 	api_rows_init(&s, c, API_LIST_BYTES);
 	for (i = 0; i < n; i++) {
 		jw_init(&s.w, &s.b);
-		status_peer(&s.w, &list[i]);
+		jw_obj(&s.w, NULL);
+		api_jw_peer(&s.w, &list[i]);
+		jw_end(&s.w);
 		buf_put_str(&s.b, "\n");
 	}
 	e = api_rows_flush(&s);
@@ -290,70 +293,4 @@ api_h_peer_remove(struct api_call *c)
 	enum err e = net_peer_remove(c->a->o.net, c->param[0], &c->em);
 
 	return e == ERR_OK ? api_answer_ok(c) : e;
-}
-
-static enum err
-sync_answer(struct api_call *c, const struct net_sync *s)
-{
-	struct buf b = BUF_MAX(API_ROW_BYTES);
-	struct jw w;
-	enum err e;
-
-	jw_init(&w, &b);
-	jw_obj(&w, NULL);
-	jw_bool(&w, "in_sync", s->in_sync);
-	jw_u64(&w, "connected", s->connected);
-	jw_u64(&w, "wanted_chunks", s->wanted_chunks);
-	jw_u64(&w, "wanted_bytes", s->wanted_bytes);
-	e = status_peers(c, &w);
-	jw_end(&w);
-	if (e == ERR_OK)
-		e = api_answer(c, &b);
-	buf_fini(&b);
-	return e;
-}
-
-enum err
-api_h_sync(struct api_call *c)
-{
-	struct net_sync s = { 0 };
-
-	net_sync_status(c->a->o.net, &s);
-	return sync_answer(c, &s);
-}
-
-enum err
-api_h_sync_now(struct api_call *c)
-{
-	net_sync_now(c->a->o.net);
-	return api_answer_ok(c);
-}
-
-/* Waits in slices, so that a client that goes away is noticed. */
-enum err
-api_h_sync_wait(struct api_call *c)
-{
-	static const char *const keys[] = { "i:timeout_ms", NULL };
-	struct net_sync s = { 0 };
-	uint64_t until;
-	int64_t ms;
-	enum err e;
-
-	if ((e = api_body(c)) != ERR_OK || (e = api_only(c, keys)) != ERR_OK)
-		return e;
-	ms = json_get_int(c->body, "timeout_ms", 60000);
-	if (ms < 0 || ms > (int64_t)API_WAIT_MS)
-		return errmsg_set(&c->em, ERR_LIMIT, "Wait less long.",
-		    "timeout_ms must be from 0 to %u", API_WAIT_MS);
-	until = clock_mono_ms() + (uint64_t)ms;
-	do {
-		uint64_t now = clock_mono_ms();
-		uint64_t left = until > now ? until - now : 0;
-
-		e = net_sync_wait(c->a->o.net, left < 500 ? left : 500, &s);
-	} while (e == ERR_TIMEOUT && clock_mono_ms() < until &&
-		 !c->out->gone(c->out->ctx));
-	if (e != ERR_OK && e != ERR_TIMEOUT)
-		return e;
-	return sync_answer(c, &s);
 }

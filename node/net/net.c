@@ -83,6 +83,7 @@ mail_persisted(struct net *n, const struct net_mail *m)
 	};
 
 	n->jobs--;
+	n->disk = m->err == ERR_FULL || m->err == ERR_IO ? m->err : ERR_OK;
 	n->member_jobs -= m->member;
 	n->persist_bytes -= m->bytes;
 	n->snap_stale = true;

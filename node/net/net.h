@@ -37,6 +37,7 @@ struct net_peer {
 	bool in_sync;
 	uint64_t bytes_rx, bytes_tx; /* on the wire, this run */
 	uint64_t chunks_rx, chunks_tx;
+	uint64_t rate;   /* received, bytes a second, of late */
 	char error[120]; /* why the last dial failed, "" if it did not */
 };
 /* device->box must be set.  ERR_EXISTS. */
@@ -47,6 +48,15 @@ enum err net_peer_remove(
 enum err net_peers(
     struct net *n, struct net_peer **list, uint32_t *count) PSC_MUST_USE;
 void net_peers_free(struct net_peer *list);
+
+/* What stands between us and a connected peer, a row a compartment. */
+struct net_lag {
+	struct cry_device_pub device;
+	struct repl_lag lag;
+};
+enum err net_lags(
+    struct net *n, struct net_lag **list, uint32_t *count) PSC_MUST_USE;
+void net_lags_free(struct net_lag *list);
 
 struct net_root {
 	struct share_id share;
@@ -62,6 +72,7 @@ struct net_sync {
 	bool in_sync; /* rulings.md 27 */
 	uint32_t connected;
 	uint64_t wanted_chunks, wanted_bytes;
+	enum err disk; /* why what came last was not stored, or ERR_OK */
 };
 void net_sync_status(struct net *n, struct net_sync *out);
 /* Waits until in sync with at least one peer connected. ERR_TIMEOUT. */

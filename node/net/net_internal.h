@@ -70,6 +70,7 @@ struct net_rec {
 	uint64_t contact_ms; /* wall */
 	uint64_t rx, tx;     /* of connections that are gone */
 	uint64_t chunks_rx, chunks_tx;
+	uint64_t rate, rate_rx, rate_ms; /* bytes a second; since when */
 	char error[120];
 };
 
@@ -142,6 +143,8 @@ struct net_own {
 struct net_snap {
 	struct net_peer *peer;
 	uint32_t n_peers;
+	struct net_lag *lag;
+	uint32_t n_lags;
 	struct net_root *root;
 	uint32_t n_roots;
 	struct net_sync sync;
@@ -176,6 +179,7 @@ struct net {
 	bool settling, settle_again;
 	uint32_t member_jobs;
 	size_t persist_bytes;
+	enum err disk; /* of the last one */
 	bool paused;
 
 	/* what the core was told */

@@ -13,16 +13,57 @@ void
 net_snap_fini(struct net_snap *s)
 {
 	mem_free(s->peer);
+	mem_free(s->lag);
 	mem_free(s->root);
 	s->peer = NULL;
+	s->lag = NULL;
 	s->root = NULL;
 }
 
+/* Bytes a second since the last look a second or more ago. */
 static void
-snap_peer(struct net *n, const struct net_rec *r, struct net_peer *p)
+rate_look(struct net_rec *r, uint64_t rx)
+{
+	uint64_t now = clock_mono_ms(), ms = now - r->rate_ms;
+
+	if (r->rate_ms != 0 && ms < 1000)
+		return;
+	r->rate = r->rate_ms == 0 ? 0 : (rx - r->rate_rx) * 1000 / ms;
+	r->rate_rx = rx;
+	r->rate_ms = now;
+}
+
+static enum err
+snap_lags(struct net_snap *s, const struct repl *core, uint32_t i,
+    const struct cry_device_pub *device)
+{
+	uint32_t n = repl_lags(core, i, NULL, 0);
+	struct repl_lag *rows;
+	struct net_lag *v;
+
+	if (n == 0)
+		return ERR_OK;
+	v = mem_grow(s->lag, (size_t)s->n_lags + n, sizeof(*v));
+	if (v == NULL)
+		return ERR_NOMEM;
+	s->lag = v;
+	if ((rows = mem_array(n, sizeof(*rows))) == NULL)
+		return ERR_NOMEM;
+	(void)repl_lags(core, i, rows, n);
+	for (uint32_t k = 0; k < n; k++)
+		v[s->n_lags++] =
+		    (struct net_lag){ .device = *device, .lag = rows[k] };
+	mem_free(rows);
+	return ERR_OK;
+}
+
+static enum err
+snap_peer(
+    struct net *n, struct net_rec *r, struct net_snap *s, struct net_peer *p)
 {
 	struct repl_peer_status st = { 0 };
 	uint64_t wanted = 0;
+	enum err e = ERR_OK;
 	uint32_t i;
 
 	memcpy(p->host, r->host, sizeof(p->host));
@@ -35,11 +76,13 @@ snap_peer(struct net *n, const struct net_rec *r, struct net_peer *p)
 	p->chunks_tx = r->chunks_tx;
 	memcpy(p->error, r->error, sizeof(p->error));
 	if (r->link == NULL)
-		return;
+		return ERR_OK;
 	p->connected = true;
 	p->bytes_rx += r->link->rx;
 	p->bytes_tx += r->link->tx;
-	for (i = 0; i < repl_n_peers(n->core); i++) {
+	rate_look(r, p->bytes_rx);
+	p->rate = r->rate;
+	for (i = 0; e == ERR_OK && i < repl_n_peers(n->core); i++) {
 		repl_peer(n->core, i, &st);
 		if (st.conn != r->link->conn)
 			continue;
@@ -47,25 +90,28 @@ snap_peer(struct net *n, const struct net_rec *r, struct net_peer *p)
 		p->in_sync = st.in_sync;
 		p->chunks_rx += st.chunks_rx;
 		p->chunks_tx += st.chunks_tx;
+		e = snap_lags(s, n->core, i, &r->device);
 	}
 	(void)repl_wanted(n->core, &wanted);
 	p->lag_bytes = wanted;
+	return e;
 }
 
 static enum err
 snap_peers(struct net *n, struct net_snap *s)
 {
+	enum err e = ERR_OK;
 	uint32_t i;
 
 	s->peer = mem_array(n->n_recs + 1, sizeof(*s->peer));
 	if (s->peer == NULL)
 		return ERR_NOMEM;
-	for (i = 0; i < n->n_recs; i++) {
-		snap_peer(n, n->rec[i], &s->peer[s->n_peers]);
+	for (i = 0; e == ERR_OK && i < n->n_recs; i++) {
+		e = snap_peer(n, n->rec[i], s, &s->peer[s->n_peers]);
 		s->sync.connected += s->peer[s->n_peers].connected;
 		s->n_peers++;
 	}
-	return ERR_OK;
+	return e;
 }
 
 static enum err
@@ -121,6 +167,7 @@ net_status_refresh(struct net *n)
 		return;
 	}
 	s.sync.wanted_chunks = repl_wanted(n->core, &s.sync.wanted_bytes);
+	s.sync.disk = n->disk;
 	s.sync.in_sync = !busy && repl_in_sync(n->core);
 	pthread_mutex_lock(&n->snap_lock);
 	old = n->snap;
@@ -152,6 +199,29 @@ net_peers(struct net *n, struct net_peer **list, uint32_t *count)
 
 void
 net_peers_free(struct net_peer *list)
+{
+	mem_free(list);
+}
+
+enum err
+net_lags(struct net *n, struct net_lag **list, uint32_t *count)
+{
+	struct net_lag *v;
+
+	pthread_mutex_lock(&n->snap_lock);
+	v = mem_array(n->snap.n_lags + 1, sizeof(*v));
+	if (v != NULL) {
+		if (n->snap.n_lags > 0)
+			memcpy(v, n->snap.lag, n->snap.n_lags * sizeof(*v));
+		*list = v;
+		*count = n->snap.n_lags;
+	}
+	pthread_mutex_unlock(&n->snap_lock);
+	return v == NULL ? ERR_NOMEM : ERR_OK;
+}
+
+void
+net_lags_free(struct net_lag *list)
 {
 	mem_free(list);
 }

@@ -416,6 +416,7 @@ net_store_persist(struct net *n, const struct repl_effect *fx)
 		n->persist_bytes += bytes;
 		return;
 	}
+	n->disk = e;
 	log_warn("net", "not stored", "error=\"%s\"", err_text(e));
 	if (fx->kind == RX_CLAIM || fx->kind == RX_STATEMENT)
 		return; /* the joiner claims again; peers say it again */

@@ -226,6 +226,76 @@ test_ranges_without_end_are_not_answered(void **state)
 	end_free(&e);
 }
 
+/* The one row of the one peer. */
+static struct repl_lag
+lag_row(const struct end *e)
+{
+	struct repl_lag row;
+
+	assert_int_equal(repl_lags(e->core, 0, NULL, 0), 1);
+	assert_int_equal(repl_lags(e->core, 0, &row, 1), 1);
+	return row;
+}
+
+static void
+test_what_stands_between_two_ends_is_said(void **state)
+{
+	struct end a, b;
+	struct repl_lag row;
+
+	(void)state;
+	pair(&a, &b, 3);
+	again(&a, &b);
+	row = lag_row(&a);
+	assert_true(row.in_sync);
+	assert_int_equal(row.why, REPL_WHY_NONE);
+	part(&a, &b);
+	/* b has more, and cannot serve it here */
+	known(&b, 2, 9);
+	a.hold_fetches = b.hold_fetches = true;
+	again(&a, &b);
+	row = lag_row(&a);
+	assert_false(row.in_sync);
+	assert_int_equal(row.lag_ops, 6);
+	assert_int_equal(lag_row(&b).ahead_ops, 6);
+	part(&a, &b);
+	/* only one end speaks */
+	conn_up(&a, 1, &rd, true);
+	row = lag_row(&a);
+	assert_int_equal(row.why, REPL_WHY_NO_ANSWER);
+	assert_int_equal(row.compartment, 0);
+	end_free(&a);
+	end_free(&b);
+}
+
+static void
+test_a_fork_is_said(void **state)
+{
+	struct msg root = {
+		.type = MSG_ROOT, .tag = tag(true), .compartment = 1, .seq = 9
+	};
+	struct run r, other;
+	struct repl_lag row;
+	struct end e;
+
+	(void)state;
+	live(&e, &rd, &wr);
+	run_make(&r, &wr, 1, 1, 2);
+	tell_run(&e, 1, &r, MSG_PUSH);
+	wall_ms = 1; /* as after a restored backup */
+	run_make(&other, &wr, 1, 1, 3);
+	wall_ms = 0;
+	tell_run(&e, 1, &other, MSG_PUSH);
+	tell(&e, 1, &root);
+	row = lag_row(&e);
+	assert_false(row.in_sync);
+	assert_int_equal(row.forked, 1);
+	assert_int_equal(row.why, REPL_WHY_FORK);
+	end_free(&e);
+	run_free(&r);
+	run_free(&other);
+}
+
 int
 main(void)
 {
@@ -239,6 +309,8 @@ main(void)
 		    test_a_base_the_peer_has_lost_ends_in_a_whole_frontier),
 		cmocka_unit_test(
 		    test_few_feeds_and_an_empty_peer_need_no_question),
+		cmocka_unit_test(test_what_stands_between_two_ends_is_said),
+		cmocka_unit_test(test_a_fork_is_said),
 		cmocka_unit_test(test_ranges_without_end_are_not_answered),
 	};
 
