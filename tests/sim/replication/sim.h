@@ -42,6 +42,7 @@ enum sim_evil {
 	EVIL_WITHHOLD, /* a hub that says nothing of one writer */
 	EVIL_LIE,      /* frontiers, roots, announcements: some bytes false */
 	EVIL_FLOOD,    /* says everything often, and what it said before */
+	EVIL_REVOKED,  /* a writer that goes on after its revoke */
 	EVIL_KINDS
 };
 
@@ -76,6 +77,7 @@ struct sim_result {
 	uint64_t events, messages, converged_ms;
 	uint32_t nodes, crashes, partitions, breaks, acked, chunks;
 	uint32_t rewinds, losses, fulls, rots, jumps, shut;
+	uint64_t left_out; /* ops of a revoked writer that count nowhere */
 	uint64_t chunk_deliveries, chunk_repeats;
 	uint64_t payloads; /* runs that reached a node, wanted or not */
 	uint64_t news;     /* of them news there */
@@ -196,6 +198,7 @@ enum sim_ev_kind {
 	SE_ROT,
 	SE_CLOCK,
 	SE_FLOOD,
+	SE_REVOKE,
 };
 
 struct sim_ev {
@@ -269,6 +272,8 @@ void evil_choose(struct sim *s);
 /* What n is about to say; false: it does not say it. */
 bool evil_says(
     struct sim *s, struct sim_node *n, uint8_t type, struct buf *body);
+void evil_revoke(struct sim *s);
+uint64_t evil_left_out(struct sim *s);
 void evil_flood(struct sim *s, struct sim_node *n);
 bool evil_feed(const struct sim *s, const struct op_feed *f);
 void sim_post(struct sim *s, uint32_t conn, uint32_t side, uint8_t type,

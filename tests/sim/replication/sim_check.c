@@ -63,6 +63,29 @@ has_chain(struct sim *s, const struct sim_node *n)
 	return m != NULL && member_seq(m) == member_seq(sim_chain(s));
 }
 
+/* What counts is the same everywhere, cuts and all. */
+static bool
+same_roots(struct sim *s, uint16_t comp, uint32_t *who)
+{
+	struct cry_id want, got;
+	uint64_t n;
+
+	if (s->o.evil == EVIL_TWIN || lab(s)->core == NULL)
+		return true; /* forks keep roots apart */
+	repl_root(lab(s)->core, member_share(s->chain), comp, &want, &n);
+	for (*who = 0; *who < s->n; ++*who) {
+		const struct sim_node *i = &s->nodes[*who];
+
+		if (i->core == NULL || i->evil != EVIL_NONE ||
+		    !entitled(s, i, comp) || n == 0)
+			continue;
+		repl_root(i->core, member_share(s->chain), comp, &got, &n);
+		if (!same_id(&want, &got))
+			return false;
+	}
+	return true;
+}
+
 bool
 sim_converged(struct sim *s)
 {
@@ -78,7 +101,7 @@ sim_converged(struct sim *s)
 			return false;
 	}
 	for (uint16_t c = 1; c <= SIM_COMPS; c++) {
-		if (!same_sets(s, c, &who))
+		if (!same_sets(s, c, &who) || !same_roots(s, c, &who))
 			return false;
 	}
 	for (uint32_t i = 0; i < s->n; i++) {
@@ -123,6 +146,8 @@ check_leaks(struct sim *s)
 	for (uint32_t i = 0; i < s->n; i++) {
 		struct sim_node *n = &s->nodes[i];
 
+		if (n->evil == EVIL_REVOKED)
+			continue; /* it keeps what it had */
 		for (uint32_t f = 0; f < n->disk.n_feeds; f++) {
 			uint16_t comp = n->disk.feeds[f].f.compartment;
 
@@ -183,7 +208,11 @@ check_plaintext(struct sim *s)
 	for (uint32_t i = 0; i < s->n && !s->o.crowd; i++) {
 		const struct sim_node *n = &s->nodes[i];
 		struct member_keys keys = { .n = 0 };
-		enum err e = member_open_keys(
+		enum err e;
+
+		if (n->evil == EVIL_REVOKED)
+			continue;
+		e = member_open_keys(
 		    sim_chain(s), &n->id.pub, &n->id.box_sk, &keys);
 
 		REQUIRE(e == ERR_OK || e == ERR_NOTFOUND);
@@ -209,6 +238,8 @@ sim_check(struct sim *s)
 	check_acks(s);
 	check_plaintext(s);
 	for (uint16_t c = 1; c <= SIM_COMPS; c++) {
+		if (!same_roots(s, c, &who))
+			sim_fail(s, "node %u has another root of %u", who, c);
 		if (!same_sets(s, c, &who))
 			sim_fail(
 			    s, "node %u differs in compartment %u", who, c);

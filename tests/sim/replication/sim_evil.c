@@ -37,6 +37,12 @@ evil_choose(struct sim *s)
 		s->nodes[sim_rand(s, s->o.hubs)].evil = EVIL_WITHHOLD;
 		s->victim = a_site(s)->no;
 		return;
+	case EVIL_REVOKED:
+		n = a_site(s);
+		n->evil = EVIL_REVOKED;
+		s->victim = n->no;
+		sim_push(s, s->o.active_ms / 2, SE_REVOKE, 0);
+		return;
 	case EVIL_LIE:
 	case EVIL_FLOOD:
 		n = sim_rand(s, 2) == 0 ? a_site(s)
@@ -50,12 +56,67 @@ evil_choose(struct sim *s)
 	}
 }
 
-/* Ops of twins fork: who got which first keeps it. */
+/* The registrar revokes it with what it holds of it as cuts. */
+void
+evil_revoke(struct sim *s)
+{
+	struct sim_node *l = lab(s);
+	struct member_cut cuts[64];
+	struct member_revoke v = { .device = s->nodes[s->victim].id.pub,
+		.cuts = cuts,
+		.reason = "left" };
+	struct sim_ev *e;
+
+	if (l->core == NULL || l->granting) {
+		sim_push(s, s->now + 100, SE_REVOKE, 0);
+		return;
+	}
+	for (uint32_t i = 0; i < l->disk.n_feeds && v.n_cuts < 64; i++) {
+		const struct sim_feed *f = &l->disk.feeds[i];
+
+		if (f->seq > 0 && same_key(&f->f.device, &v.device.sign))
+			cuts[v.n_cuts++] = (struct member_cut){ f->f, f->head };
+	}
+	e = sim_push(s, s->now + 3, SE_GRANT, l->no);
+	e->bytes = BUF_MAX(MIB);
+	REQUIRE(
+	    member_build_revoke(repl_member(l->core, member_share(s->chain)),
+		&l->id, &s->keys, &v, &e->bytes) == ERR_OK);
+	l->granting = true;
+}
+
+uint64_t
+evil_left_out(struct sim *s)
+{
+	const struct sim_disk *d = &s->nodes[s->victim].disk;
+	struct share *sh = lab(s)->core == NULL ? NULL
+						: share_find(lab(s)->core,
+						      member_share(s->chain));
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < d->n_feeds && sh != NULL; i++) {
+		const struct sim_feed *f = &d->feeds[i];
+		struct comp *c = comp_find(sh, f->f.compartment);
+		const struct feed *at;
+		uint32_t k;
+
+		if (c == NULL ||
+		    !same_key(&f->f.device, &s->nodes[s->victim].id.pub.sign))
+			continue;
+		at = feed_find(c, &f->id, &k);
+		n += f->seq - (at == NULL ? 0 : at->seq);
+	}
+	return n;
+}
+
+/* Ops of twins fork: who got which first keeps it.  Of a revoked writer's
+ * disks may hold more than its cut; roots tell what counts. */
 bool
 evil_feed(const struct sim *s, const struct op_feed *f)
 {
 	for (uint32_t i = 0; i < s->n; i++) {
-		if (s->nodes[i].evil == EVIL_TWIN &&
+		if ((s->nodes[i].evil == EVIL_TWIN ||
+			s->nodes[i].evil == EVIL_REVOKED) &&
 		    same_key(&s->nodes[i].id.pub.sign, &f->device))
 			return true;
 	}
@@ -115,6 +176,7 @@ evil_says(struct sim *s, struct sim_node *n, uint8_t type, struct buf *body)
 	switch (n->evil) {
 	case EVIL_NONE:
 	case EVIL_TWIN:
+	case EVIL_REVOKED:
 	case EVIL_KINDS: return true;
 	case EVIL_WITHHOLD: return !ops || !names_victim(s, n, buf_slice(body));
 	case EVIL_LIE:

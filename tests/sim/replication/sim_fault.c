@@ -168,6 +168,7 @@ fault_event(struct sim *s, struct sim_ev *e)
 		return true;
 	case SE_ROT: rot(s, n); return true;
 	case SE_CLOCK: jump(s, n); return true;
+	case SE_REVOKE: evil_revoke(s); return true;
 	case SE_FLOOD: evil_flood(s, n); return true;
 	default: return false;
 	}

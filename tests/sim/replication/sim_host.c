@@ -449,7 +449,7 @@ op_make(struct sim *s, struct sim_node *n, struct sim_ev *e, struct buf *op)
 	h.lamport = ++n->lamport;
 	h.prev = n->prev;
 	if (s->n_chunks + k >= SIM_CHUNKS_MAX || s->o.no_chunks ||
-	    n->evil == EVIL_TWIN)
+	    n->evil == EVIL_TWIN || n->evil == EVIL_REVOKED)
 		k = 0;
 	for (uint32_t i = 0; i < k; i++) {
 		size_t len = 500 + sim_rand(s, 30000);

@@ -259,6 +259,8 @@ on_msg_ev(struct sim *s, struct sim_ev *e)
 
 	if (!c->up[e->side] || c->gen[e->side] != n->gen)
 		return;
+	if (n->evil == EVIL_REVOKED && e->type == MSG_MLOG)
+		return; /* it will not know */
 	count_msg(s, e->type);
 	sim_step(s, n, &ev);
 }
@@ -494,6 +496,8 @@ sim_run(const struct sim_opts *o, struct sim_result *out)
 	if (o->bug == BUG_QUEUE)
 		plant_queue(s);
 	sim_check(s);
+	if (o->evil == EVIL_REVOKED)
+		out->left_out = evil_left_out(s);
 	out->nodes = s->n;
 	out->acked = s->n_acks;
 	out->chunks = s->n_chunks;

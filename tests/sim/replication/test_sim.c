@@ -74,7 +74,7 @@ env_number(const char *name, uint64_t otherwise)
 }
 
 static const char *const evils[EVIL_KINDS] = { "nobody", "twins",
-	"a withholding hub", "a liar", "a flooder" };
+	"a withholding hub", "a liar", "a flooder", "a revoked writer" };
 
 static void
 report(const struct sim_result *r, const struct sim_opts *o)
@@ -114,6 +114,7 @@ sum_up(const struct sim_result *r, struct sim_result *sum)
 	sum->jumps += r->jumps;
 	sum->shut += r->shut;
 	sum->acked += r->acked;
+	sum->left_out += r->left_out;
 	sum->events += r->events;
 	if (r->converged_ms > sum->converged_ms)
 		sum->converged_ms = r->converged_ms;
@@ -150,11 +151,14 @@ test_worlds_converge_under_all_faults(void **state)
 	print_message("%llu seeds: %llu events, %u acks, %u crashes, %u "
 		      "partitions, %u breaks, %u rewound, %u disks lost, %u "
 		      "full, %u chunks rotten, %u clock jumps, %u sessions of "
-		      "adversaries shut, whole after at most %llu ms\n",
+		      "adversaries shut, %llu ops of revoked writers left "
+		      "out, whole after at most %llu ms\n",
 	    (unsigned long long)runs, (unsigned long long)sum->events,
 	    sum->acked, sum->crashes, sum->partitions, sum->breaks,
 	    sum->rewinds, sum->losses, sum->fulls, sum->rots, sum->jumps,
-	    sum->shut, (unsigned long long)sum->converged_ms);
+	    sum->shut, (unsigned long long)sum->left_out,
+	    (unsigned long long)sum->converged_ms);
+	assert_true(runs < SEEDS || sum->left_out > 0);
 	mem_free(sum);
 }
 
