@@ -6,6 +6,13 @@ import threading
 
 PIECE = 4096
 BUFFER = 16 * 1024  # of the kernel on the way in; it doubles it
+SEGMENT = 1400      # as on a real wire; loopback's are larger than BUFFER
+
+
+def narrow(sock):
+    """Little waits in this socket, in segments of a real wire."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT)
 
 
 class SlowLink:
@@ -30,7 +37,7 @@ class SlowLink:
 
     async def _serve(self):
         sock = socket.socket()
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+        narrow(sock)
         sock.bind(("127.0.0.1", 0))
         self.port = sock.getsockname()[1]
         await asyncio.start_server(self._both, sock=sock, limit=PIECE)
@@ -38,7 +45,7 @@ class SlowLink:
 
     async def _both(self, reader, writer):
         out = socket.socket()
-        out.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+        narrow(out)
         out.setblocking(False)
         try:
             await self._loop.sock_connect(out, ("127.0.0.1", self.target))
