@@ -56,6 +56,7 @@ static const struct store_owners home_owners = {
 	.refs_each = oplog_refs_each,
 	.chunk_came = oplog_chunk_came,
 	.rec_move = oplog_rec_move,
+	.rec_known = shares_rec_known,
 };
 
 void
@@ -96,6 +97,20 @@ app_bad_note(void *ctx, const struct store_bad *bad)
 	if (b->list != NULL && b->n < APP_BAD_MAX)
 		b->list[b->n] = *bad;
 	b->n++;
+}
+
+void
+app_bad_cut(void *ctx, uint32_t seg, uint64_t off)
+{
+	struct app_bad *b = ctx;
+
+	line_clear(b);
+	b->cut = true;
+	if (!b->a->json)
+		fprintf(stderr,
+		    "the log ended in a commit that was cut short, in "
+		    "%08x.seg at %llu: left out (it was never acknowledged)\n",
+		    (unsigned)seg, (unsigned long long)off);
 }
 
 void

@@ -31,8 +31,10 @@ struct app_bad {
 	struct store_bad *list; /* the first APP_BAD_MAX; freed by _fini */
 	bool progress;          /* a line of progress stands there */
 	uint64_t shown;
+	bool cut; /* the log ended in a commit that did not end */
 };
 void app_bad_note(void *ctx, const struct store_bad *bad); /* store_bad_fn */
+void app_bad_cut(void *ctx, uint32_t seg, uint64_t off);
 void app_bad_progress(void *ctx, uint64_t done, uint64_t bytes);
 void app_bad_fini(struct app_bad *b);
 

@@ -38,9 +38,10 @@ enum err
 app_rebuild_store(const struct app_args *a, const struct conf *c,
     const struct cry_identity *id, struct app_bad *bad, struct errmsg *em)
 {
-	struct store_rebuild_opts ro = {
-		.bad = app_bad_note, .progress = app_bad_progress, .ctx = bad
-	};
+	struct store_rebuild_opts ro = { .bad = app_bad_note,
+		.cut = app_bad_cut,
+		.progress = app_bad_progress,
+		.ctx = bad };
 	struct store *s = NULL;
 	struct app_store o;
 	enum err e;
@@ -52,7 +53,7 @@ app_rebuild_store(const struct app_args *a, const struct conf *c,
 		return e;
 	e = rebuild_views(c, id, s, em);
 	if (e == ERR_OK)
-		return store_rebuild_end(s, bad->n > 0, em);
+		return store_rebuild_end(s, bad->n > 0 || bad->cut, em);
 	store_close(s);
 	return e;
 }
@@ -89,7 +90,7 @@ rebuild_say(const struct app_args *a, const struct store_stats *st,
 		    (unsigned long long)st->segment_bytes,
 		    (unsigned long long)st->chunks, (unsigned long long)bad->n,
 		    root);
-		if (bad->n > 0)
+		if (bad->n > 0 || bad->cut)
 			printf("the old index is kept as store/db.old\n");
 		return ERR_OK;
 	}
@@ -99,6 +100,7 @@ rebuild_say(const struct app_args *a, const struct store_stats *st,
 	jw_u64(&w, "log_bytes", st->segment_bytes);
 	jw_str(&w, "root", root);
 	jw_f64(&w, "seconds", (double)ms / 1000);
+	jw_bool(&w, "cut_tail", bad->cut);
 	bad_json(&w, bad);
 	jw_end(&w);
 	if (buf_err(&b) == ERR_OK)

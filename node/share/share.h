@@ -32,6 +32,11 @@ void shares_close(struct shares *sh); /* NULL ok */
 enum err shares_rebuild(
     const struct shares_opts *o, struct errmsg *em) PSC_MUST_USE;
 
+/* For struct store_owners: verify asks. */
+enum err shares_rec_known(struct store *s, struct db_txn *t, enum rec_kind kind,
+    const struct cry_id *id, struct slice body,
+    const struct store_loc *loc) PSC_MUST_USE;
+
 /* One hash over all that the store holds as t sees it: equal for a rebuilt
  * index and a restored backup. */
 enum err shares_root(

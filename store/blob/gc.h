@@ -59,6 +59,12 @@ struct store_owners {
 	enum err (*rec_move)(struct db_txn *t, enum rec_kind kind,
 	    const struct cry_id *id, const struct store_loc *from,
 	    const struct store_loc *to);
+	/* A sound record of one of these kinds lies at loc: ERR_OK if the
+	 * index leads to it or to another copy of it; ERR_NOTFOUND,
+	 * ERR_CORRUPT.  NULL: nobody can say. */
+	enum err (*rec_known)(struct store *s, struct db_txn *t,
+	    enum rec_kind kind, const struct cry_id *id, struct slice body,
+	    const struct store_loc *loc);
 };
 
 /* --- leases: for whoever looked something up and will rely on it --- */

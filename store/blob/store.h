@@ -194,8 +194,11 @@ enum err store_snapshot_read(const struct store_snapshot *p, uint32_t i,
 /* --- rebuild: a new index from the log alone --- */
 struct store_rebuild_opts {
 	store_bad_fn bad; /* damaged parts: told, skipped, never believed */
+	/* The log ended in a commit that did not end, as a crash leaves it:
+	 * it was left out from there on.  That is no damage. */
+	void (*cut)(void *ctx, uint32_t seg, uint64_t off);
 	void (*progress)(void *ctx, uint64_t done, uint64_t bytes);
-	void *ctx; /* both may be NULL */
+	void *ctx; /* each may be NULL */
 };
 /* Scans every segment in log order into a new index beside the old one: SEG,
  * CHUNK, CIDX and ROW.  *out takes jobs; what other rooms derive is theirs to

@@ -179,6 +179,29 @@ enum err store_dir_sync(const char *dir, const char *sub) PSC_MUST_USE;
 /* --- store_rebuild.c --- */
 void store_rebuild_free(struct rebuild *r); /* NULL ok */
 
+/* --- store_rebuild_bad.c: what it finds damaged, told when it is known --- */
+struct rebuild_bads {
+	store_bad_fn fn;
+	void *ctx;
+	struct store_bad *held; /* found in a commit that is open */
+	uint32_t n_held, cap_held;
+	struct store_bad *rows; /* "where" is the hex of the record's id */
+	uint32_t n_rows, cap_rows;
+	bool rows_done; /* the log is read */
+};
+void rebuild_bads_fini(struct rebuild_bads *b);
+/* hold: until it is flushed or dropped. */
+void rebuild_bads_add(
+    struct rebuild_bads *b, const struct store_bad *bad, bool hold);
+void rebuild_bads_flush(struct rebuild_bads *b);
+void rebuild_bads_drop(struct rebuild_bads *b);
+/* The log is read: tells of the rows, by their keys where another record of
+ * theirs holds. */
+enum err rebuild_bads_rows(
+    struct store *s, struct rebuild_bads *b) PSC_MUST_USE;
+/* Of a row's records. */
+struct cry_id store_row_id(struct slice rkey);
+
 /* --- store_seg.c: files and the open end --- */
 enum err store_seg_open_tail(struct store *s, struct errmsg *em) PSC_MUST_USE;
 void store_seg_close_all(struct store *s);

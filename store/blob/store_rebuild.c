@@ -69,6 +69,7 @@ struct rebuild {
 	uint64_t rows_good, rows_alien;
 	uint64_t done, bytes; /* for the progress */
 	struct buf body;
+	struct rebuild_bads bads;
 };
 
 void
@@ -83,11 +84,14 @@ store_rebuild_free(struct rebuild *r)
 	mem_free(r->pend);
 	mem_free(r->note);
 	buf_fini(&r->body);
+	rebuild_bads_fini(&r->bads);
 	mem_free(r);
 }
 
 /* --- telling --- */
 
+/* While a commit is open it is not known whether it ever ended: what is found
+ * in it waits. */
 static void
 bad_tell(
     struct rebuild *r, const char *what, bool repairable, const char *where)
@@ -96,8 +100,7 @@ bad_tell(
 
 	snprintf(bad.what, sizeof(bad.what), "%s", what);
 	snprintf(bad.where, sizeof(bad.where), "%s", where);
-	if (r->o.bad != NULL)
-		r->o.bad(r->o.ctx, &bad);
+	rebuild_bads_add(&r->bads, &bad, r->begin_seg != 0);
 }
 
 static void
@@ -113,8 +116,8 @@ bad_place(struct rebuild *r, uint32_t seg, uint64_t off, const char *why)
 void
 store_rebuild_bad(struct store *s, const struct store_bad *bad)
 {
-	if (s->rebuild != NULL && s->rebuild->o.bad != NULL)
-		s->rebuild->o.bad(s->rebuild->o.ctx, bad);
+	if (s->rebuild != NULL)
+		rebuild_bads_add(&s->rebuild->bads, bad, false);
 }
 
 /* --- taking records into the index --- */
@@ -257,11 +260,12 @@ pend_take(struct store *s)
 	uint32_t i;
 	enum err e = ERR_OK;
 
+	rebuild_bads_flush(&r->bads);
+	r->begin_seg = 0;
 	for (i = 0; i < r->n_pend && e == ERR_OK; i++)
 		e = found_take(s, &r->pend[i]);
 	r->n_pend = 0;
 	r->hurt = r->gap = r->torn = false;
-	r->begin_seg = 0;
 	r->closed = r->commit;
 	return e;
 }
@@ -354,9 +358,9 @@ struct walk {
 static void
 walk_lose(struct rebuild *r, struct walk *w, const char *why)
 {
+	commit_begins(r, w->seg, w->at);
 	if (!w->lost)
 		bad_place(r, w->seg, w->at, why);
-	commit_begins(r, w->seg, w->at);
 	w->lost = r->hurt = true;
 	w->at = store_round(w->at + 1, STORE_BLOCK);
 }
@@ -490,9 +494,10 @@ segment_walk(struct store *s, uint32_t seg, struct seg_row *row)
 	return e;
 }
 
-/* What waits now belongs to a commit that never ended: the log is cut where
- * it began.  Its number is given again, so what lies in segments that are
- * full goes too (cuts_make), as opening cuts the open one. */
+/* What waits now belongs to a commit that never ended, as after a crash: that
+ * is no damage.  The log is cut where it began.  Its number is given again, so
+ * what lies in segments that are full goes too (cuts_make), as opening cuts the
+ * open one. */
 static enum err
 pend_drop(struct store *s)
 {
@@ -502,9 +507,10 @@ pend_drop(struct store *s)
 	if (r->begin_seg == 0)
 		return ERR_OK;
 	if (r->hurt && !r->torn)
-		return r->n_pend > 0 ? pend_take(s) : ERR_OK;
-	bad_place(r, r->begin_seg, r->begin_off,
-	    "a commit that did not end: left out");
+		return pend_take(s);
+	rebuild_bads_drop(&r->bads);
+	if (r->o.cut != NULL)
+		r->o.cut(r->o.ctx, r->begin_seg, r->begin_off);
 	for (i = 0; i < r->n_segs; i++) {
 		struct seg_live *g = &r->segs[i];
 		uint64_t end = g->seg > r->begin_seg    ? STORE_BLOCK
@@ -520,6 +526,7 @@ pend_drop(struct store *s)
 		}
 	}
 	r->n_pend = 0;
+	r->begin_seg = 0;
 	return ERR_OK;
 }
 
@@ -616,7 +623,9 @@ log_walk(struct store *s, struct errmsg *em)
 		    "the keystore does not fit this store");
 	if (e == ERR_OK)
 		e = cuts_make(s);
-	return e == ERR_OK ? commit_keep(s) : e;
+	if (e == ERR_OK)
+		e = commit_keep(s);
+	return e == ERR_OK ? rebuild_bads_rows(s, &r->bads) : e;
 }
 
 /* --- begin and end --- */
@@ -683,6 +692,7 @@ store_rebuild_begin(const struct store_opts *o,
 	if (r == NULL)
 		return errmsg_set(em, ERR_NOMEM, "", "out of memory");
 	r->o = *ro;
+	r->bads = (struct rebuild_bads){ .fn = ro->bad, .ctx = ro->ctx };
 	r->lock_fd = -1;
 	r->body = BUF_MAX(STORE_BODY_MAX);
 	snprintf(r->dir, sizeof(r->dir), "%s", o->dir);

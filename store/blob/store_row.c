@@ -50,20 +50,28 @@ row_place(struct store_txn *t, struct slice rkey, struct store_loc *loc)
 	return r.err == ERR_OK ? ERR_OK : ERR_CORRUPT;
 }
 
+struct cry_id
+store_row_id(struct slice rkey)
+{
+	struct cry_id id;
+
+	cry_hash_parts(NULL, "psc.row.1", &rkey, 1, id.b, sizeof(id.b));
+	return id;
+}
+
 /* body = what, u8 length of row key, row key, sealed value */
 static enum err
 row_record(struct store_txn *t, uint8_t what, struct slice rkey,
     struct slice sealed, struct store_loc *loc)
 {
 	struct buf b = BUF_MAX(ROW_BODY_MAX);
-	struct cry_id id;
+	struct cry_id id = store_row_id(rkey);
 	enum err e;
 
 	buf_u8(&b, what);
 	buf_u8(&b, (uint8_t)rkey.n);
 	buf_put_slice(&b, rkey);
 	buf_put_slice(&b, sealed);
-	cry_hash_parts(NULL, "psc.row.1", &rkey, 1, id.b, sizeof(id.b));
 	e = buf_err(&b);
 	if (e == ERR_OK)
 		e = store_rec_put(t, REC_ROW, &id, buf_slice(&b), loc);

@@ -1,13 +1,15 @@
 /* store/blob/store_verify.c: is what is on disk what was written?
  *
- * Deep begins with the pages of the index (db_check); while they are damaged
- * nothing else is looked at.
- * Quick: every segment's header and length, every chunk's and row's place and
- * record header.  Deep: besides, every byte up to the last indexed record
- * (CRC, cid, zero padding), every value of the index (its checksum), every
- * row opened.  Damage is reported and the walk goes on: after a header that
- * cannot be believed, at the next block where a record starts.
- * No read transaction lives longer than one slice of keys. */
+ * Both begin with the pages of the index (db_check), quick with the inner ones;
+ * while they are damaged nothing else is looked at.
+ * Quick: every segment's header and length, the place and record header of
+ * every chunk, row, op and membership record.  Deep: besides, every byte up to
+ * the last indexed record (CRC, cid, zero padding), every value of the index
+ * (its checksum), every row opened, and every op, head and membership record of
+ * the log looked up in the index by who owns it (store_owners).  Damage is
+ * reported and the walk goes on: after a header that cannot be believed, at the
+ * next block where a record starts. No read transaction lives longer than one
+ * slice of keys. */
 #include "store/blob/blob_internal.h"
 #include "store/blob/store_internal.h"
 
@@ -115,6 +117,31 @@ still_needed(struct verify *v, const struct scan *c, const struct rec_header *h)
 	return e != ERR_OK || (row.loc.seg == c->seg && row.loc.off == c->at);
 }
 
+/* An op, head or membership record that is sound: does the index know it? */
+static enum err
+known_check(struct verify *v, const struct scan *c, const struct rec_header *h)
+{
+	const struct store_owners *o = v->s->owners;
+	const struct store_loc at = { c->seg, c->at, h->len };
+	char hex[ENC_HEX_LEN(32) + 1], where[96];
+	struct db_txn *t;
+	enum err e;
+
+	if (o == NULL || o->rec_known == NULL)
+		return ERR_OK;
+	if ((e = store_read(v->s, &t)) != ERR_OK)
+		return e;
+	e = o->rec_known(
+	    v->s, t, (enum rec_kind)h->kind, &h->id, buf_slice(&v->body), &at);
+	db_abort(t);
+	if (e == ERR_OK || e == ERR_NOMEM || e == ERR_IO)
+		return e;
+	enc_hex(slice_of(h->id.b, sizeof(h->id.b)), hex);
+	(void)snprintf(where, sizeof(where), "%s: not in the index", hex);
+	bad_report(v, "op", false, where);
+	return ERR_OK;
+}
+
 static enum err
 scan_body(struct verify *v, struct scan *c, const uint8_t *raw,
     const struct rec_header *h)
@@ -131,6 +158,7 @@ scan_body(struct verify *v, struct scan *c, const uint8_t *raw,
 	e = store_seg_read(v->s, c->seg, body, p, h->len);
 	if (e != ERR_OK)
 		return e;
+	buf_grew(&v->body, h->len);
 	v->checked += h->kind != REC_END;
 	if (h->kind == REC_CHUNK)
 		cry_hash(slice_of(p, h->len), &is);
@@ -140,6 +168,11 @@ scan_body(struct verify *v, struct scan *c, const uint8_t *raw,
 		memcmp(is.b, h->id.b, sizeof(is.b)) != 0) &&
 	    still_needed(v, c, h))
 		bad_id(v, h->kind, &h->id);
+	else if (h->kind == REC_OP || h->kind == REC_HEAD ||
+		 h->kind == REC_MEMBER)
+		e = known_check(v, c, h);
+	if (e != ERR_OK)
+		return e;
 	c->at = store_round(end, STORE_ALIGN);
 	c->lost = false;
 	return padding_check(v, c, end, c->at);
@@ -396,6 +429,43 @@ row_check(
 	return ERR_OK;
 }
 
+/* A value that begins with the place of a record. */
+static enum err
+place_row_check(struct verify *v, struct db_txn *t, struct slice key,
+    struct slice value, enum rec_kind kind)
+{
+	struct rd r = rd_init(value);
+	struct store_loc loc = store_loc_read(&r);
+	struct rec_header h = { .kind = 0 };
+	char hex[ENC_HEX_LEN(DB_KEY_MAX) + 1], where[96];
+	enum err e;
+
+	e = r.err == ERR_OK ? place_check(v, t, &loc, &h) : ERR_CORRUPT;
+	if (e == ERR_OK && h.kind != kind)
+		e = ERR_CORRUPT;
+	if (e != ERR_CORRUPT)
+		return e;
+	enc_hex(key.n > 32 ? slice_of(key.p, 32) : key, hex);
+	(void)snprintf(
+	    where, sizeof(where), "%.64s: no record at its place", hex);
+	bad_report(v, "op", false, where);
+	return ERR_OK;
+}
+
+static enum err
+op_check(
+    struct verify *v, struct db_txn *t, struct slice key, struct slice value)
+{
+	return place_row_check(v, t, key, value, REC_OP);
+}
+
+static enum err
+member_check(
+    struct verify *v, struct db_txn *t, struct slice key, struct slice value)
+{
+	return place_row_check(v, t, key, value, REC_MEMBER);
+}
+
 static enum err
 tables_check(struct verify *v)
 {
@@ -404,8 +474,13 @@ tables_check(struct verify *v)
 
 	if (e == ERR_OK)
 		e = table_walk(v, DB_ROW, row_check);
+	if (e == ERR_OK)
+		e = table_walk(v, DB_OP, op_check);
+	if (e == ERR_OK)
+		e = table_walk(v, DB_MLOG, member_check);
 	for (tab = 0; v->deep && e == ERR_OK && tab < DB_TABLE_COUNT; tab++) {
-		if (tab != DB_CHUNK && tab != DB_ROW)
+		if (tab != DB_CHUNK && tab != DB_ROW && tab != DB_OP &&
+		    tab != DB_MLOG)
 			e = table_walk(v, (enum db_table)tab, NULL);
 	}
 	return e;
@@ -422,7 +497,7 @@ pages_check(struct verify *v, bool *good)
 	do {
 		if ((e = store_read(v->s, &t)) != ERR_OK)
 			return e;
-		e = db_check(t);
+		e = db_check(t, v->deep);
 		db_abort(t);
 	} while (e == ERR_AGAIN && ++tries < PAGES_TRIES);
 	*good = e != ERR_CORRUPT;
@@ -441,7 +516,7 @@ store_verify(
 		.ctx = ctx,
 		.body = BUF_MAX(STORE_BODY_MAX) };
 	bool good = true;
-	enum err e = deep ? pages_check(&v, &good) : ERR_OK;
+	enum err e = pages_check(&v, &good);
 
 	if (e == ERR_OK && good)
 		e = segments_check(&v);

@@ -102,6 +102,10 @@ enum err oplog_refs_each(struct db_txn *t,
 enum err oplog_rec_move(struct db_txn *t, enum rec_kind kind,
     const struct cry_id *id, const struct store_loc *from,
     const struct store_loc *to) PSC_MUST_USE;
+/* Where the op of this id lies.  ERR_NOTFOUND; ERR_CORRUPT: the tables of the
+ * op log do not agree. */
+enum err oplog_op_place(struct db_txn *t, const struct cry_id *id,
+    struct store_loc *out) PSC_MUST_USE;
 /* Likewise: a chunk that ops name is stored. */
 enum err oplog_chunk_came(struct store_txn *t, uint64_t chunk) PSC_MUST_USE;
 /* A chunk that a member of a compartment sent: stores it (blob_chunk_put),

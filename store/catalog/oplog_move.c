@@ -13,30 +13,55 @@ loc_same(const struct store_loc *a, const struct store_loc *b)
 }
 
 static enum err
-op_move(struct db_txn *t, const struct cry_id *id, const struct store_loc *from,
-    const struct store_loc *to)
+op_find(struct db_txn *t, const struct cry_id *id, uint64_t *lseq,
+    struct op_row *row)
 {
-	struct op_row row;
 	struct slice v;
 	struct rd r;
-	uint64_t lseq;
 	enum err e = db_get(t, DB_OPID, slice_of(id->b, 16), &v);
 
 	if (e != ERR_OK)
 		return e;
 	r = rd_init(v);
-	lseq = rd_u64(&r);
+	*lseq = rd_u64(&r);
 	if (key_decoded(&r) != ERR_OK)
 		return ERR_CORRUPT;
-	e = oplog_row_get(t, lseq, &row);
+	e = oplog_row_get(t, *lseq, row);
+	return e == ERR_NOTFOUND ? ERR_CORRUPT : e;
+}
+
+static enum err
+op_move(struct db_txn *t, const struct cry_id *id, const struct store_loc *from,
+    const struct store_loc *to)
+{
+	struct op_row row;
+	uint64_t lseq;
+	enum err e = op_find(t, id, &lseq, &row);
+
 	if (e != ERR_OK)
-		return e == ERR_NOTFOUND ? ERR_CORRUPT : e;
+		return e;
 	if (!loc_same(&row.loc, from))
 		return ERR_NOTFOUND;
 	if (to == NULL)
 		return ERR_OK;
 	row.loc = *to;
 	return oplog_row_put(t, lseq, &row);
+}
+
+enum err
+oplog_op_place(struct db_txn *t, const struct cry_id *id, struct store_loc *out)
+{
+	struct op_row row;
+	uint64_t lseq;
+	enum err e = op_find(t, id, &lseq, &row);
+
+	if (e != ERR_OK)
+		return e;
+	if (memcmp(&row.id, id, sizeof(row.id)) != 0 ||
+	    !oplog_op_there(t, row.feed, row.seq))
+		return ERR_CORRUPT;
+	*out = row.loc;
+	return ERR_OK;
 }
 
 struct member_find {

@@ -82,9 +82,11 @@ void db_ending(struct db_txn *t);
 enum err db_commit(struct db_txn *t) PSC_MUST_USE;
 void db_abort(struct db_txn *t); /* NULL ok; ends reads too */
 
-/* Are the pages of the index, as t (a read) sees them, whole trees?  Reads the
- * whole file.  ERR_CORRUPT; ERR_AGAIN: t is not the newest any more. */
-enum err db_check(struct db_txn *t) PSC_MUST_USE;
+/* Are the pages of the index, as t (a read) sees them, whole trees?  deep:
+ * reads the whole file; else its inner pages, which say how many leaves there
+ * are and where: one page in fifty or so, and none but a leaf can hide keys
+ * after it. ERR_CORRUPT; ERR_AGAIN: t is not the newest any more. */
+enum err db_check(struct db_txn *t, bool deep) PSC_MUST_USE;
 
 /* A moment, and whether every read that began before it has ended: what the
  * index no longer names is needed by nobody then.  Any thread. */

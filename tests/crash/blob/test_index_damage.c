@@ -108,7 +108,7 @@ key_is(struct store *s, struct db_txn *t, unsigned k, uint32_t want)
 
 /* In the child. */
 static enum verdict
-look(struct world *w)
+look(struct world *w, bool deep)
 {
 	struct contents want = { .no = { 0 } };
 	struct errmsg em;
@@ -120,7 +120,7 @@ look(struct world *w)
 		step_apply(i, &want);
 	if (store_open(&w->o, &w->s, &em) != ERR_OK)
 		return REFUSED_OPEN;
-	if (store_verify(w->s, true, bad_count, &bad, NULL) != ERR_OK)
+	if (store_verify(w->s, deep, bad_count, &bad, NULL) != ERR_OK)
 		bad++;
 	if (bad > 0)
 		return TOLD;
@@ -148,7 +148,8 @@ place_of(struct prng *p, const struct index_file *f, unsigned i)
 }
 
 static int
-flip_and_look(struct world *w, struct index_file *f, size_t at, unsigned bit)
+flip_and_look(
+    struct world *w, struct index_file *f, size_t at, unsigned bit, bool deep)
 {
 	int status;
 	pid_t pid;
@@ -159,7 +160,7 @@ flip_and_look(struct world *w, struct index_file *f, size_t at, unsigned bit)
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0)
-		_exit(EXIT_BASE + (int)look(w));
+		_exit(EXIT_BASE + (int)look(w, deep));
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	return status;
 }
@@ -180,7 +181,7 @@ test_flipped_bits_of_the_index_are_told_and_nothing_wrong_is_served(
 	for (i = 0; i < n; i++) {
 		size_t at = place_of(&p, &f, i);
 		unsigned bit = prng_below(&p, 8);
-		int status = flip_and_look(&w, &f, at, bit);
+		int status = flip_and_look(&w, &f, at, bit, true);
 
 		if (!WIFEXITED(status) || WEXITSTATUS(status) < EXIT_BASE) {
 			print_message("page %zu offset %zu bit %u: crash\n",
@@ -199,7 +200,40 @@ test_flipped_bits_of_the_index_are_told_and_nothing_wrong_is_served(
 	assert_int_equal(crashed, 0);
 	assert_true(seen[TOLD] > n / 8 && seen[REFUSED_OPEN] > n / 40);
 	index_put(&f);
-	assert_int_equal(look(&w), MEANT_NOTHING);
+	assert_int_equal(look(&w, true), MEANT_NOTHING);
+	free(f.p);
+	tmpdir_remove(w.dir);
+}
+
+/* An inner page that lost its last entries hides all keys below them: a quick
+ * verify tells it, as a deep one does. */
+static void
+test_quick_verify_tells_of_inner_pages(void **state)
+{
+	unsigned quick = 0, deep = 0, n = 0;
+	struct world w = { .s = NULL };
+	struct index_file f;
+	size_t page;
+
+	(void)state;
+	filled(&w, &f);
+	for (page = 2; page < f.n / PAGE; page++) {
+		uint8_t *p = f.p + page * PAGE, *lower = p + 12;
+
+		if (p[10] != 1 || *lower < 20 || p[0] != (uint8_t)page)
+			continue;
+		n++;
+		*lower = (uint8_t)(*lower - 2);
+		deep += flip_and_look(&w, &f, page * PAGE + 8, 0, true) ==
+			(EXIT_BASE + TOLD) << 8;
+		quick += flip_and_look(&w, &f, page * PAGE + 8, 0, false) ==
+			 (EXIT_BASE + TOLD) << 8;
+		*lower = (uint8_t)(*lower + 2);
+	}
+	print_message(
+	    "%u inner pages: %u told deep, %u quick\n", n, deep, quick);
+	assert_true(deep > 0);
+	assert_int_equal(quick, deep);
 	free(f.p);
 	tmpdir_remove(w.dir);
 }
@@ -210,6 +244,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(
 		    test_flipped_bits_of_the_index_are_told_and_nothing_wrong_is_served),
+		cmocka_unit_test(test_quick_verify_tells_of_inner_pages),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
