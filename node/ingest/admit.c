@@ -168,7 +168,10 @@ forms_of(struct forms *f, struct image *im)
 	f->file[first].hash = im->v.original_hash;
 	if (o->deid.n == 0 || object_same(o))
 		return ERR_OK;
-	return forms_add(f, o->deid, o->deid_plan, o->n_deid_plan);
+	e = forms_add(f, o->deid, o->deid_plan, o->n_deid_plan);
+	if (e == ERR_OK)
+		f->file[first + 1].form = 1;
+	return e;
 }
 
 static void

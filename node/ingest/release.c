@@ -180,7 +180,7 @@ entry_apart(struct release *r, struct blob_entry *entry)
 	struct blob_manifest m = { 0 };
 	enum err e;
 
-	if (!blob_entry_is_part(entry))
+	if (!blob_entry_is_part(entry) || blob_entry_is_base(entry))
 		return ERR_OK;
 	e = blob_reader_read(r->reader, NULL, entry, &bytes);
 	if (e == ERR_OK)
@@ -216,9 +216,13 @@ split_header(struct release *r, const struct v_image *v, struct buf *header,
 		e = ERR_CORRUPT;
 	for (k = i; e == ERR_OK && k < m.n; k++)
 		e = entry_apart(r, &m.e[k]);
+	/* Bases of what has left its bundle. */
+	for (k = i; e == ERR_OK && k < m.n; k++) {
+		if (!blob_entry_is_base(&m.e[k]))
+			m.e[i + rest.n++] = m.e[k];
+	}
 	if (e == ERR_OK) {
 		rest.e = m.e + i;
-		rest.n = m.n - i;
 		rest.raw_len = m.raw_len - at;
 		e = blob_manifest_encode(&rest, body);
 	}

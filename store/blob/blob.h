@@ -17,13 +17,15 @@ enum blob_codec {
 	BLOB_ZSTD = 1,
 	BLOB_SHUFFLE2_ZSTD = 2, /* bytes of 16-bit samples apart, then zstd */
 	BLOB_SHUFFLE4_ZSTD = 3,
-	BLOB_WAVE = 5, /* rows of samples: wave.h */
+	BLOB_WAVE = 5,  /* rows of samples: wave.h */
+	BLOB_DELTA = 6, /* a bundle, told by what others have of it */
 };
 
 /* Manifest entry: fixed 120-byte layout in docs/store-format.md.  It yields
  * bytes [off, off + raw_len) of the piece P that its chunk holds.  A whole
  * piece: off 0, raw_len = p_len; a part: one of several small things that
- * were bundled into one piece. */
+ * were bundled into one piece; a base: nothing (raw_len 0, hp zero), but
+ * another bundle of the same manifest cannot be decoded without it. */
 struct blob_entry {
 	struct cry_id cid;
 	struct cry_key ck;
@@ -40,7 +42,13 @@ struct blob_entry {
 static inline bool
 blob_entry_is_part(const struct blob_entry *e)
 {
-	return e->raw_len != e->p_len;
+	return e->raw_len != e->p_len || e->codec == BLOB_DELTA;
+}
+
+static inline bool
+blob_entry_is_base(const struct blob_entry *e)
+{
+	return e->raw_len == 0;
 }
 
 /* How a piece is to be cut out of a file and coded. */
@@ -59,6 +67,7 @@ struct blob_piece {
  * fine.  Content above BLOB_HELD_MAX is written by jobs of its own while a
  * batch grows (not from the writer thread): chunks that nothing names. */
 #define BLOB_HELD_MAX (16 * MIB)
+#define BLOB_FORMS 2u
 struct blob_batch;
 struct blob_batch *blob_batch_new(struct store *s); /* NULL: no memory */
 void blob_batch_free(struct blob_batch *b);         /* NULL ok */
@@ -89,13 +98,20 @@ enum err blob_batch_add(struct blob_batch *b, struct slice file,
  *   store_write(s, job that calls blob_batch_put, ...);
  *
  * A bundle mixes files: whoever holds an entry can read all of it.  So files
- * whose manifest will be shared are added apart. */
+ * whose manifest will be shared are added apart.
+ *
+ * A header whose pixels (the first piece that is apart) are stored already
+ * beside another header is an edited one, most likely.  A bundle of such
+ * headers is told by what it has in common with the bundles of their former
+ * versions (blob_delta.c): its entries' manifests name these too, as bases. */
 struct blob_file {
 	struct slice bytes;            /* borrowed until the call returns */
 	const struct blob_piece *plan; /* as above */
 	uint32_t n_plan;
 	bool apart;         /* no bundles: the manifest may be shared */
 	bool has_hash;      /* hash is known and not computed again */
+	uint8_t form;       /* below BLOB_FORMS: which of the headers that
+			       stand before the same pixels this one is */
 	struct cry_id hash; /* BLAKE2b-256 of bytes */
 	uint32_t no;        /* out: for blob_batch_manifest */
 };
@@ -134,7 +150,8 @@ enum err blob_manifest_decode(
 void blob_manifest_fini(struct blob_manifest *m);
 
 /* --- reading --- */
-/* Decrypted, decoded and checked against hp; appended to out.
+/* Decrypted, decoded and checked against hp; appended to out.  Not for
+ * BLOB_DELTA, which blob_reader reads: ERR_AUTH.
  * ERR_NOTFOUND: chunk not here; ERR_CORRUPT: bytes on disk are wrong;
  * ERR_AUTH: the chunk is right but the entry lies. */
 enum err blob_read(struct store *s, struct db_txn *txn,

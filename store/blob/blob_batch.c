@@ -10,61 +10,8 @@
  *
  * An item of the open bundle has no chunk until the bundle ends, and a chunk
  * has no name until a few of them are hashed together: entries are complete
- * only after chunks_name() and bundle_end(). */
-#include "store/blob/blob_internal.h"
-#include "store/blob/gc.h"
-#include "store/blob/store_internal.h"
-
-/* Smaller pieces share a chunk.  Planned ones are headers: with private blocks
- * they reach 100 KiB, and are alike. */
-#define BUNDLE_BELOW (64 * KIB)
-#define BUNDLE_PLANNED_BELOW (256 * KIB)
-#define BUNDLE_BYTES (2 * MIB)
-#define NAME_AT_ONCE 8u /* lanes of cry_hash_many, about */
-
-struct item {
-	struct blob_entry e;
-	uint32_t bundle; /* number of its bundle, 0: none */
-	enum blob_pidx kind;
-	bool fresh; /* to be indexed */
-};
-
-struct chunk {
-	struct cry_id cid;
-	uint32_t item;   /* the one whose entry names it, or ... */
-	uint32_t bundle; /* ... from item on those of this bundle; 0: none */
-	uint32_t c_len;
-	uint8_t *c;
-};
-
-struct made { /* one file */
-	uint32_t first, n;
-	uint64_t raw_len;
-	uint8_t depth;
-};
-
-struct blob_batch {
-	struct store *s;
-	struct store_lease lease; /* what it found stored stays */
-	struct codec *codec;
-	struct item *items;
-	uint32_t n, cap;
-	uint32_t *slots; /* hp -> item + 1; power of two, at most half full */
-	uint32_t slots_n;
-	struct chunk *chunks; /* not put */
-	uint32_t n_chunks, cap_chunks;
-	uint32_t n_named;
-	uint32_t *refs;
-	uint32_t n_refs, cap_refs;
-	struct made *made;
-	uint32_t n_made, cap_made;
-	struct buf bundle;    /* the open one */
-	uint32_t bundle_no;   /* its number, from 1 */
-	uint32_t bundle_item; /* its first item, or after */
-	uint64_t bytes;
-	uint64_t held;
-	struct buf z, c, back; /* scratch */
-};
+ * only after batch_chunks_name() and bundle_end(). */
+#include "store/blob/blob_batch_internal.h"
 
 struct blob_batch *
 blob_batch_new(struct store *s)
@@ -77,6 +24,7 @@ blob_batch_new(struct store *s)
 	b->z = b->c = BUF_MAX(2 * BLOB_C_MAX);
 	b->back = BUF_MAX(LIM_PIECE_BYTES);
 	b->bundle = BUF_MAX(BUNDLE_BYTES);
+	b->delta.steps = BUF_MAX(BUNDLE_BYTES);
 	b->bundle_no = 1;
 	b->codec = codec_take(s->codecs);
 	if (b->codec == NULL) {
@@ -87,8 +35,8 @@ blob_batch_new(struct store *s)
 	return b;
 }
 
-static void
-chunks_drop(struct blob_batch *b)
+void
+batch_chunks_drop(struct blob_batch *b)
 {
 	uint32_t i;
 
@@ -104,7 +52,7 @@ blob_batch_free(struct blob_batch *b)
 	if (b == NULL)
 		return;
 	store_lease_end(b->s, &b->lease);
-	chunks_drop(b);
+	batch_chunks_drop(b);
 	if (b->items != NULL)
 		cry_wipe(b->items, b->n * sizeof(*b->items));
 	mem_free(b->items);
@@ -113,10 +61,16 @@ blob_batch_free(struct blob_batch *b)
 	mem_free(b->refs);
 	mem_free(b->made);
 	codec_give(b->s->codecs, b->codec);
+	if (b->sets != NULL)
+		cry_wipe(b->sets, b->n_sets * sizeof(*b->sets));
+	mem_free(b->sets);
+	blob_reader_free(b->reader);
+	buf_wipe(&b->delta.steps);
 	buf_wipe(&b->bundle);
 	buf_wipe(&b->z);
 	buf_fini(&b->c);
 	buf_wipe(&b->back);
+	cry_wipe(b, sizeof(*b));
 	mem_free(b);
 }
 
@@ -138,9 +92,8 @@ blob_batch_store(const struct blob_batch *b)
 	return b->s;
 }
 
-/* Room for one more in an array that doubles. */
-static enum err
-grow(void **p, uint32_t *cap, uint32_t n, size_t size)
+enum err
+batch_grow(void **p, uint32_t *cap, uint32_t n, size_t size)
 {
 	uint32_t to = *cap == 0 ? 32 : *cap * 2;
 	void *q;
@@ -204,15 +157,15 @@ slots_grow(struct blob_batch *b)
 	return ERR_OK;
 }
 
-static enum err
-item_add(struct blob_batch *b, const struct item *it, uint32_t *no)
+enum err
+batch_item_add(struct blob_batch *b, const struct item *it, uint32_t *no)
 {
 	void *p = b->items;
 	enum err err;
 
 	if (b->n >= b->slots_n / 2 && (err = slots_grow(b)) != ERR_OK)
 		return err;
-	if ((err = grow(&p, &b->cap, b->n, sizeof(*it))) != ERR_OK)
+	if ((err = batch_grow(&p, &b->cap, b->n, sizeof(*it))) != ERR_OK)
 		return err;
 	b->items = p;
 	b->items[b->n] = *it;
@@ -233,8 +186,6 @@ item_drop_last(struct blob_batch *b)
 
 /* --- chunks --- */
 
-static enum err bundle_end(struct blob_batch *b);
-
 static void
 chunk_name(struct blob_batch *b, const struct chunk *ch)
 {
@@ -250,9 +201,8 @@ chunk_name(struct blob_batch *b, const struct chunk *ch)
 	}
 }
 
-/* The ids of chunks that have none; several are hashed at once. */
-static void
-chunks_name(struct blob_batch *b)
+void
+batch_chunks_name(struct blob_batch *b)
 {
 	struct slice in[NAME_AT_ONCE];
 	struct cry_id id[NAME_AT_ONCE];
@@ -274,15 +224,14 @@ chunks_name(struct blob_batch *b)
 	}
 }
 
-/* Copies the ciphertext in b->c. */
-static enum err
-chunk_add(struct blob_batch *b, uint32_t item, uint32_t bundle)
+enum err
+batch_chunk_add(struct blob_batch *b, uint32_t item, uint32_t bundle)
 {
 	struct chunk ch = {
 		.item = item, .bundle = bundle, .c_len = (uint32_t)b->c.n
 	};
 	void *p = b->chunks;
-	enum err err = grow(&p, &b->cap_chunks, b->n_chunks, sizeof(ch));
+	enum err err = batch_grow(&p, &b->cap_chunks, b->n_chunks, sizeof(ch));
 
 	if (err != ERR_OK)
 		return err;
@@ -330,10 +279,10 @@ spill(struct blob_batch *b)
 		return ERR_OK;
 	if ((err = bundle_end(b)) != ERR_OK)
 		return err;
-	chunks_name(b);
+	batch_chunks_name(b);
 	if ((err = store_write(b->s, spill_job, b)) != ERR_OK)
 		return err;
-	chunks_drop(b);
+	batch_chunks_drop(b);
 	for (i = 0; i < b->n; i++)
 		b->items[i].fresh = false;
 	return ERR_OK;
@@ -341,9 +290,8 @@ spill(struct blob_batch *b)
 
 /* --- one piece --- */
 
-/* P -> Z, and back again to prove it. */
-static enum err
-piece_code(struct blob_batch *b, struct slice p, struct codec_hint hint,
+enum err
+batch_piece_code(struct blob_batch *b, struct slice p, struct codec_hint hint,
     struct blob_entry *e)
 {
 	struct codec_choice used;
@@ -364,9 +312,9 @@ piece_code(struct blob_batch *b, struct slice p, struct codec_hint hint,
 	return ERR_OK;
 }
 
-/* Z -> C in b->c: key from Z, pad, seal (protocol.md section 7). */
-static enum err
-piece_seal(struct blob_batch *b, struct blob_entry *e)
+/* Key from Z, pad, seal (protocol.md section 7). */
+enum err
+batch_piece_seal(struct blob_batch *b, struct blob_entry *e)
 {
 	uint8_t how[3] = { e->codec, (uint8_t)e->row, (uint8_t)(e->row >> 8) };
 	struct slice parts[2] = { slice_of(how, sizeof(how)),
@@ -392,123 +340,85 @@ piece_whole(
 	it->fresh = true;
 	it->e.raw_len = (uint32_t)cut->p.n;
 	if ((err = spill(b)) != ERR_OK ||
-	    (err = piece_code(b, cut->p, cut->hint, &it->e)) != ERR_OK ||
-	    (err = piece_seal(b, &it->e)) != ERR_OK ||
-	    (err = item_add(b, it, no)) != ERR_OK)
+	    (err = batch_piece_code(b, cut->p, cut->hint, &it->e)) != ERR_OK ||
+	    (err = batch_piece_seal(b, &it->e)) != ERR_OK ||
+	    (err = batch_item_add(b, it, no)) != ERR_OK)
 		return err;
-	err = chunk_add(b, *no, 0);
+	err = batch_chunk_add(b, *no, 0);
 	if (err != ERR_OK)
 		item_drop_last(b);
 	return err;
 }
 
-/* --- bundles --- */
-
-/* The bundle becomes one piece; its items learn which. */
-static enum err
-bundle_end(struct blob_batch *b)
-{
-	struct codec_hint none = { 0, 0 };
-	struct blob_entry e = { .codec = BLOB_RAW };
-	uint32_t i;
-	enum err err;
-
-	if (b->bundle.n == 0)
-		return ERR_OK;
-	err = piece_code(b, buf_slice(&b->bundle), none, &e);
-	if (err == ERR_OK)
-		err = piece_seal(b, &e);
-	if (err == ERR_OK)
-		err = chunk_add(b, b->bundle_item, b->bundle_no);
-	if (err != ERR_OK)
-		return err;
-	for (i = b->bundle_item; i < b->n; i++) {
-		struct blob_entry *to = &b->items[i].e;
-
-		if (b->items[i].bundle != b->bundle_no)
-			continue;
-		to->ck = e.ck;
-		to->codec = e.codec;
-		to->row = e.row;
-		to->z_len = e.z_len;
-		to->p_len = e.p_len;
-		to->c_len = e.c_len;
-	}
-	cry_wipe(&e, sizeof(e));
-	buf_reset(&b->bundle);
-	b->bundle_no++;
-	return ERR_OK;
-}
-
-static enum err
-piece_bundled(
-    struct blob_batch *b, const struct cut *cut, struct item *it, uint32_t *no)
-{
-	enum err err;
-
-	if (b->bundle.n + cut->p.n > BUNDLE_BYTES &&
-	    (err = bundle_end(b)) != ERR_OK)
-		return err;
-	if (b->bundle.n == 0)
-		b->bundle_item = b->n;
-	it->fresh = true;
-	it->bundle = b->bundle_no;
-	it->e.off = (uint32_t)b->bundle.n;
-	it->e.raw_len = (uint32_t)cut->p.n;
-	buf_put_slice(&b->bundle, cut->p);
-	if ((err = buf_err(&b->bundle)) != ERR_OK) {
-		b->bundle.err = ERR_OK; /* what it holds is whole */
-		return err;
-	}
-	err = item_add(b, it, no);
-	if (err != ERR_OK)
-		b->bundle.n = it->e.off;
-	return err;
-}
-
 /* --- pieces of files --- */
 
+/* What the store has of it. */
 static enum err
-stored_find(struct blob_batch *b, const struct cry_id *hp, enum blob_pidx kind,
-    struct blob_entry *out)
+stored_find(struct blob_batch *b, const struct cut *cut, enum blob_pidx kind,
+    struct item *it)
 {
+	struct blob_found f;
 	struct db_txn *txn;
 	enum err e = store_read(b->s, &txn);
 
 	if (e != ERR_OK)
 		return e;
-	e = blob_pidx_get(b->s, txn, hp, kind, out);
+	e = blob_pidx_find(b->s, txn, &cut->hp, kind, &f);
 	db_abort(txn);
+	if (e != ERR_OK)
+		return e;
+	it->e = f.e;
+	memcpy(it->header, f.header, sizeof(it->header));
+	if (f.n_bases > 0)
+		e = bundle_set_add(b, f.base, f.n_bases, &it->set);
+	cry_wipe(&f, sizeof(f));
 	return e;
 }
 
-/* below: bundled if smaller; 0: never. */
+/* Where a piece of a file may go. */
+struct where {
+	size_t below; /* bundled if smaller; 0: never */
+	bool first;   /* the only one that may be told by others */
+	struct blob_place *former;
+};
+
 static enum err
-piece_item(
-    struct blob_batch *b, const struct cut *cut, size_t below, uint32_t *no)
+piece_item(struct blob_batch *b, const struct cut *cut, const struct where *w,
+    uint32_t *no)
 {
-	bool small = cut->p.n < below && cut->hint.bits == 0 && !cut->apart;
+	bool small = cut->p.n < w->below && cut->hint.bits == 0 && !cut->apart;
 	struct item it = { .e.hp = cut->hp,
 		.kind = small ? BLOB_PIDX_PART : BLOB_PIDX_WHOLE };
 	enum err err;
 
 	if (item_find(b, &cut->hp, it.kind, no))
 		return ERR_OK;
-	err = stored_find(b, &cut->hp, it.kind, &it.e);
-	if (err == ERR_OK)
-		return item_add(b, &it, no);
+	err = stored_find(b, cut, it.kind, &it);
+	if (err == ERR_OK && (it.set == 0 || w->first))
+		return batch_item_add(b, &it, no);
 	/* A rotten index entry is simply made anew. */
-	if (err != ERR_NOTFOUND && err != ERR_CORRUPT)
+	if (err != ERR_OK && err != ERR_NOTFOUND && err != ERR_CORRUPT)
 		return err;
-	return it.kind == BLOB_PIDX_PART ? piece_bundled(b, cut, &it, no)
-					 : piece_whole(b, cut, &it, no);
+	it = (struct item){ .e.hp = cut->hp, .kind = it.kind };
+	return it.kind == BLOB_PIDX_PART
+		   ? bundle_add(b, cut, &it, w->former, no)
+		   : piece_whole(b, cut, &it, no);
 }
 
-static enum err
-ref_add(struct blob_batch *b, uint32_t item)
+enum err
+batch_piece_item(struct blob_batch *b, const struct cut *cut, uint32_t *no)
+{
+	struct where alone = { 0 };
+
+	return piece_item(b, cut, &alone, no);
+}
+
+enum err
+batch_ref_add(struct blob_batch *b, uint32_t item)
 {
 	void *p = b->refs;
-	enum err err = grow(&p, &b->cap_refs, b->n_refs, sizeof(*b->refs));
+	enum err err =
+	    batch_grow(&p, &b->cap_refs, b->n_refs, sizeof(*b->refs));
 
 	if (err != ERR_OK)
 		return err;
@@ -517,24 +427,83 @@ ref_add(struct blob_batch *b, uint32_t item)
 	return ERR_OK;
 }
 
+/* The pixels that a header stands before; 0: not such a file. */
+static uint32_t
+pixels_of(const struct blob_file *f, const struct cut *cut, uint32_t n)
+{
+	uint32_t i;
+
+	if (f->apart || n < 2 || n > TOLD_PIECES_MAX || cut[0].apart)
+		return 0;
+	for (i = 1; i < n && !cut[i].apart; i++)
+		;
+	return i < n ? i : 0;
+}
+
+/* The header, then, which is told by the one that is known for its pixels, if
+ * there is one; else it is the one to be known for them. */
+static enum err
+header_add(struct blob_batch *b, const struct blob_file *f,
+    const struct cut *cut, struct where *w, uint32_t pixels, uint32_t *no)
+{
+	struct blob_place former = b->items[pixels].header[f->form];
+	enum err err;
+
+	w->first = true;
+	w->former = former.raw_len > 0 ? &former : NULL;
+	err = piece_item(b, cut, w, no);
+	w->first = false;
+	w->former = NULL;
+	if (err == ERR_OK && former.raw_len == 0 &&
+	    b->items[pixels].with[f->form] == 0)
+		b->items[pixels].with[f->form] = *no + 1;
+	return err;
+}
+
+static enum err
+pieces_add(struct blob_batch *b, const struct blob_file *f,
+    const struct cut *cut, uint32_t n, uint32_t first)
+{
+	struct where w = { .below = f->n_plan > 0 ? BUNDLE_PLANNED_BELOW
+						  : BUNDLE_BELOW };
+	uint32_t pixels = pixels_of(f, cut, n), i, no;
+	enum err err = ERR_OK;
+
+	if (f->apart)
+		w.below = 0;
+	if (pixels > 0) {
+		err = piece_item(b, &cut[pixels], &w, &no);
+		if (err == ERR_OK)
+			b->refs[first + pixels] = no;
+	}
+	for (i = 0; i < n && err == ERR_OK; i++) {
+		if (pixels > 0 && i == pixels)
+			continue;
+		err = pixels > 0 && i == 0 ? header_add(b, f, cut, &w,
+						 b->refs[first + pixels], &no)
+					   : piece_item(b, &cut[i], &w, &no);
+		if (err == ERR_OK)
+			b->refs[first + i] = no;
+	}
+	return err;
+}
+
 static enum err
 file_add(struct blob_batch *b, struct blob_file *f, const struct cut *cut,
     uint32_t n)
 {
 	struct made m = { .first = b->n_refs, .n = n, .raw_len = f->bytes.n };
 	void *p = b->made;
-	size_t below = f->n_plan > 0 ? BUNDLE_PLANNED_BELOW : BUNDLE_BELOW;
-	uint32_t i, no;
-	enum err err = grow(&p, &b->cap_made, b->n_made, sizeof(m));
+	uint32_t i;
+	enum err err = batch_grow(&p, &b->cap_made, b->n_made, sizeof(m));
 
 	if (err != ERR_OK)
 		return err;
 	b->made = p;
-	for (i = 0; i < n && err == ERR_OK; i++) {
-		err = piece_item(b, &cut[i], f->apart ? 0 : below, &no);
-		if (err == ERR_OK)
-			err = ref_add(b, no);
-	}
+	for (i = 0; i < n && err == ERR_OK; i++)
+		err = batch_ref_add(b, 0);
+	if (err == ERR_OK)
+		err = pieces_add(b, f, cut, n, m.first);
 	if (err != ERR_OK)
 		return err;
 	f->no = b->n_made;
@@ -635,7 +604,7 @@ blob_batch_add_many(struct blob_batch *b, struct blob_file *files, uint32_t n)
 		goto out;
 	for (i = 0; i < n && err == ERR_OK; at += a.n_cuts[i++])
 		err = file_add(b, &files[i], a.cuts.c + at, a.n_cuts[i]);
-	chunks_name(b);
+	batch_chunks_name(b);
 out:
 	if (err != ERR_OK) {
 		b->n_refs = refs;
@@ -644,154 +613,4 @@ out:
 	cuts_fini(&a.cuts);
 	mem_free(a.n_cuts);
 	return err;
-}
-
-/* --- manifests --- */
-
-static void
-manifest_put(const struct blob_batch *b, const struct made *m, struct buf *out)
-{
-	uint32_t i;
-
-	blob_manifest_put(out, m->n, m->raw_len, m->depth);
-	for (i = 0; i < m->n; i++)
-		blob_entry_put(out, &b->items[b->refs[m->first + i]].e);
-}
-
-/* One inner manifest, for n refs from first on, becomes a piece and a ref. */
-static enum err
-inner_add(struct blob_batch *b, uint32_t first, uint32_t n, struct buf *scratch)
-{
-	struct made inner = { .first = first, .n = n };
-	struct cut cut = { .hint = { 0, 0 } };
-	uint32_t i, no;
-	enum err err;
-
-	for (i = 0; i < n; i++)
-		inner.raw_len += b->items[b->refs[first + i]].e.raw_len;
-	buf_reset(scratch);
-	manifest_put(b, &inner, scratch);
-	if ((err = buf_err(scratch)) != ERR_OK)
-		return err;
-	cut.p = buf_slice(scratch);
-	cry_hash(cut.p, &cut.hp);
-	err = piece_item(b, &cut, 0, &no);
-	return err == ERR_OK ? ref_add(b, no) : err;
-}
-
-/* Too many refs for one manifest: a list of manifests takes their place. */
-static enum err
-made_deepen(struct blob_batch *b, struct made *m)
-{
-	/* One level suffices for the pieces a file may have. */
-	_Static_assert(
-	    LIM_FILE_PIECES / LIM_MANIFEST_ENTRIES <= LIM_MANIFEST_ENTRIES,
-	    "two levels");
-	struct buf scratch = BUF_MAX(LIM_PIECE_BYTES);
-	uint32_t first = b->n_refs, i, n;
-	enum err err = ERR_OK;
-
-	for (i = 0; i < m->n && err == ERR_OK; i += n) {
-		n = m->n - i;
-		n = n < LIM_MANIFEST_ENTRIES ? n : LIM_MANIFEST_ENTRIES;
-		err = inner_add(b, m->first + i, n, &scratch);
-	}
-	buf_wipe(&scratch);
-	if (err != ERR_OK)
-		return err;
-	m->first = first;
-	m->n = b->n_refs - first;
-	m->depth++;
-	return ERR_OK;
-}
-
-enum err
-blob_batch_seal(struct blob_batch *b)
-{
-	uint32_t i;
-	enum err err = bundle_end(b);
-
-	chunks_name(b);
-	for (i = 0; i < b->n_made && err == ERR_OK; i++) {
-		if (b->made[i].n > LIM_MANIFEST_ENTRIES)
-			err = made_deepen(b, &b->made[i]);
-	}
-	chunks_name(b);
-	return err;
-}
-
-enum err
-blob_batch_manifest(struct blob_batch *b, uint32_t no, struct buf *out)
-{
-	size_t start = out->n;
-
-	REQUIRE(no < b->n_made && b->bundle.n == 0);
-	REQUIRE(b->made[no].n <= LIM_MANIFEST_ENTRIES);
-	manifest_put(b, &b->made[no], out);
-	if (buf_err(out) != ERR_OK)
-		out->n = start;
-	return buf_err(out);
-}
-
-enum err
-blob_batch_add(struct blob_batch *b, struct slice file,
-    const struct blob_piece *plan, uint32_t n_plan, struct buf *manifest_out)
-{
-	struct blob_file f = { .bytes = file,
-		.plan = plan,
-		.n_plan = n_plan,
-		.apart = true,
-		.has_hash = true };
-	uint32_t refs = b->n_refs;
-	struct made *m;
-	enum err err = blob_batch_add_many(b, &f, 1);
-
-	if (err != ERR_OK)
-		return err;
-	m = &b->made[f.no];
-	if (m->n > LIM_MANIFEST_ENTRIES) {
-		err = made_deepen(b, m);
-		chunks_name(b);
-	}
-	if (err == ERR_OK) {
-		size_t start = manifest_out->n;
-
-		manifest_put(b, m, manifest_out);
-		err = buf_err(manifest_out);
-		if (err != ERR_OK)
-			manifest_out->n = start;
-	}
-	/* Its manifest is out: nobody asks for it by number. */
-	b->n_refs = refs;
-	b->n_made--;
-	return err;
-}
-
-/* --- in the writer's job --- */
-
-enum err
-blob_batch_put(struct store_txn *t, struct blob_batch *b)
-{
-	enum err e = ERR_OK;
-	uint32_t i;
-
-	REQUIRE(b->bundle.n == 0 && b->n_named == b->n_chunks);
-	for (i = 0; i < b->n_chunks && e == ERR_OK; i++) {
-		const struct chunk *ch = &b->chunks[i];
-
-		e = blob_chunk_store(t, &ch->cid, slice_of(ch->c, ch->c_len));
-	}
-	for (i = 0; i < b->n && e == ERR_OK; i++) {
-		const struct item *it = &b->items[i];
-
-		if (it->fresh) {
-			e = blob_entry_learn(t, &it->e);
-			continue;
-		}
-		/* The lease kept it. */
-		e = blob_chunk_have(store_txn_db(t), &it->e.cid);
-		if (e == ERR_NOTFOUND)
-			e = ERR_AGAIN;
-	}
-	return e;
 }

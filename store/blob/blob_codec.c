@@ -110,6 +110,7 @@ filter(struct codec_choice how, struct slice in, uint8_t *out)
 	case BLOB_RAW:
 	case BLOB_ZSTD:
 	case BLOB_WAVE:
+	case BLOB_DELTA:
 	default: memcpy(out, in.p, in.n); break;
 	}
 }
@@ -123,6 +124,7 @@ unfilter(struct codec_choice how, struct slice in, uint8_t *out)
 	case BLOB_RAW:
 	case BLOB_ZSTD:
 	case BLOB_WAVE:
+	case BLOB_DELTA:
 	default: memcpy(out, in.p, in.n); break;
 	}
 }
@@ -423,6 +425,8 @@ codec_decode(struct codec *c, struct codec_choice how, struct slice z,
 		return ERR_LIMIT;
 	if (how.row != 0)
 		return ERR_MALFORMED;
+	if (how.id == BLOB_DELTA)
+		return ERR_UNSUPPORTED; /* no codec alone: blob_reader.c */
 	if (how.id == BLOB_WAVE)
 		return wave_decode(c->wave, z, raw_len, out);
 	if (how.id != BLOB_RAW && (e = frame_check(z, raw_len)) != ERR_OK)
@@ -442,9 +446,32 @@ codec_decode(struct codec *c, struct codec_choice how, struct slice z,
 		e = filtered_decode(c, how, z, raw_len, to);
 		break;
 	case BLOB_WAVE:
+	case BLOB_DELTA:
 	default: return ERR_UNSUPPORTED;
 	}
 	if (e == ERR_OK)
 		buf_grew(out, raw_len);
 	return e;
+}
+
+/* --- plain frames --- */
+
+enum err
+codec_squeeze(struct codec *c, struct slice in, struct buf *out)
+{
+	struct codec_choice how = { BLOB_ZSTD, 0 };
+
+	c->level = ZSTD_LEVEL_SMALL;
+	return encode_as(c, how, in, out);
+}
+
+enum err
+codec_unsqueeze(struct codec *c, struct slice z, uint32_t max, struct buf *out)
+{
+	unsigned long long n = ZSTD_getFrameContentSize(z.p, z.n);
+	struct codec_choice how = { BLOB_ZSTD, 0 };
+
+	if (n == 0 || n > max) /* also: unknown, or no frame */
+		return ERR_MALFORMED;
+	return codec_decode(c, how, z, (uint32_t)n, out);
 }

@@ -72,6 +72,8 @@ struct learning {
 	struct store_txn *t;
 	struct blob_reader *r;
 	bool proven;
+	struct blob_found bases;  /* those of the manifest so far */
+	struct blob_entry before; /* the piece before; raw_len 0: none */
 };
 
 /* Opened as who reads it would: what it says of its bytes is so. */
@@ -85,25 +87,64 @@ entry_prove(struct learning *l, const struct blob_entry *e)
 	return err;
 }
 
+/* e is not known: it is, with what stands around it. */
 static enum err
-learn_entry(void *ctx, const struct blob_entry *e, uint8_t depth)
+entry_learn(struct learning *l, const struct blob_entry *e)
 {
-	struct learning *l = ctx;
+	struct blob_found f = { .e = *e };
+	enum err err = l->proven ? ERR_OK : entry_prove(l, e);
+
+	if (e->codec == BLOB_DELTA) {
+		f = l->bases;
+		f.e = *e;
+	} else if (l->proven && !blob_entry_is_part(e) &&
+		   l->before.raw_len > 0) {
+		/* Not being able to say where it lies does no harm. */
+		if (blob_place_of(
+			store_txn_db(l->t), &l->before, &f.header[0]) != ERR_OK)
+			f.header[0].raw_len = 0;
+	}
+	if (err == ERR_OK)
+		err = blob_found_learn(l->t, &f, false);
+	cry_wipe(&f, sizeof(f));
+	return err;
+}
+
+static enum err
+base_learn(struct learning *l, const struct blob_entry *e)
+{
+	if (!l->proven)
+		return ERR_OK;
+	if (l->bases.n_bases < BLOB_BASES_MAX)
+		l->bases.base[l->bases.n_bases++] = *e;
+	return blob_entry_learn(l->t, e);
+}
+
+static enum err
+piece_learn(struct learning *l, const struct blob_entry *e)
+{
 	struct blob_entry have;
 	bool part = blob_entry_is_part(e);
 	enum err err;
 
-	(void)depth;
 	if (part && !l->proven)
 		return ERR_OK; /* what is shared has whole pieces */
 	err = blob_pidx_get(store_txn_store(l->t), store_txn_db(l->t), &e->hp,
 	    part ? BLOB_PIDX_PART : BLOB_PIDX_WHOLE, &have);
 	cry_wipe(&have, sizeof(have));
-	if (err == ERR_OK)
-		return ERR_OK; /* found already */
-	err = l->proven ? ERR_OK : entry_prove(l, e);
-	if (err == ERR_OK)
-		err = blob_entry_learn(l->t, e);
+	return err == ERR_OK ? ERR_OK /* found already */ : entry_learn(l, e);
+}
+
+static enum err
+learn_entry(void *ctx, const struct blob_entry *e, uint8_t depth)
+{
+	struct learning *l = ctx;
+	enum err err =
+	    blob_entry_is_base(e) ? base_learn(l, e) : piece_learn(l, e);
+
+	l->before = (struct blob_entry){ 0 };
+	if (depth == 0 && blob_entry_is_part(e) && !blob_entry_is_base(e))
+		l->before = *e;
 	/* Not here, or not what its author says it is. */
 	return err == ERR_NOTFOUND || err == ERR_AUTH || err == ERR_CORRUPT
 		   ? ERR_OK
@@ -127,5 +168,6 @@ blob_manifest_learn(struct store_txn *t, struct slice manifest, bool proven)
 		: blob_reader_each(l.r, store_txn_db(t), &m, learn_entry, &l);
 	blob_reader_free(l.r);
 	blob_manifest_fini(&m);
+	cry_wipe(&l, sizeof(l));
 	return e;
 }

@@ -37,6 +37,41 @@ enum err codec_encode(struct codec *c, struct slice raw, struct codec_hint hint,
 enum err codec_decode(struct codec *c, struct codec_choice how, struct slice z,
     uint32_t raw_len, struct buf *out) PSC_MUST_USE;
 
+/* One zstd frame of in, appended; and back, at most max bytes. */
+enum err codec_squeeze(
+    struct codec *c, struct slice in, struct buf *out) PSC_MUST_USE;
+enum err codec_unsqueeze(struct codec *c, struct slice z, uint32_t max,
+    struct buf *out) PSC_MUST_USE;
+
+/* --- blob_delta.c --- */
+#define BLOB_BASES_MAX 4u /* bundles that one is told by */
+#define DELTA_SLOTS ((uint32_t)1 << 14)
+struct delta {
+	struct buf steps;
+	uint32_t at;                /* where the last copy ended */
+	uint64_t copied;            /* bytes that are not in steps */
+	uint16_t slot[DELTA_SLOTS]; /* scratch */
+};
+/* A base, and where its first byte stands when all are counted through. */
+struct delta_base {
+	uint64_t start;
+	struct slice bytes;
+};
+/* Appends steps that yield now, told by was, whose first byte is at was_at. */
+void delta_part(
+    struct delta *d, struct slice was, uint32_t was_at, struct slice now);
+void delta_literal(struct delta *d, struct slice bytes);
+/* What stands before the steps. */
+void delta_head_put(struct buf *b, const struct blob_entry *base, uint32_t n);
+/* ERR_MALFORMED.  The entries yield nothing and are no deltas. */
+enum err delta_head_read(struct rd *r, struct blob_entry base[BLOB_BASES_MAX],
+    uint32_t *n) PSC_MUST_USE;
+/* Appends what the steps yield; out->max bounds it.  at: as in struct delta
+ * before the first of them.  ERR_MALFORMED, ERR_NOMEM. */
+enum err delta_apply(struct slice steps, uint64_t at,
+    const struct delta_base *base, uint32_t n_bases,
+    struct buf *out) PSC_MUST_USE;
+
 /* --- blob_pool.c --- */
 /* Codecs that are not in use; any thread. */
 struct codec_pool;
@@ -103,10 +138,37 @@ enum err blob_chunk_find(struct db_txn *txn, const struct cry_id *cid,
  * and a bundle, by its cid.  Bundles hold what lay near each other on arrival,
  * so nothing that will be shared may ever be found as a part. */
 enum blob_pidx { BLOB_PIDX_WHOLE, BLOB_PIDX_PART, BLOB_PIDX_BUNDLE };
-/* The entry stored for id, whose chunk is here. */
+/* Where a header lies that stands before a piece of pixels. */
+struct blob_place {
+	uint64_t no; /* of the chunk */
+	uint8_t cid[8];
+	uint32_t off;
+	uint32_t raw_len; /* 0: not known */
+};
+struct blob_found {
+	struct blob_entry e;
+	uint32_t n_bases; /* what e, a delta, is told by */
+	struct blob_entry base[BLOB_BASES_MAX];
+	struct blob_place header[BLOB_FORMS]; /* e: pixels */
+};
+/* The entry stored for id, whose chunk and bases are here. */
+enum err blob_pidx_find(struct store *s, struct db_txn *txn,
+    const struct cry_id *id, enum blob_pidx kind,
+    struct blob_found *out) PSC_MUST_USE;
+/* The same, the entry alone. */
 enum err blob_pidx_get(struct store *s, struct db_txn *txn,
     const struct cry_id *hp, enum blob_pidx kind,
     struct blob_entry *out) PSC_MUST_USE;
+/* The entry of what lies at a place, without its hash.  ERR_NOTFOUND. */
+enum err blob_pidx_place(struct store *s, struct db_txn *txn,
+    const struct blob_place *at, struct blob_entry *out) PSC_MUST_USE;
+/* The place of a part that others may be told by: raw_len 0 for one that is
+ * told by others itself. */
+enum err blob_place_of(struct db_txn *txn, const struct blob_entry *e,
+    struct blob_place *out) PSC_MUST_USE;
+/* As blob_entry_learn, with the rest.  again: even if it is known. */
+enum err blob_found_learn(
+    struct store_txn *t, const struct blob_found *f, bool again) PSC_MUST_USE;
 /* As blob_chunk_get, but its cid is not checked: by the caller, over many. */
 enum err blob_chunk_load(struct store *s, struct db_txn *txn,
     const struct cry_id *cid, struct buf *out) PSC_MUST_USE;
@@ -128,12 +190,21 @@ enum err blob_chunk_store(struct store_txn *t, const struct cry_id *cid,
 /* Ciphertext to what the entry yields, all checks but the cid.  ERR_AUTH. */
 enum err blob_open(struct store *s, const struct blob_entry *e, struct slice c,
     struct buf *out) PSC_MUST_USE;
+/* Only down to Z, in z, which is empty. */
+enum err blob_open_z(
+    const struct blob_entry *e, struct slice c, struct buf *z) PSC_MUST_USE;
 /* The same in two steps: the whole piece of a chunk, then a part of it, whose
  * hash is checked.  piece: e->p_len bytes of a checked entry. */
 enum err blob_open_piece(struct store *s, const struct blob_entry *e,
     struct slice c, struct buf *out) PSC_MUST_USE;
 enum err blob_open_part(const struct blob_entry *e, struct slice piece,
     struct buf *out) PSC_MUST_USE;
+
+/* --- blob_reader.c --- */
+/* The piece that e is a part or a base of; borrowed until two others were
+ * asked for. */
+enum err blob_reader_piece(struct blob_reader *r, struct db_txn *txn,
+    const struct blob_entry *e, struct slice *out) PSC_MUST_USE;
 
 /* --- blob_manifest.c --- */
 #define BLOB_ENTRY_BYTES 120u

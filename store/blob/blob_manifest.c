@@ -46,14 +46,20 @@ blob_entry_read(struct rd *r)
 enum err
 blob_entry_check(const struct blob_entry *e)
 {
+	static const struct cry_id none = { { 0 } };
 	bool raw = e->codec == BLOB_RAW;
 
-	if (e->codec > BLOB_WAVE || e->codec == 4) /* no 4 */
+	if (e->codec > BLOB_DELTA || e->codec == 4) /* no 4 */
 		return ERR_UNSUPPORTED;
 	if (e->p_len > LIM_PIECE_BYTES)
 		return ERR_LIMIT;
-	if (e->raw_len == 0 || e->raw_len > e->p_len ||
+	if (e->p_len == 0 || e->raw_len > e->p_len ||
 	    e->off > e->p_len - e->raw_len)
+		return ERR_MALFORMED;
+	/* A base has no base: one step back is all. */
+	if (blob_entry_is_base(e) &&
+	    (e->off != 0 || e->codec == BLOB_DELTA ||
+		memcmp(&e->hp, &none, sizeof(none)) != 0))
 		return ERR_MALFORMED;
 	if (e->z_len == 0 || e->z_len > e->p_len ||
 	    raw != (e->z_len == e->p_len) || e->row != 0 ||

@@ -41,20 +41,29 @@ decode(struct store *s, struct codec_choice how, struct slice z, uint32_t p_len,
 }
 
 enum err
+blob_open_z(const struct blob_entry *e, struct slice c, struct buf *z)
+{
+	enum err err;
+
+	if (blob_entry_check(e) != ERR_OK || c.n != e->c_len)
+		return ERR_AUTH;
+	err = cry_chunk_open(&e->ck, c, z);
+	if (err == ERR_OK)
+		err = padding_check(buf_slice(z), e->z_len);
+	z->n = err == ERR_OK ? e->z_len : 0;
+	return err;
+}
+
+enum err
 blob_open_piece(struct store *s, const struct blob_entry *e, struct slice c,
     struct buf *out)
 {
 	struct codec_choice how = { (enum blob_codec)e->codec, e->row };
 	struct buf z = BUF_MAX(BLOB_C_MAX);
-	enum err err;
+	enum err err = blob_open_z(e, c, &z);
 
-	if (blob_entry_check(e) != ERR_OK || c.n != e->c_len)
-		return ERR_AUTH;
-	err = cry_chunk_open(&e->ck, c, &z);
 	if (err == ERR_OK)
-		err = padding_check(buf_slice(&z), e->z_len);
-	if (err == ERR_OK)
-		err = decode(s, how, slice_of(z.p, e->z_len), e->p_len, out);
+		err = decode(s, how, buf_slice(&z), e->p_len, out);
 	buf_wipe(&z);
 	return err == ERR_MALFORMED || err == ERR_UNSUPPORTED ? ERR_AUTH : err;
 }

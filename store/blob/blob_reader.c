@@ -1,7 +1,9 @@
 /* store/blob/blob_reader.c: many entries in a row, and whole files.
  *
  * Happy path: a whole piece is read and given on; for a part the piece it
- * lies in is kept, because its neighbours are asked for next.  Manifests of
+ * lies in is kept, because its neighbours are asked for next.  A bundle that
+ * is told by others is put together of them: they are in the store, never
+ * in the batch at hand, and are told by none themselves.  Manifests of
  * manifests are read as they are come to, one a level at a time.
  * Failure modes: as blob_read; a tree whose lengths do not agree, or that is
  * deeper than it says, is ERR_AUTH, and so is one of more pieces than a file
@@ -101,9 +103,89 @@ same_piece(const struct blob_entry *a, const struct blob_entry *b)
 	       memcmp(a->ck.b, b->ck.b, sizeof(a->ck.b)) == 0;
 }
 
-/* The piece that e is a part of. */
+/* --- bundles told by others --- */
+
+/* Each base whole; they come with the store's own checks. */
 static enum err
-piece_load(struct blob_reader *r, struct db_txn *txn,
+bases_load(struct blob_reader *r, struct db_txn *txn,
+    const struct blob_entry *e, uint32_t n, struct buf *piece)
+{
+	struct slice c;
+	uint32_t i;
+	enum err err = ERR_OK;
+
+	for (i = 0; i < n && err == ERR_OK; i++) {
+		piece[i] = BUF_MAX(LIM_PIECE_BYTES);
+		err = chunk_load(r, txn, &e[i], &c);
+		if (err == ERR_OK)
+			err = blob_open_piece(r->s, &e[i], c, &piece[i]);
+	}
+	return err;
+}
+
+/* d: head and steps. */
+static enum err
+delta_open(
+    struct blob_reader *r, struct db_txn *txn, struct slice d, struct buf *out)
+{
+	struct blob_entry e[BLOB_BASES_MAX];
+	struct delta_base base[BLOB_BASES_MAX];
+	struct buf piece[BLOB_BASES_MAX] = { 0 };
+	struct rd rd = rd_init(d);
+	uint64_t start = 0;
+	uint32_t n = 0, i;
+	enum err err = delta_head_read(&rd, e, &n);
+
+	if (err == ERR_OK)
+		err = bases_load(r, txn, e, n, piece);
+	for (i = 0; err == ERR_OK && i < n; i++) {
+		base[i].start = start;
+		base[i].bytes = buf_slice(&piece[i]);
+		start += piece[i].n;
+	}
+	if (err == ERR_OK)
+		err = delta_apply(rd_rest(&rd), 0, base, n, out);
+	for (i = 0; i < n; i++)
+		buf_wipe(&piece[i]);
+	cry_wipe(e, sizeof(e));
+	return err;
+}
+
+static enum err
+piece_open_delta(struct blob_reader *r, struct db_txn *txn,
+    const struct blob_entry *e, struct slice c, struct buf *out)
+{
+	struct codec *codec = codec_take(r->s->codecs);
+	struct buf z = BUF_MAX(BLOB_C_MAX), d = BUF_MAX(e->p_len);
+	size_t max = out->max;
+	enum err err = codec == NULL ? ERR_NOMEM : blob_open_z(e, c, &z);
+
+	if (err == ERR_OK)
+		err = codec_unsqueeze(codec, buf_slice(&z), e->p_len, &d);
+	codec_give(r->s->codecs, codec);
+	out->max = e->p_len;
+	if (err == ERR_OK)
+		err = delta_open(r, txn, buf_slice(&d), out);
+	out->max = max;
+	if (err == ERR_OK && out->n != e->p_len)
+		err = ERR_MALFORMED;
+	buf_wipe(&z);
+	buf_wipe(&d);
+	return err == ERR_MALFORMED || err == ERR_UNSUPPORTED ? ERR_AUTH : err;
+}
+
+static enum err
+piece_open(struct blob_reader *r, struct db_txn *txn,
+    const struct blob_entry *e, struct slice c, struct buf *out)
+{
+	return e->codec == BLOB_DELTA ? piece_open_delta(r, txn, e, c, out)
+				      : blob_open_piece(r->s, e, c, out);
+}
+
+/* --- pieces --- */
+
+enum err
+blob_reader_piece(struct blob_reader *r, struct db_txn *txn,
     const struct blob_entry *e, struct slice *out)
 {
 	struct kept *k;
@@ -123,7 +205,7 @@ piece_load(struct blob_reader *r, struct db_txn *txn,
 	k->e.p_len = 0;
 	buf_reset(&k->piece);
 	if ((err = chunk_load(r, txn, e, &c)) != ERR_OK ||
-	    (err = blob_open_piece(r->s, e, c, &k->piece)) != ERR_OK)
+	    (err = piece_open(r, txn, e, c, &k->piece)) != ERR_OK)
 		return err;
 	k->e = *e;
 	*out = buf_slice(&k->piece);
@@ -139,11 +221,13 @@ blob_reader_read(struct blob_reader *r, struct db_txn *txn,
 
 	if (blob_entry_check(e) != ERR_OK)
 		return ERR_AUTH;
+	if (blob_entry_is_base(e))
+		return ERR_OK;
 	if (!blob_entry_is_part(e)) {
 		err = chunk_load(r, txn, e, &s);
 		return err == ERR_OK ? blob_open(r->s, e, s, out) : err;
 	}
-	err = piece_load(r, txn, e, &s);
+	err = blob_reader_piece(r, txn, e, &s);
 	return err == ERR_OK ? blob_open_part(e, s, out) : err;
 }
 
@@ -341,7 +425,7 @@ join_entry(void *ctx, const struct blob_entry *e, uint8_t depth)
 	struct joining *j = ctx;
 	enum err err = ERR_OK;
 
-	if (depth > 0)
+	if (depth > 0 || blob_entry_is_base(e))
 		return ERR_OK;
 	if (j->n == BLOB_MANY || j->bytes + e->raw_len > LIM_PIECE_BYTES)
 		err = join_flush(j);

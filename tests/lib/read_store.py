@@ -25,7 +25,6 @@ G7SWq"""))
 SIZES = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 65)
 def unlevel(v):
     return v if v < 8 else (4 + v % 4) << (v // 4 - 1)
-
 def normalise(h):
     """Counts to frequencies with a sum of 2048."""
     tot = sum(h)
@@ -34,7 +33,6 @@ def normalise(h):
         top = f.index(max(f))
         f[top] += max(2048 - sum(f), -(f[top] // 2))
     return f
-
 def preset(ctx):
     row, h, k = PRESET[22 * ctx:22 * ctx + 22], [], 0
     for size in ((s + 1) // 2 for s in range(128)):
@@ -46,7 +44,6 @@ def preset(ctx):
                 a * (gap - past) + row[k + 1] * past + gap // 2) // gap
         h.append(unlevel(a))
     return normalise(h + [unlevel(row[13 + s // 4]) for s in range(36)])
-
 class Bits:
     """Least significant first."""
     def __init__(self, data):
@@ -54,7 +51,6 @@ class Bits:
     def get(self, n):
         self.pos += n
         return self.v >> self.pos - n & (1 << n) - 1
-
 def own_table(bits):
     n, h, l1, l2 = bits.get(8) + 1, [], 24, 24
     for s in range(n):
@@ -66,18 +62,15 @@ def own_table(bits):
         l1, l2 = level + (-(code + 1) // 2 if code & 1 else code // 2), l1
         h.append(unlevel(l1))
     return normalise(h + [0] * (164 - n))
-
 def s16(v):
     return (v + 32768 & 65535) - 32768
 def error(r):
     return min(2047, abs(s16(r)))
-
 def around(a, up, x):
     """left, above, above left, above right, of a row and the one above."""
     t = up[x]
     return (a[x - 1] if x else t, t, up[x - 1] if x else t,
             up[x + 1] if x + 1 < len(up) else t)
-
 def frame(z, size, w, h):
     """One plane: w * h samples of size bytes."""
     method = z[0]
@@ -126,7 +119,6 @@ def frame(z, size, w, h):
             dif[y + 1][x] = error(v - med) - error(v - ls)
     assert set(state) == {65536} and next(words, None) is None, "coder's end"
     return [(v + base) & 65535 for row in p[2:] for v in row]
-
 def guess(p, dif, x, y, wt, energy):
     """What is predicted; by the median; by the weights."""
     u, up, a = p[y], p[y + 1], p[y + 2]
@@ -142,7 +134,6 @@ def guess(p, dif, x, y, wt, energy):
     ls = t if t == tl == left else ls
     worse = sum(around(dif[y + 1], dif[y], x)) + energy // 4 < 0
     return med if worse else ls, med, ls
-
 def rows_of_samples(z, raw_len):
     """Codec 5."""
     version, kind, w = struct.unpack_from("<BBH", z)
@@ -159,21 +150,17 @@ def rows_of_samples(z, raw_len):
               for v in (z[4:4 + n], z[8 + n:8 + n + m], z[8 + n + m:])]
     return bytes(v & 255 for g, r, b in zip(*planes)
                  for v in (r + g - 128, g, b + g - 128)) + rest
-
 def digest(data):
     return hashlib.blake2b(data, digest_size=32).digest()
-
 def named(key, name, *parts):
     """The hash that the page writes as (name, parts), keyed or not."""
     data = bytes([len(name)]) + name.encode() + b"".join(
         struct.pack("<Q", len(part)) + part for part in parts)
     return hashlib.blake2b(data, digest_size=32, key=key or b"").digest()
-
 def unseal(key, ad, sealed):
     """24-byte nonce in front, then XChaCha20-Poly1305."""
     return sodium.crypto_aead_xchacha20poly1305_ietf_decrypt(
         sealed[24:], ad, sealed[:24], key)
-
 def keystore(home):
     """Local key and convergence secret of an unattended home."""
     raw = (home / "keys/keystore").read_bytes()
@@ -182,7 +169,6 @@ def keystore(home):
                 "psc.keystore.credential", raw[16:32])
     secret = unseal(key, raw[:56], raw[32:-32])
     return secret[334:366], secret[366:398]
-
 def dump_tables(text):
     """`mdb_dump -a` -> {table: {key: value}}, each value's CRC checked."""
     tables, rows, key = {}, None, None
@@ -196,21 +182,20 @@ def dump_tables(text):
             assert struct.pack("<I", crc32c(key + rows[key])).hex() == crc
             key = None
     return tables
-
+def number(data):  # LEB128
+    c = next(data)
+    return c if c < 128 else c & 127 | number(data) << 7
 def unzstd(z, raw_len):
     assert zstandard.frame_content_size(z) == raw_len
     return zstandard.ZstdDecompressor().decompress(z)
-
 def unshuffle(z, raw_len, width):
     data, n = unzstd(z, raw_len), raw_len // width
     out = bytearray(n * width)
     for k in range(width):
         out[k::width] = data[k * n:(k + 1) * n]
     return bytes(out) + data[n * width:]
-
 DECODE = {0: lambda z, n: z, 1: unzstd, 2: lambda z, n: unshuffle(z, n, 2),
           3: lambda z, n: unshuffle(z, n, 4), 5: rows_of_samples}
-
 class Store:
     """A closed store: its home folder and the text of mdb_dump -a."""
     def __init__(self, home, dump):
@@ -272,7 +257,21 @@ class Store:
         self.codecs[codec] = self.codecs.get(codec, 0) + 1
         self.own += ck == named(self.convergence, "psc.chunk.1",
                                 struct.pack("<BH", codec, 0), z)
-        return DECODE[codec](z, p_len)
+        return DECODE[codec](z, p_len) if codec < 6 else self.told(z, p_len)
+    def told(self, z, p_len):
+        """Codec 6: a bundle, told by what others have of it."""
+        d, bases = zstandard.ZstdDecompressor().decompress(z), b""
+        for k in range(2, 2 + 73 * d[1], 73):
+            assert d[0] == 1 and d[k + 72] < 6, "base"
+            bases += self.piece(*struct.unpack_from("<32s32sIIB", d, k))
+        steps, at, out = iter(d[2 + 73 * d[1]:]), 0, b""
+        while len(out) < p_len:
+            skip, n, more = number(steps), number(steps), number(steps)
+            at += (skip >> 1 ^ -(skip & 1)) + n
+            assert 0 <= at - n <= at <= len(bases), "copy"
+            out += bases[at - n:at] + bytes(next(steps) for _ in range(more))
+        assert len(out) == p_len and next(steps, None) is None, "steps"
+        return out
     def join(self, manifest):
         """The file of a manifest."""
         version, depth, zero, n, total = struct.unpack_from("<BBHIQ", manifest)
@@ -281,10 +280,10 @@ class Store:
         for at in range(16, len(manifest), 120):
             cid, ck, hp, z_len, p_len, _, off, raw, codec, zero = \
                 struct.unpack_from("<32s32s32sIIIIIBB2x", manifest, at)
-            if cid not in self.pieces:
+            if raw and cid not in self.pieces:  # not a base
                 self.pieces[cid] = self.piece(cid, ck, z_len, p_len, codec)
-            part = self.pieces[cid][off:off + raw]
-            assert zero == 0 and digest(part) == hp, "hash of the bytes"
+            part = self.pieces[cid][off:off + raw] if raw else b""
+            assert zero == 0 and digest(part) == hp or not raw, "hash"
             out += self.join(part) if depth else part
         assert len(out) == total, "length of the file"
         return out

@@ -60,7 +60,7 @@ split_compare(void *ctx, const struct blob_entry *e, uint8_t depth)
 	struct split_rest *c = ctx;
 	enum err err;
 
-	if (depth > 0)
+	if (depth > 0 || blob_entry_is_base(e))
 		return ERR_OK;
 	buf_reset(&c->part);
 	if ((err = blob_reader_read(c->r, NULL, e, &c->part)) != ERR_OK)

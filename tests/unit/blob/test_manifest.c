@@ -63,7 +63,7 @@ test_manifest_with_one_wrong_field_is_refused(void **state)
 		{ 16 + 111, 0x80, ERR_MALFORMED },
 		{ 16 + 113, 0, ERR_MALFORMED }, /* raw_len: not the sum */
 		{ 16 + 115, 0x80, ERR_MALFORMED },
-		{ 16 + 116, 6, ERR_UNSUPPORTED }, /* codec */
+		{ 16 + 116, 7, ERR_UNSUPPORTED }, /* codec */
 		{ 16 + 116, 4, ERR_UNSUPPORTED },
 		{ 16 + 116, 0, ERR_MALFORMED }, /* but z is short */
 		{ 16 + 117, 1, ERR_MALFORMED }, /* zero */
