@@ -1,8 +1,8 @@
 #!/usr/bin/python3
-"""./run bench [store | codec | gc | scale]: figures of the main paths, beside
+"""./run bench [store | codec | gc | scale | sync]: figures of the main paths, beside
 peers on the same input.  Without a theme: receive, import, release, replicate;
-"store": see theme_store.py; "codec": theme_codec.py; "gc" and "scale":
-theme_tool.py.
+"store": see theme_store.py; "codec": theme_codec.py; "gc", "scale" and
+"sync": theme_tool.py.
 
 Prints, asserts nothing about time.  The corpus is made from the shipped CT
 and MR series: new UIDs and shifted pixel values in each copy, so that copies
@@ -220,7 +220,7 @@ def main():
     """One theme, or the whole list."""
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("theme", nargs="?", default="all",
-                   choices=["all", "store", "codec", "gc", "scale"])
+                   choices=["all", "store", "codec", "gc", "scale", "sync"])
     p.add_argument("--copies", type=int, default=5)
     p.add_argument("--corpus", help="a folder of DICOM files to use instead")
     p.add_argument("--peers", action="store_true",
@@ -235,6 +235,9 @@ def main():
     try:
         if args.theme == "gc":
             theme_tool.run("gc", top)
+            return 0
+        if args.theme == "sync":
+            theme_tool.run("sync", top)
             return 0
         if args.theme == "scale":
             theme_tool.run("scale", top, str(args.images))
