@@ -435,6 +435,7 @@ rbsr_found(
 	struct feed *f;
 	uint32_t i;
 
+	REQUIRE(mine != NULL || theirs != NULL);
 	memcpy(id.b, mine != NULL ? mine->key : theirs->key, sizeof(id.b));
 	if ((f = feed_find(c, &id, &i)) == NULL) {
 		need_add(fd, id.b);

@@ -16,10 +16,10 @@
 #include "store/base/err.h"
 #include "store/base/slice.h"
 
-#define RBSR_BRANCH 16u               /* a range is split into so many */
-#define RBSR_LEAF 32u                 /* so many items are sent as they are */
-#define RBSR_RANGES_MAX 1024u         /* of one message */
-#define RBSR_MESSAGE_MAX (20 * 1024u) /* never RBSR_RANGES_MAX ranges */
+#define RBSR_BRANCH 16u         /* a range is split into so many */
+#define RBSR_LEAF 32u           /* so many items are sent as they are */
+#define RBSR_RANGES_MAX 1024u   /* of one message */
+#define RBSR_MESSAGE_MAX 20480u /* never RBSR_RANGES_MAX ranges */
 #define RBSR_KEY_BYTES 16u
 
 struct rbsr_item {
