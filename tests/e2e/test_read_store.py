@@ -1,16 +1,21 @@
 #!/usr/bin/python3
 """An independent reader (tests/lib/read_store.py), written from
 docs/store-format.md, agrees with the node byte for byte: every record of the
-log, every place in the index, every file of every released version."""
+log, every place in the index, every file of every released version, and every
+original in the vault, edited ones (codec 6) among them."""
 import json
 import pathlib
 import struct
 import subprocess
 import tempfile
 
+import msgpack
+import pydicom
+import zstandard
+
 import e2e
 from nodes import storescu
-from read_store import CHUNK, Store
+from read_store import CHUNK, Store, digest
 
 
 def fill(node, top):
@@ -22,7 +27,30 @@ def fill(node, top):
     storescu(node.port("dicom"), "SCANNER1", files)
     for item in node.rows("quarantine", "list"):
         node.cli("quarantine", "release", item["id"], "--reason", "test")
+    # Edited ones stay in the vault.
+    edited = []
+    for k, f in enumerate(files[:2]):
+        ds = pydicom.dcmread(str(f))
+        ds.PatientName = f"{ds.PatientName} who was renamed"
+        edited.append(pathlib.Path(top) / f"edited{k}.dcm")
+        ds.save_as(str(edited[-1]))
+    storescu(node.port("dicom"), "SCANNER1", edited)
     return len(files)
+
+
+def vault_images(store, rows):
+    """Originals in the vault, each joined to what its row says of it."""
+    n = 0
+    for (tag, _), value in rows.items():
+        if tag != "vi":
+            continue
+        page = value[1:] if value[0] == 0 else \
+            zstandard.ZstdDecompressor().decompress(value[5:])
+        for image in msgpack.unpackb(page):
+            original = store.join(image["original"])
+            assert digest(original) == image["ohash"], "an original"
+            n += 1
+    return n
 
 
 def got_by_node(node, top):
@@ -69,8 +97,10 @@ def main():
                 size = struct.unpack_from("<I", value, 1)[0]
                 read.update(store.members(value[5:5 + size]))
         assert read == want, "the reader's files differ from the node's"
-        assert store.own == len(store.pieces) > 0, "keys follow from content"
-        assert {1, 5} <= set(store.codecs), store.codecs
+        assert vault_images(store, rows) == n + 2
+        assert store.own == sum(store.codecs.values()) > 0, \
+            "keys follow from content"
+        assert {1, 5, 6} <= set(store.codecs), store.codecs
         # The check can fail: one flipped bit of a chunk is noticed.
         row = next(iter(store.tables["CHUNK"].values()))
         seg, off = struct.unpack_from("<IQ", row, 32)
