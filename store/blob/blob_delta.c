@@ -193,7 +193,7 @@ delta_head_read(
 	if (rd_u8(r) != DELTA_VERSION)
 		return ERR_MALFORMED;
 	*n = rd_u8(r);
-	if (*n == 0 || *n > BLOB_BASES_MAX || r->left < *n * BASE_BYTES)
+	if (*n == 0 || *n > BLOB_BASES_MAX || r->left < (size_t)*n * BASE_BYTES)
 		return ERR_MALFORMED;
 	for (i = 0; i < *n; i++) {
 		struct blob_entry *e = &base[i];

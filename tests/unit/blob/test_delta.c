@@ -9,6 +9,7 @@
 #include "store/blob/blob_internal.h"
 
 #define FILES 40u
+#define FILES_N(bytes) ((uint64_t)FILES * (bytes))
 #define PIXELS 70000u
 #define HEADER 20000u
 
@@ -128,12 +129,12 @@ test_edited_headers_cost_a_few_bytes(void **state)
 	struct series *empty = series_make("", 0);
 
 	series_store(w, s, 0, FILES);
-	assert_true(s->added > FILES * (HEADER + PIXELS));
+	assert_true(s->added > FILES_N(HEADER + PIXELS));
 	series_store(w, longer, 0, FILES);
-	assert_true(longer->added < FILES * 60);
+	assert_true(longer->added < FILES_N(60));
 	/* an edit of an edited one is told by the first, not by the second */
 	series_store(w, empty, 0, FILES);
-	assert_true(empty->added < FILES * 60);
+	assert_true(empty->added < FILES_N(60));
 	series_expect(w, s);
 	series_expect(w, longer);
 	/* again: nothing, and the same manifests */
@@ -159,7 +160,7 @@ test_former_versions_in_many_bundles(void **state)
 		series_store(w, s, i, 1);
 	for (i = FILES; i > 0; i -= FILES / 2)
 		series_store(w, longer, i - FILES / 2, FILES / 2);
-	assert_true(longer->added < (uint64_t)FILES * 120);
+	assert_true(longer->added < FILES_N(120));
 	m = manifest_of(longer, 0);
 	assert_int_equal(m.n, BLOB_BASES_MAX + 2);
 	for (i = 0; i < BLOB_BASES_MAX; i++)
@@ -181,7 +182,7 @@ test_header_of_another_kind_is_stored_whole(void **state)
 
 	series_store(w, s, 0, FILES);
 	series_store(w, other, 0, FILES);
-	assert_true(other->added > FILES * HEADER);
+	assert_true(other->added > FILES_N(HEADER));
 	m = manifest_of(other, 3);
 	assert_int_equal(m.n, 2);
 	assert_int_not_equal(m.e[0].codec, BLOB_DELTA);
@@ -207,9 +208,9 @@ test_two_forms_of_the_same_pixels(void **state)
 		series_store(w, one[k], 0, FILES);
 		series_store(w, two[k], 0, FILES);
 	}
-	assert_true(one[1]->added < FILES * 60);
-	assert_true(two[0]->added > FILES * HEADER);
-	assert_true(two[1]->added < FILES * 60);
+	assert_true(one[1]->added < FILES_N(60));
+	assert_true(two[0]->added > FILES_N(HEADER));
+	assert_true(two[1]->added < FILES_N(60));
 	for (k = 0; k < 2; k++) {
 		series_expect(w, one[k]);
 		series_free(one[k]);
@@ -270,7 +271,7 @@ test_what_manifests_say_is_learnt_again(void **state)
 	series_store(w, longer, 0, FILES);
 	assert_int_equal(longer->added, 0);
 	series_store(w, third, 0, FILES);
-	assert_true(third->added < FILES * 60);
+	assert_true(third->added < FILES_N(60));
 	series_free(s);
 	series_free(longer);
 	series_free(third);
@@ -308,9 +309,9 @@ test_base_that_is_gone(void **state)
 	assert_int_equal(blob_join(w->s, &m, &out), ERR_NOTFOUND);
 	blob_manifest_fini(&m);
 	series_store(w, third, 0, FILES);
-	assert_true(third->added > FILES * HEADER);
+	assert_true(third->added > FILES_N(HEADER));
 	series_store(w, fourth, 0, FILES);
-	assert_true(fourth->added < FILES * 60);
+	assert_true(fourth->added < FILES_N(60));
 	buf_fini(&out);
 	series_free(s);
 	series_free(longer);
