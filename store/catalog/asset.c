@@ -241,8 +241,19 @@ cat_provenance(struct store *s, struct db_txn *t, const struct asset_id *id,
 struct fields {
 	struct field_row *v;
 	uint32_t n, cap;
-	bool tags;
+	enum { OWN_FIELDS, OWN_TAGS, COMMON_FIELDS } what;
 };
+
+static bool
+fields_sought(const struct fields *f, uint8_t src)
+{
+	switch (f->what) {
+	case OWN_FIELDS: return src != FIELD_TAG && src != FIELD_COMMON;
+	case OWN_TAGS: return src == FIELD_TAG;
+	case COMMON_FIELDS: return src == FIELD_COMMON;
+	}
+	return false;
+}
 
 static bool
 fields_has(const struct fields *f, struct slice name)
@@ -261,12 +272,12 @@ fields_visit(void *ctx, struct slice k, struct slice v)
 {
 	struct fields *f = ctx;
 	struct field_row row;
-	bool tag = k.n > 0 && k.p[k.n - 1] == FIELD_TAG;
+	uint8_t src = k.n > 0 ? k.p[k.n - 1] : UINT8_MAX;
 	enum err e;
 
-	if (tag != f->tags)
+	if (!fields_sought(f, src))
 		return 0;
-	e = field_row_read(v, &row);
+	e = field_row_read(src, v, &row);
 	if (e != ERR_OK)
 		return e;
 	if (fields_has(f, row.name))
@@ -294,6 +305,26 @@ field_row_cmp(const void *a, const void *b)
 	return slice_cmp(x->name, y->name);
 }
 
+/* Of one asset: what it has, and what it has in common with other images. */
+static enum err
+fields_of(struct db_txn *t, uint32_t no, const struct asset_row *row,
+    struct fields *f)
+{
+	struct key k = { 0 };
+	enum err e;
+
+	key_be32(&k, no);
+	e = key_walk(t, DB_FIELD, key_slice(&k), fields_visit, f);
+	if (e != ERR_OK || f->what != OWN_FIELDS || !row->is_member)
+		return e;
+	k.n = 0;
+	key_be32(&k, row->parent);
+	f->what = COMMON_FIELDS;
+	e = key_walk(t, DB_FIELD, key_slice(&k), fields_visit, f);
+	f->what = OWN_FIELDS;
+	return e;
+}
+
 static enum err
 fields_collect(struct db_txn *t, const struct asset_id *id, struct fields *f)
 {
@@ -302,11 +333,8 @@ fields_collect(struct db_txn *t, const struct asset_id *id, struct fields *f)
 	enum err e = row_of_id(t, id, &no, &row);
 
 	for (depth = 0; e == ERR_OK && depth < CHAIN_MAX; depth++) {
-		struct key k = { 0 };
-
-		key_be32(&k, no);
-		e = key_walk(t, DB_FIELD, key_slice(&k), fields_visit, f);
-		if (f->tags || row.parent == 0)
+		e = fields_of(t, no, &row, f);
+		if (f->what == OWN_TAGS || row.parent == 0)
 			break;
 		no = row.parent;
 		if (e == ERR_OK)
@@ -338,7 +366,7 @@ enum err
 cat_tags_each(
     struct db_txn *t, const struct asset_id *id, cat_tag_fn fn, void *ctx)
 {
-	struct fields f = { .tags = true };
+	struct fields f = { .what = OWN_TAGS };
 	uint32_t i;
 	enum err e = fields_collect(t, id, &f);
 	int stop = 0;

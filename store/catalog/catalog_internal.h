@@ -234,6 +234,7 @@ enum field_src {
 	FIELD_MEMBER = 3, /* image: from the content table */
 	FIELD_TAG = 4,    /* the name is the tag */
 	FIELD_GROUP = 5,  /* index only: a tag of a group it is a member of */
+	FIELD_COMMON = 6, /* series: what all images of its table have alike */
 };
 #define FIELD_HASH_BYTES 8u
 struct field_hash {
@@ -278,10 +279,11 @@ enum err ix_del(struct db_txn *t, const struct field_hash *h,
 
 struct field_row {
 	struct slice name;
-	struct stamp by;
+	struct stamp by;    /* zero: of a member table */
 	struct slice value; /* msgpack */
 };
-enum err field_row_read(struct slice value, struct field_row *out) PSC_MUST_USE;
+enum err field_row_read(
+    uint8_t src, struct slice value, struct field_row *out) PSC_MUST_USE;
 /* Sets one field and its index entries, replacing what is there. */
 enum err field_set(struct db_txn *t, uint32_t no, enum field_src src,
     const struct stamp *by, struct slice name,
@@ -306,12 +308,14 @@ enum err field_tags(
     struct db_txn *t, uint32_t no, field_tag_fn fn, void *ctx) PSC_MUST_USE;
 bool field_tag_split(struct slice tag, struct slice *name,
     struct slice *value); /* "name" or "name=value" */
-/* The asset's own value of a field (not inherited).  ERR_NOTFOUND. */
-enum err field_get(struct db_txn *t, uint32_t no, const struct field_hash *h,
-    struct slice *value) PSC_MUST_USE;
+/* The asset's own value of a field (not inherited; for an image of a table,
+ * also what all images of the table have alike).  ERR_NOTFOUND. */
+enum err field_get(struct db_txn *t, uint32_t no, const struct asset_row *row,
+    const struct field_hash *h, struct slice *value) PSC_MUST_USE;
 /* The same without what edits say. */
 enum err field_get_came(struct db_txn *t, uint32_t no,
-    const struct field_hash *h, struct slice *value) PSC_MUST_USE;
+    const struct asset_row *row, const struct field_hash *h,
+    struct slice *value) PSC_MUST_USE;
 /* fn(value) for each scalar of an encoded value; non-zero stops and is
  * returned. */
 typedef int (*field_scalar_fn)(void *ctx, const struct val *v);
@@ -403,6 +407,12 @@ enum err fact_stands(struct db_txn *t, const struct fact_at *at,
 /* Is the live fact of this key the last of its place? */
 enum err fact_row_stands(
     struct db_txn *t, struct slice key, bool *out) PSC_MUST_USE;
+/* Links to an asset: who links (its number) and the link's name; only the
+ * links of one name if only.n > 0. */
+typedef int (*fact_link_fn)(
+    void *ctx, const struct asset_row *from, uint32_t no, struct slice name);
+enum err fact_links(struct db_txn *t, const struct asset_id *id,
+    struct slice only, fact_link_fn fn, void *ctx) PSC_MUST_USE;
 /* Groups that an asset is a member of. */
 typedef int (*fact_group_fn)(void *ctx, uint32_t group);
 enum err fact_groups(struct db_txn *t, const struct asset_id *id,

@@ -60,40 +60,28 @@ cat_facts_each(struct db_txn *t, const struct asset_id *id,
 
 /* --- links to an asset --- */
 
-struct links_walk {
-	struct db_txn *t;
+struct links_in {
 	cat_link_fn fn;
 	void *ctx;
 };
 
 static int
-links_visit(void *ctx, struct slice k, struct slice v)
+links_in_visit(
+    void *ctx, const struct asset_row *from, uint32_t no, struct slice name)
 {
-	struct links_walk *w = ctx;
-	struct asset_row row = { 0 };
-	struct rd r = rd_init(k);
-	uint32_t no;
-	enum err e;
+	struct links_in *w = ctx;
 
-	(void)rd_bytes(&r, sizeof(row.id.b));
-	no = rd_be32(&r);
-	(void)rd_bytes(&r, FIELD_HASH_BYTES);
-	if (key_decoded(&r) != ERR_OK || v.n < 1)
-		return ERR_CORRUPT;
-	e = row_asset_get(w->t, no, &row);
-	if (e != ERR_OK)
-		return e == ERR_NOTFOUND ? ERR_CORRUPT : e;
-	return w->fn(w->ctx, &row.id, slice_of(v.p + 1, v.n - 1));
+	(void)no;
+	return w->fn(w->ctx, &from->id, name);
 }
 
 enum err
 cat_links_in_each(
     struct db_txn *t, const struct asset_id *id, cat_link_fn fn, void *ctx)
 {
-	struct links_walk w = { t, fn, ctx };
+	struct links_in w = { fn, ctx };
 
-	return key_walk(
-	    t, DB_LINKX, slice_of(id->b, sizeof(id->b)), links_visit, &w);
+	return fact_links(t, id, (struct slice){ 0 }, links_in_visit, &w);
 }
 
 /* --- the value that came --- */
@@ -111,12 +99,14 @@ cat_field_original(struct db_txn *t, const struct asset_id *id,
 
 	field_hash(name, &h);
 	if (e == ERR_OK)
-		e = field_get_came(t, no, &h, &value);
+		e = row_asset_get(t, no, &row);
+	if (e == ERR_OK)
+		e = field_get_came(t, no, &row, &h, &value);
 	for (depth = 0; e == ERR_NOTFOUND && depth < CHAIN_MAX; depth++) {
-		if (row_asset_get(t, no, &row) != ERR_OK || row.parent == 0)
-			return ERR_NOTFOUND;
 		no = row.parent;
-		e = field_get(t, no, &h, &value);
+		if (no == 0 || row_asset_get(t, no, &row) != ERR_OK)
+			return ERR_NOTFOUND;
+		e = field_get(t, no, &row, &h, &value);
 	}
 	if (e != ERR_OK)
 		return e;

@@ -584,17 +584,19 @@ fact_apply(const struct fact_new *f, bool *fresh)
 
 /* --- links the other way --- */
 
-struct groups_walk {
+struct links_walk {
 	struct db_txn *t;
-	fact_group_fn fn;
+	struct slice only;
+	fact_link_fn fn;
 	void *ctx;
 };
 
 static int
-group_visit(void *ctx, struct slice k, struct slice v)
+links_visit(void *ctx, struct slice k, struct slice v)
 {
-	struct groups_walk *w = ctx;
+	struct links_walk *w = ctx;
 	struct asset_row row = { 0 };
+	struct slice name;
 	struct rd r = rd_init(k);
 	uint32_t no;
 	enum err e;
@@ -604,22 +606,48 @@ group_visit(void *ctx, struct slice k, struct slice v)
 	(void)rd_bytes(&r, FIELD_HASH_BYTES);
 	if (key_decoded(&r) != ERR_OK || v.n < 1)
 		return ERR_CORRUPT;
-	if (!slice_eq(slice_of(v.p + 1, v.n - 1), SLICE_LIT(CAT_LINK_MEMBER)))
+	name = slice_of(v.p + 1, v.n - 1);
+	if (w->only.n > 0 && !slice_eq(name, w->only))
 		return 0;
 	e = row_asset_get(w->t, no, &row);
 	if (e != ERR_OK)
 		return e == ERR_NOTFOUND ? ERR_CORRUPT : e;
-	return strcmp(row.level, CAT_LEVEL_GROUP) == 0 ? w->fn(w->ctx, no) : 0;
+	return w->fn(w->ctx, &row, no, name);
+}
+
+enum err
+fact_links(struct db_txn *t, const struct asset_id *id, struct slice only,
+    fact_link_fn fn, void *ctx)
+{
+	struct links_walk w = { t, only, fn, ctx };
+
+	return key_walk(
+	    t, DB_LINKX, slice_of(id->b, sizeof(id->b)), links_visit, &w);
+}
+
+struct groups_walk {
+	fact_group_fn fn;
+	void *ctx;
+};
+
+static int
+group_visit(
+    void *ctx, const struct asset_row *from, uint32_t no, struct slice name)
+{
+	struct groups_walk *w = ctx;
+
+	(void)name;
+	return strcmp(from->level, CAT_LEVEL_GROUP) == 0 ? w->fn(w->ctx, no)
+							 : 0;
 }
 
 enum err
 fact_groups(
     struct db_txn *t, const struct asset_id *id, fact_group_fn fn, void *ctx)
 {
-	struct groups_walk w = { t, fn, ctx };
+	struct groups_walk w = { fn, ctx };
 
-	return key_walk(
-	    t, DB_LINKX, slice_of(id->b, sizeof(id->b)), group_visit, &w);
+	return fact_links(t, id, SLICE_LIT(CAT_LINK_MEMBER), group_visit, &w);
 }
 
 static int

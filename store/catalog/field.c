@@ -3,7 +3,11 @@
  * FIELD key: asset be32, hash8 of the name, source; value: name, the stamp
  * of the op that set it, and the value as msgpack.  IX key: hash8 of the
  * name, code of the value, asset be32, source.  The index may name assets
- * that no longer match; it never lacks one that does. */
+ * that no longer match; it never lacks one that does, or one above it.
+ *
+ * What a member table says has no stamp: its series has it (images_by).  A
+ * field that all images of a table have alike lies once, at the series with
+ * source FIELD_COMMON, and is read as if each image had it (rulings.md 9). */
 #include "store/catalog/catalog_internal.h"
 
 #define FIELD_ROW_BYTES 2048u
@@ -146,14 +150,24 @@ field_key(uint32_t no, const struct field_hash *h, enum field_src src)
 	return k;
 }
 
+/* Where a stamp decides, or is shown to do so by cat_hash. */
+static bool
+stamped(uint8_t src)
+{
+	return src != FIELD_MEMBER && src != FIELD_COMMON;
+}
+
 enum err
-field_row_read(struct slice value, struct field_row *out)
+field_row_read(uint8_t src, struct slice value, struct field_row *out)
 {
 	struct rd r = rd_init(value);
 
 	out->name = rd_bytes(&r, rd_u8(&r));
-	out->by.lamport = rd_u64(&r);
-	rd_copy(&r, out->by.op.b, sizeof(out->by.op.b));
+	memset(&out->by, 0, sizeof(out->by));
+	if (stamped(src)) {
+		out->by.lamport = rd_u64(&r);
+		rd_copy(&r, out->by.op.b, sizeof(out->by.op.b));
+	}
 	out->value = rd_rest(&r);
 	return key_decoded(&r);
 }
@@ -179,7 +193,7 @@ field_drop(struct db_txn *t, const struct key *k)
 	if (e == ERR_OK)
 		e = buf_err(&copy);
 	if (e == ERR_OK)
-		e = field_row_read(buf_slice(&copy), &row);
+		e = field_row_read((uint8_t)c.src, buf_slice(&copy), &row);
 	if (e == ERR_OK && c.src != FIELD_TAG)
 		e = ix_change(&c, row.value);
 	if (e == ERR_OK)
@@ -189,11 +203,14 @@ field_drop(struct db_txn *t, const struct key *k)
 }
 
 static void
-field_row_write(struct buf *b, const struct stamp *by, struct slice name)
+field_row_write(struct buf *b, enum field_src src, const struct stamp *by,
+    struct slice name)
 {
 	REQUIRE(name.n <= UINT8_MAX);
 	buf_u8(b, (uint8_t)name.n);
 	buf_put_slice(b, name);
+	if (!stamped((uint8_t)src))
+		return;
 	buf_u64(b, by->lamport);
 	buf_put(b, by->op.b, sizeof(by->op.b));
 }
@@ -209,7 +226,7 @@ field_set_raw(struct db_txn *t, uint32_t no, enum field_src src,
 
 	field_hash(name, &c.h);
 	k = field_key(no, &c.h, src);
-	field_row_write(&b, by, name);
+	field_row_write(&b, src, by, name);
 	buf_put_slice(&b, value);
 	e = field_drop(t, &k);
 	if (e == ERR_OK)
@@ -261,7 +278,7 @@ register_one(struct db_txn *t, uint32_t no, const struct stamp *by,
 	k = field_key(no, &h, FIELD_PATH);
 	e = db_get(t, DB_FIELD, key_slice(&k), &v);
 	if (e == ERR_OK)
-		e = field_row_read(v, &old);
+		e = field_row_read(FIELD_PATH, v, &old);
 	if (e != ERR_OK && e != ERR_NOTFOUND)
 		return e;
 	if (e == ERR_OK && stamp_cmp(&old.by, by) >= 0)
@@ -341,39 +358,45 @@ field_replace(struct db_txn *t, uint32_t no, enum field_src src,
 }
 
 static enum err
-get_from(struct db_txn *t, uint32_t no, const struct field_hash *h,
-    enum field_src first, struct slice *value)
+get_one(struct db_txn *t, const struct key *k, struct slice *value)
 {
 	struct field_row row;
 	struct slice v;
-	enum err e = ERR_NOTFOUND;
-	uint32_t src;
+	enum err e = db_get(t, DB_FIELD, key_slice(k), &v);
 
-	for (src = first; src <= FIELD_MEMBER && e == ERR_NOTFOUND; src++) {
-		struct key k = field_key(no, h, (enum field_src)src);
-
-		e = db_get(t, DB_FIELD, key_slice(&k), &v);
-	}
-	if (e != ERR_OK)
-		return e;
-	e = field_row_read(v, &row);
+	if (e == ERR_OK)
+		e = field_row_read(k->b[k->n - 1], v, &row);
 	if (e == ERR_OK)
 		*value = row.value;
 	return e;
 }
 
 enum err
-field_get(struct db_txn *t, uint32_t no, const struct field_hash *h,
-    struct slice *value)
+field_get_came(struct db_txn *t, uint32_t no, const struct asset_row *row,
+    const struct field_hash *h, struct slice *value)
 {
-	return get_from(t, no, h, FIELD_EDIT, value);
+	enum err e = ERR_NOTFOUND;
+	struct key k;
+	uint32_t src;
+
+	for (src = FIELD_OWN; src <= FIELD_MEMBER && e == ERR_NOTFOUND; src++) {
+		k = field_key(no, h, (enum field_src)src);
+		e = get_one(t, &k, value);
+	}
+	if (e != ERR_NOTFOUND || !row->is_member)
+		return e;
+	k = field_key(row->parent, h, FIELD_COMMON);
+	return get_one(t, &k, value);
 }
 
 enum err
-field_get_came(struct db_txn *t, uint32_t no, const struct field_hash *h,
-    struct slice *value)
+field_get(struct db_txn *t, uint32_t no, const struct asset_row *row,
+    const struct field_hash *h, struct slice *value)
 {
-	return get_from(t, no, h, FIELD_OWN, value);
+	struct key k = field_key(no, h, FIELD_EDIT);
+	enum err e = get_one(t, &k, value);
+
+	return e == ERR_NOTFOUND ? field_get_came(t, no, row, h, value) : e;
 }
 
 /* --- tags: views of the facts that live (fact.c) --- */
@@ -404,7 +427,7 @@ field_tag_add(struct db_txn *t, uint32_t no, struct slice tag)
 	REQUIRE(tag.n <= PUT_TAG_BYTES && field_tag_split(tag, &name, &value));
 	field_hash(tag, &h);
 	k = field_key(no, &h, FIELD_TAG);
-	field_row_write(&b, &none, tag);
+	field_row_write(&b, FIELD_TAG, &none, tag);
 	e = key_store(t, DB_FIELD, &k, &b);
 	if (e != ERR_OK)
 		return e;
@@ -427,7 +450,7 @@ tags_visit(void *ctx, struct slice k, struct slice v)
 
 	if (k.n == 0 || k.p[k.n - 1] != FIELD_TAG)
 		return 0;
-	e = field_row_read(v, &row);
+	e = field_row_read(FIELD_TAG, v, &row);
 	return e == ERR_OK ? w->fn(w->ctx, row.name) : e;
 }
 

@@ -56,7 +56,8 @@ hash_field(void *ctx, struct slice k, struct slice v)
 {
 	struct hash_walk *w = ctx;
 
-	if (k.n < 5 || k.p[k.n - 1] == FIELD_MEMBER)
+	if (k.n < 5 || k.p[k.n - 1] == FIELD_MEMBER ||
+	    k.p[k.n - 1] == FIELD_COMMON)
 		return 0;
 	buf_reset(&w->b);
 	buf_u8(&w->b, 'f');

@@ -2,10 +2,15 @@
  *
  * rulings.md 7: the series version is the op; image rows are views of its
  * member table, made when its content is here and replaced when a later
- * version's is.  An image that ops name too keeps what they say. */
+ * version's is.  An image that ops name too keeps what they say.
+ *
+ * Happy path: a first walk over the table finds the fields that all images
+ * have alike, which lie once at the series; a second lays a row an image
+ * with what is its own. */
 #include "store/catalog/catalog_internal.h"
 
 #define IMAGE_BATCH 64u
+#define COMMON_MAX 64u /* the first fields of a table's first image */
 
 static const struct mp_limits image_limits = {
 	.bytes_max = 64 * KIB,
@@ -74,7 +79,8 @@ images_drop(struct db_txn *t, uint32_t series)
 			e = image_drop(t, b.no[i]);
 		}
 	} while (e == ERR_OK && b.n == IMAGE_BATCH);
-	return e;
+	return e == ERR_OK ? field_replace(t, series, FIELD_COMMON, NULL, NULL)
+			   : e;
 }
 
 /* The image's natural key: its SOP instance UID (rulings.md 9). */
@@ -89,26 +95,189 @@ image_key(const struct mp_node *fields, char *out, size_t cap)
 	return d.err == ERR_OK && put_text_valid(slice_str(out), CAT_KEY_MAX);
 }
 
+/* fn(image i of the table, its key, its fields).  A file that is no image we
+ * know is passed over: it is still there to export. */
+typedef enum err (*image_fn)(void *ctx, uint32_t i,
+    const struct content_member *m, const char *key,
+    const struct mp_node *fields);
+
+static enum err
+image_visit(const struct content *c, uint32_t i, image_fn fn, void *ctx)
+{
+	struct mp_doc doc = { 0 };
+	struct content_member m;
+	char key[CAT_KEY_MAX + 1];
+	enum err e;
+
+	content_member(c, i, &m);
+	if (m.fields.n == 0)
+		return ERR_OK;
+	e = mp_parse(m.fields, &image_limits, &doc);
+	if (e == ERR_OK && image_key(doc.root, key, sizeof(key)))
+		e = fn(ctx, i, &m, key, doc.root);
+	else if (e != ERR_NOMEM)
+		e = ERR_OK;
+	mp_doc_fini(&doc);
+	return e;
+}
+
+static enum err
+images_each(const struct content *c, image_fn fn, void *ctx)
+{
+	uint32_t i, n = content_n(c);
+	enum err e = ERR_OK;
+
+	for (i = 0; i < n && e == ERR_OK; i++)
+		e = image_visit(c, i, fn, ctx);
+	return e;
+}
+
+/* --- what all images have alike --- */
+
+struct common_field {
+	char name[CAT_FIELD_MAX + 1];
+	struct buf value; /* encoded */
+};
+
+struct common {
+	struct common_field f[COMMON_MAX];
+	uint32_t n;
+	uint32_t images;
+};
+
+static void
+common_drop(struct common *c, uint32_t k)
+{
+	buf_fini(&c->f[k].value);
+	c->f[k] = c->f[--c->n];
+}
+
+static void
+common_fini(struct common *c)
+{
+	while (c->n > 0)
+		common_drop(c, 0);
+}
+
+static enum err
+common_begin(struct common *c, const struct mp_node *fields)
+{
+	struct slice name;
+	uint32_t i;
+	enum err e = ERR_OK;
+
+	for (i = 0; i < mp_len(fields) && i < COMMON_MAX && e == ERR_OK; i++) {
+		const struct mp_node *v = mp_member(fields, i, &name);
+		struct common_field *f = &c->f[c->n++];
+
+		memcpy(f->name, name.p, name.n);
+		f->name[name.n] = '\0';
+		f->value = BUF_MAX(PUT_VALUE_BYTES);
+		mp_w_node(&f->value, v);
+		e = buf_err(&f->value);
+	}
+	return e;
+}
+
+static bool
+common_same(
+    const struct common_field *f, const struct mp_node *value, struct buf *tmp)
+{
+	if (value == NULL)
+		return false;
+	buf_reset(tmp);
+	mp_w_node(tmp, value);
+	return slice_eq(buf_slice(tmp), buf_slice(&f->value));
+}
+
+static enum err
+common_image(void *ctx, uint32_t i, const struct content_member *m,
+    const char *key, const struct mp_node *fields)
+{
+	struct common *c = ctx;
+	struct buf tmp = BUF_MAX(PUT_VALUE_BYTES);
+	uint32_t k = c->n;
+	enum err e;
+
+	(void)i;
+	(void)m;
+	(void)key;
+	if (c->images++ == 0)
+		return common_begin(c, fields);
+	for (; k > 0; k--) {
+		const struct common_field *f = &c->f[k - 1];
+
+		if (!common_same(f, mp_get(fields, f->name), &tmp))
+			common_drop(c, k - 1);
+	}
+	e = buf_err(&tmp);
+	buf_fini(&tmp);
+	return e;
+}
+
+static bool
+common_has(const struct common *c, struct slice name)
+{
+	for (uint32_t k = 0; k < c->n; k++) {
+		if (slice_eq(slice_str(c->f[k].name), name))
+			return true;
+	}
+	return false;
+}
+
+/* --- the rows --- */
+
 struct image_at {
 	struct db_txn *t;
 	struct apply_at at;
 	uint32_t series;
 	const struct stamp *by;
+	struct common common;
 };
 
 static enum err
-image_put(const struct image_at *x, uint32_t i, const struct content_member *m,
-    const struct mp_node *fields)
+image_fields(
+    const struct image_at *x, uint32_t no, const struct mp_node *fields)
+{
+	struct slice name;
+	uint32_t i;
+	enum err e = field_replace(x->t, no, FIELD_MEMBER, NULL, NULL);
+
+	for (i = 0; i < mp_len(fields) && e == ERR_OK; i++) {
+		const struct mp_node *v = mp_member(fields, i, &name);
+
+		if (!common_has(&x->common, name))
+			e = field_set(x->t, no, FIELD_MEMBER, x->by, name, v);
+	}
+	return e;
+}
+
+static enum err
+common_put(struct image_at *x)
+{
+	enum err e = ERR_OK;
+
+	if (x->common.images < 2) /* each has its own */
+		common_fini(&x->common);
+	for (uint32_t k = 0; k < x->common.n && e == ERR_OK; k++) {
+		const struct common_field *f = &x->common.f[k];
+
+		e = field_set_raw(x->t, x->series, FIELD_COMMON, x->by,
+		    slice_str(f->name), buf_slice(&f->value));
+	}
+	return e;
+}
+
+static enum err
+image_put(void *ctx, uint32_t i, const struct content_member *m,
+    const char *key, const struct mp_node *fields)
 {
 	static const struct stamp nobody = { 0 };
+	const struct image_at *x = ctx;
 	struct asset_row row = { 0 };
-	char key[CAT_KEY_MAX + 1];
 	uint32_t no;
-	enum err e;
+	enum err e = apply_asset(x->t, &x->at, "image", key, &no);
 
-	if (!image_key(fields, key, sizeof(key)))
-		return ERR_OK; /* a file, but no image we know */
-	e = apply_asset(x->t, &x->at, "image", key, &no);
 	if (e == ERR_OK)
 		e = row_asset_get(x->t, no, &row);
 	/* An edit names an image, but not where it lies. */
@@ -123,51 +292,37 @@ image_put(const struct image_at *x, uint32_t i, const struct content_member *m,
 	row.member_hash = m->hash;
 	row.member_bytes = m->len;
 	e = row_asset_put(x->t, no, &row, false);
-	return e == ERR_OK
-		   ? field_replace(x->t, no, FIELD_MEMBER, x->by, fields)
-		   : e;
-}
-
-static enum err
-image_member(
-    const struct image_at *x, uint32_t i, const struct content_member *m)
-{
-	struct mp_doc doc = { 0 };
-	enum err e;
-
-	if (m->fields.n == 0)
-		return ERR_OK;
-	e = mp_parse(m->fields, &image_limits, &doc);
-	if (e == ERR_OK)
-		e = image_put(x, i, m, doc.root);
-	else if (e != ERR_NOMEM)
-		e = ERR_OK; /* not a map: the file is still there to export */
-	mp_doc_fini(&doc);
-	return e;
+	return e == ERR_OK ? image_fields(x, no, fields) : e;
 }
 
 enum err
 image_index(struct db_txn *t, uint32_t series, struct asset_row *row,
     const struct content *c, const struct stamp *by)
 {
-	struct image_at x = { .t = t,
-		.at = { .share_no = row->share_no,
-		    .share = &row->share,
-		    .compartment = row->compartment,
-		    .created_ms = row->created_ms },
-		.series = series,
-		.by = by };
-	struct content_member m;
-	uint32_t i, n = content_n(c);
+	struct image_at *x;
 	enum err e;
 
 	if (stamp_cmp(by, &row->images_by) <= 0)
 		return ERR_OK; /* a later version's images are shown */
+	x = mem_new(sizeof(*x));
+	if (x == NULL)
+		return ERR_NOMEM;
+	x->t = t;
+	x->at = (struct apply_at){ .share_no = row->share_no,
+		.share = &row->share,
+		.compartment = row->compartment,
+		.created_ms = row->created_ms };
+	x->series = series;
+	x->by = by;
 	e = images_drop(t, series);
-	for (i = 0; i < n && e == ERR_OK; i++) {
-		content_member(c, i, &m);
-		e = image_member(&x, i, &m);
-	}
+	if (e == ERR_OK)
+		e = images_each(c, common_image, &x->common);
+	if (e == ERR_OK)
+		e = common_put(x);
+	if (e == ERR_OK)
+		e = images_each(c, image_put, x);
+	common_fini(&x->common);
+	mem_free(x);
 	row->images_by = *by;
 	return e == ERR_OK ? row_asset_put(t, series, row, false) : e;
 }

@@ -67,7 +67,7 @@ eval_field(struct query_run *r, const struct query_node *n, bool *out)
 			return e;
 		if (n->level[0] != '\0' && strcmp(n->level, row->level) != 0)
 			continue;
-		e = field_get(r->t, r->nos[i], &n->field, &value);
+		e = field_get(r->t, r->nos[i], row, &n->field, &value);
 		if (e == ERR_OK && value.n == 0)
 			return ERR_OK; /* an edit took it away */
 		if (e == ERR_OK)

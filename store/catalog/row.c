@@ -14,6 +14,9 @@ enum asset_flag {
 	ASSET_MENTIONED = 2,
 	ASSET_MEMBER = 4,
 	ASSET_RETIRED = 8,
+	ASSET_PLACED = 16, /* has parent_by */
+	ASSET_HEAD = 32,
+	ASSET_IMAGES = 64, /* has images_by */
 };
 enum version_flag { VERSION_COMPLETE = 1, VERSION_DERIVED = 2 };
 
@@ -52,16 +55,29 @@ text_read(struct rd *r, char *out, size_t cap)
 	out[s.n] = '\0';
 }
 
+static bool
+stamp_there(const struct stamp *s)
+{
+	static const struct stamp none = { 0 };
+
+	return stamp_cmp(s, &none) != 0;
+}
+
 static void
 stamp_put(struct buf *b, const struct stamp *s)
 {
+	if (!stamp_there(s))
+		return;
 	buf_u64(b, s->lamport);
 	buf_put(b, s->op.b, sizeof(s->op.b));
 }
 
 static void
-stamp_read(struct rd *r, struct stamp *s)
+stamp_read(struct rd *r, struct stamp *s, bool there)
 {
+	memset(s, 0, sizeof(*s));
+	if (!there)
+		return;
 	s->lamport = rd_u64(r);
 	rd_copy(r, s->op.b, sizeof(s->op.b));
 }
@@ -84,6 +100,10 @@ row_asset_get(struct db_txn *t, uint32_t no, struct asset_row *out)
 	r = rd_init(v);
 	format = rd_u8(&r);
 	flags = rd_u8(&r);
+	out->has_source = (flags & ASSET_SOURCE) != 0;
+	out->mentioned = (flags & ASSET_MENTIONED) != 0;
+	out->is_member = (flags & ASSET_MEMBER) != 0;
+	out->retired = (flags & ASSET_RETIRED) != 0;
 	rd_copy(&r, out->id.b, sizeof(out->id.b));
 	text_read(&r, out->level, sizeof(out->level));
 	text_read(&r, out->key, sizeof(out->key));
@@ -91,19 +111,22 @@ row_asset_get(struct db_txn *t, uint32_t no, struct asset_row *out)
 	rd_copy(&r, out->share.b, sizeof(out->share.b));
 	out->compartment = rd_u16(&r);
 	out->parent = rd_u32(&r);
-	stamp_read(&r, &out->parent_by);
-	rd_copy(&r, out->source.b, sizeof(out->source.b));
+	stamp_read(&r, &out->parent_by, (flags & ASSET_PLACED) != 0);
+	memset(&out->source, 0, sizeof(out->source));
+	if (out->has_source)
+		rd_copy(&r, out->source.b, sizeof(out->source.b));
 	out->created_ms = rd_u64(&r);
 	out->n_versions = rd_u32(&r);
-	stamp_read(&r, &out->head);
-	stamp_read(&r, &out->images_by);
-	out->member = rd_u32(&r);
-	rd_copy(&r, out->member_hash.b, sizeof(out->member_hash.b));
-	out->member_bytes = rd_u64(&r);
-	out->has_source = (flags & ASSET_SOURCE) != 0;
-	out->mentioned = (flags & ASSET_MENTIONED) != 0;
-	out->is_member = (flags & ASSET_MEMBER) != 0;
-	out->retired = (flags & ASSET_RETIRED) != 0;
+	stamp_read(&r, &out->head, (flags & ASSET_HEAD) != 0);
+	stamp_read(&r, &out->images_by, (flags & ASSET_IMAGES) != 0);
+	out->member = 0;
+	out->member_bytes = 0;
+	memset(&out->member_hash, 0, sizeof(out->member_hash));
+	if (out->is_member) {
+		out->member = rd_u32(&r);
+		rd_copy(&r, out->member_hash.b, sizeof(out->member_hash.b));
+		out->member_bytes = rd_u64(&r);
+	}
 	return format == ROW_FORMAT ? key_decoded(&r) : ERR_CORRUPT;
 }
 
@@ -113,7 +136,10 @@ asset_write(struct buf *b, const struct asset_row *row)
 	int flags = (row->has_source ? ASSET_SOURCE : 0) |
 		    (row->mentioned ? ASSET_MENTIONED : 0) |
 		    (row->is_member ? ASSET_MEMBER : 0) |
-		    (row->retired ? ASSET_RETIRED : 0);
+		    (row->retired ? ASSET_RETIRED : 0) |
+		    (stamp_there(&row->parent_by) ? ASSET_PLACED : 0) |
+		    (stamp_there(&row->head) ? ASSET_HEAD : 0) |
+		    (stamp_there(&row->images_by) ? ASSET_IMAGES : 0);
 
 	buf_u8(b, ROW_FORMAT);
 	buf_u8(b, (uint8_t)flags);
@@ -125,11 +151,14 @@ asset_write(struct buf *b, const struct asset_row *row)
 	buf_u16(b, row->compartment);
 	buf_u32(b, row->parent);
 	stamp_put(b, &row->parent_by);
-	buf_put(b, row->source.b, sizeof(row->source.b));
+	if (row->has_source)
+		buf_put(b, row->source.b, sizeof(row->source.b));
 	buf_u64(b, row->created_ms);
 	buf_u32(b, row->n_versions);
 	stamp_put(b, &row->head);
 	stamp_put(b, &row->images_by);
+	if (!row->is_member)
+		return;
 	buf_u32(b, row->member);
 	buf_put(b, row->member_hash.b, sizeof(row->member_hash.b));
 	buf_u64(b, row->member_bytes);

@@ -76,6 +76,40 @@ uid_of(char out[64], unsigned kind, uint64_t n)
 }
 
 static void
+numbers(struct buf *b, const char *key, const double *v, uint32_t n)
+{
+	mp_kv_array(b, key, n);
+	for (uint32_t i = 0; i < n; i++)
+		mp_w_f64(b, v[i]);
+}
+
+/* What the helper takes from the header of an MR image. */
+static void
+image_fields(struct buf *b, const char *uid, uint32_t i)
+{
+	static const char *const type[] = { "ORIGINAL", "PRIMARY", "M", "ND" };
+	static const double turn[] = { 1, 0, 0, 0, 0.98, -0.17 };
+	double place[] = { -120.5, -98.25, -61.2 + 1.1 * i };
+
+	mp_w_map(b, 13);
+	mp_kv_cstr(b, "SOPInstanceUID", uid);
+	mp_kv_array(b, "ImageType", 4);
+	for (uint32_t k = 0; k < 4; k++)
+		mp_w_cstr(b, type[k]);
+	mp_kv_f64(b, "EchoTime", 2.98);
+	mp_kv_u64(b, "EchoNumbers", 1);
+	mp_kv_u64(b, "AcquisitionNumber", 1);
+	mp_kv_u64(b, "InstanceNumber", i + 1);
+	numbers(b, "ImagePositionPatient", place, 3);
+	numbers(b, "ImageOrientationPatient", turn, 6);
+	mp_kv_f64(b, "SliceLocation", place[2]);
+	mp_kv_u64(b, "WindowCenter", 400 + i % 7);
+	mp_kv_u64(b, "WindowWidth", 900 + i % 11);
+	mp_kv_u64(b, "RescaleIntercept", 0);
+	mp_kv_u64(b, "RescaleSlope", 1);
+}
+
+static void
 add_image(struct series *x, struct content_writer *cw, uint32_t i)
 {
 	uint32_t per = (uint32_t)x->w->chunks_per_image, k;
@@ -106,9 +140,7 @@ add_image(struct series *x, struct content_writer *cw, uint32_t i)
 	(void)snprintf(name, sizeof(name), "%s.dcm", uid);
 	(void)snprintf(header, sizeof(header),
 	    "DICM SOPInstanceUID %s InstanceNumber %u", uid, i + 1);
-	mp_w_map(&fields, 2);
-	mp_kv_cstr(&fields, "SOPInstanceUID", uid);
-	mp_kv_u64(&fields, "InstanceNumber", i + 1);
+	image_fields(&fields, uid, i);
 	cry_hash(slice_str(uid), &hash);
 	must("member",
 	    content_writer_add(cw, &(struct content_add){
@@ -446,6 +478,28 @@ reopen(struct world *w, double *open_ms)
 	*open_ms = (double)(clock_mono_us() - t0) / 1e3;
 }
 
+/* Rows an image, of the tables that image rows lie in. */
+static void
+rows_print(struct world *w, uint64_t images)
+{
+	static const struct {
+		enum db_table table;
+		const char *name;
+	} tables[] = { { DB_ASSET, "ASSET" }, { DB_CHILD, "CHILD" },
+		{ DB_FIELD, "FIELD" }, { DB_IX, "IX" }, { DB_CREF, "CREF" } };
+	struct db_txn *t;
+	uint64_t n;
+
+	must("read", store_read(w->s, &t));
+	printf("    rows an image:");
+	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
+		must("count", db_count(t, tables[i].table, &n));
+		printf("  %s %.2f", tables[i].name, (double)n / (double)images);
+	}
+	printf("\n");
+	db_abort(t);
+}
+
 static void
 step(struct world *w, uint64_t images)
 {
@@ -466,6 +520,7 @@ step(struct world *w, uint64_t images)
 	    (double)st.index_bytes / (double)images,
 	    (double)st.segment_bytes / (double)images, open_ms,
 	    (double)anon_kib() / 1024.0);
+	rows_print(w, images);
 	find_figures(w);
 	(void)fflush(stdout);
 }

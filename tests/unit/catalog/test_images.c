@@ -2,6 +2,7 @@
  * version whose content is here, whatever came first, and leave no trace
  * when they go. */
 #include "lib/catalog_lib.h"
+#include "store/catalog/edit.h"
 
 struct version {
 	struct cl_put put;
@@ -21,7 +22,12 @@ member_add(struct content_writer *w, const char *name)
 	struct buf f;
 
 	cry_hash(m.header, &m.hash);
-	m.fields = cl_map1(&f, "SOPInstanceUID", name);
+	f = BUF_MAX(4096);
+	mp_w_map(&f, 3);
+	mp_kv_cstr(&f, "SOPInstanceUID", name);
+	mp_kv_cstr(&f, "EchoTime", "same");
+	mp_kv_u64(&f, "SliceLocation", (uint8_t)name[0]);
+	m.fields = buf_slice(&f);
 	assert_int_equal(content_writer_add(w, &m), ERR_OK);
 	buf_fini(&f);
 }
@@ -251,6 +257,66 @@ note_event(void *ctx, const struct cat_event *e)
 	return 0;
 }
 
+static int
+note_field(void *ctx, struct slice name, struct slice value)
+{
+	char *out = ctx;
+	size_t n = strlen(out);
+
+	(void)value;
+	(void)snprintf(
+	    out + n, 128 - n, "%.*s ", (int)name.n, (const char *)name.p);
+	return 0;
+}
+
+static void
+expect_fields(struct cl *c, const char *level, const char *key, bool echo,
+    const char *want)
+{
+	struct buf value = BUF_MAX(64);
+	struct cry_id share = cl_id("share", 1);
+	struct db_txn *t = cl_read(c);
+	struct asset_id id;
+	char got[128] = "";
+
+	cat_asset_id(&share, 1, level, key, &id);
+	assert_int_equal(cat_fields_each(t, &id, note_field, got), ERR_OK);
+	assert_string_equal(got, want);
+	assert_int_equal(
+	    cat_field_original(t, &id, SLICE_LIT("EchoTime"), &value),
+	    echo ? ERR_OK : ERR_NOTFOUND);
+	assert_true(!echo || slice_eq(buf_slice(&value), SLICE_LIT("\xa4"
+								   "same")));
+	buf_fini(&value);
+	db_abort(t);
+}
+
+/* It lies once, but each image has it and the series has not. */
+static void
+test_what_images_have_alike_is_theirs(void **state)
+{
+	struct version one, two;
+	struct cl c;
+
+	(void)state;
+	cl_init(&c);
+	version_make(&c, &one, 1, "AB");
+	version_make(&c, &two, 2, "B");
+	assert_int_equal(store_write(c.s, job_put, &one), ERR_OK);
+	assert_int_equal(store_write(c.s, job_complete, &one), ERR_OK);
+	expect_fields(
+	    &c, "image", "A", true, "EchoTime SOPInstanceUID SliceLocation ");
+	expect_fields(&c, "series", "R", false, "");
+	assert_int_equal(store_write(c.s, job_put, &two), ERR_OK);
+	assert_int_equal(store_write(c.s, job_complete, &two), ERR_OK);
+	expect_fields(
+	    &c, "image", "B", true, "EchoTime SOPInstanceUID SliceLocation ");
+	expect_fields(&c, "series", "R", false, "");
+	version_fini(&one);
+	version_fini(&two);
+	cl_fini(&c);
+}
+
 static void
 test_bad_table_is_an_event_and_no_images(void **state)
 {
@@ -299,6 +365,7 @@ main(void)
 		cmocka_unit_test(test_latest_complete_version_shows),
 		cmocka_unit_test(test_many_images_go_at_once),
 		cmocka_unit_test(test_image_that_ops_name_stays),
+		cmocka_unit_test(test_what_images_have_alike_is_theirs),
 		cmocka_unit_test(test_bad_table_is_an_event_and_no_images),
 	};
 
