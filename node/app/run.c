@@ -63,7 +63,7 @@ node_rooms(struct node *n, const struct app_args *a, struct errmsg *em)
 	if (e != ERR_OK)
 		return e;
 	e = net_start(&(struct net_opts){ n->store, n->shares, &n->id,
-			  n->conf.peers_listen },
+			  n->conf.peers_listen, n->conf.peers_proxy },
 	    &n->net, em);
 	if (e != ERR_OK)
 		return e;

@@ -24,6 +24,7 @@ struct conf {
 	struct conf_inbox inboxes[32];
 	uint32_t n_inboxes;
 	char peers_listen[80];
+	char peers_proxy[160];
 	char rest_listen[80];
 	char release_policy[512];   /* "manual" or a query */
 	char pseudonym_pattern[64]; /* key deid.pseudonym_pattern */
@@ -63,5 +64,14 @@ enum err conf_parse(struct slice text, const char *name, struct conf *out,
  * address: ERR_NOTFOUND. */
 enum err conf_address(
     const char *text, char *host, size_t cap, uint16_t *port) PSC_MUST_USE;
+
+/* "http://HOST:PORT", "socks5://HOST:PORT" apart; "off": CONF_PROXY_OFF. */
+enum conf_proxy_kind { CONF_PROXY_OFF, CONF_PROXY_HTTP, CONF_PROXY_SOCKS5 };
+struct conf_proxy {
+	enum conf_proxy_kind kind;
+	char host[128];
+	uint16_t port;
+};
+enum err conf_proxy(const char *text, struct conf_proxy *out) PSC_MUST_USE;
 
 #endif

@@ -35,6 +35,7 @@ enum conf_kind {
 	CONF_NAME,    /* letters, digits, '-', '_', '.' */
 	CONF_TEXT,    /* one line */
 	CONF_ADDR,    /* HOST:PORT or off */
+	CONF_PROXY,   /* http:// or socks5:// HOST:PORT, or off */
 	CONF_AE,      /* DICOM AE title */
 	CONF_PATTERN, /* pseudonym pattern */
 	CONF_POLICY,  /* release policy */

@@ -84,6 +84,7 @@ conf_kind_text(enum conf_kind k)
 	case CONF_NAME: return "name";
 	case CONF_TEXT: return "text";
 	case CONF_ADDR: return "HOST:PORT or off";
+	case CONF_PROXY: return "http:// or socks5:// HOST:PORT, or off";
 	case CONF_AE: return "AE title";
 	case CONF_PATTERN: return "pattern";
 	case CONF_POLICY: return "policy";
@@ -192,6 +193,30 @@ conf_address(const char *text, char *host, size_t cap, uint16_t *port)
 	return ERR_OK;
 }
 
+enum err
+conf_proxy(const char *text, struct conf_proxy *out)
+{
+	static const char http[] = "http://", socks[] = "socks5://";
+	size_t skip = 0;
+
+	memset(out, 0, sizeof(*out));
+	if (strcmp(text, "off") == 0)
+		return ERR_OK;
+	if (strncmp(text, http, sizeof(http) - 1) == 0) {
+		out->kind = CONF_PROXY_HTTP;
+		skip = sizeof(http) - 1;
+	} else if (strncmp(text, socks, sizeof(socks) - 1) == 0) {
+		out->kind = CONF_PROXY_SOCKS5;
+		skip = sizeof(socks) - 1;
+	}
+	if (skip == 0 || strpbrk(text + skip, "/@?#") != NULL ||
+	    conf_address(text + skip, out->host, sizeof(out->host),
+		&out->port) != ERR_OK ||
+	    out->port == 0)
+		return ERR_MALFORMED;
+	return ERR_OK;
+}
+
 static enum err
 conf_why(char *why, size_t cap, enum err e, const char *text)
 {
@@ -202,6 +227,7 @@ conf_why(char *why, size_t cap, enum err e, const char *text)
 static enum err
 conf_text_check(const struct conf_key *k, const char *s, char *why, size_t cap)
 {
+	struct conf_proxy proxy;
 	char host[128];
 	uint16_t port;
 
@@ -226,6 +252,10 @@ conf_text_check(const struct conf_key *k, const char *s, char *why, size_t cap)
 	    conf_address(s, host, sizeof(host), &port) != ERR_OK)
 		return conf_why(
 		    why, cap, ERR_MALFORMED, "must be HOST:PORT or off");
+	if (k->kind == CONF_PROXY && conf_proxy(s, &proxy) != ERR_OK)
+		return conf_why(why, cap, ERR_MALFORMED,
+		    "must be http://HOST:PORT or socks5://HOST:PORT, without "
+		    "user or password, or off");
 	if (!conf_is_line(s))
 		return conf_why(
 		    why, cap, ERR_MALFORMED, "must be one line of text");

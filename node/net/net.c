@@ -356,6 +356,12 @@ net_start(const struct net_opts *o, struct net **out, struct errmsg *em)
 	if (n == NULL)
 		return errmsg_set(em, ERR_NOMEM, "", "no memory");
 	net_init(n, o);
+	if (o->proxy != NULL && conf_proxy(o->proxy, &n->proxy) != ERR_OK) {
+		net_free(n);
+		return errmsg_set(em, ERR_MALFORMED,
+		    "write it as http://HOST:PORT or socks5://HOST:PORT",
+		    "peers.proxy is no address of a proxy");
+	}
 	if ((e = start_loop(n)) != ERR_OK ||
 	    (e = start_listen(n, o->listen, em)) != ERR_OK ||
 	    (e = start_core(n)) != ERR_OK) {

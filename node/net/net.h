@@ -17,6 +17,7 @@ struct net_opts {
 	struct shares *shares;
 	const struct cry_identity *me;
 	const char *listen; /* "HOST:PORT", port 0 = any free, or "off" */
+	const char *proxy;  /* peers.proxy; NULL: off */
 };
 /* Binds (ERR_BUSY: port taken), then starts the loop thread. */
 enum err net_start(

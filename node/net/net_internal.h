@@ -15,6 +15,7 @@
 
 #include "node/loop/loop.h"
 #include "node/net/net.h"
+#include "node/net/proxy.h"
 #include "store/base/limits.h"
 #include "store/base/mem.h"
 #include "store/base/rd.h"
@@ -81,6 +82,7 @@ struct net_link {
 	struct loop_conn *tcp;
 	struct sess *sess;
 	struct net_rec *rec;
+	struct proxy_talk *proxy; /* until its tunnel is open */
 	bool initiator;
 	bool up; /* told to the core */
 	bool closing;
@@ -155,6 +157,7 @@ struct net {
 	struct shares *shares;
 	const struct cry_identity *me;
 	char listen_text[LOOP_ADDR_TEXT];
+	struct conf_proxy proxy;
 	pthread_t thread;
 	bool started;
 

@@ -225,14 +225,72 @@ link_messages(struct net_link *l)
 		link_fail(l, e);
 }
 
+/* --- a proxy on the way --- */
+
+/* What a person reads names the proxy, not the peer: that is what to mend. */
+static void
+proxy_failed(struct net_link *l, const char *why)
+{
+	log_warn("net", "no way through the proxy",
+	    "proxy=%s port=%u peer=%s why=\"%s\"", l->net->proxy.host,
+	    l->net->proxy.port, l->rec == NULL ? "" : l->rec->host, why);
+	net_link_close(l, why);
+}
+
+static void
+proxy_send(struct net_link *l, struct buf *b)
+{
+	if (loop_conn_write(l->tcp, b) != ERR_OK)
+		proxy_failed(l, "the proxy closed the connection");
+	buf_fini(b);
+}
+
+static void
+proxy_up(struct net_link *l)
+{
+	struct buf b = BUF_MAX(KIB);
+	enum err e = proxy_begin(
+	    l->proxy, l->net->proxy.kind, l->rec->host, l->rec->port, &b);
+
+	if (e == ERR_OK)
+		proxy_send(l, &b);
+	else
+		proxy_failed(l, err_text(e));
+	buf_fini(&b);
+}
+
+/* True: the tunnel is open, *in is what came through it. */
+static bool
+proxy_read(struct net_link *l, struct slice *in)
+{
+	struct buf b = BUF_MAX(KIB);
+	enum err e;
+
+	if (l->proxy == NULL)
+		return true;
+	e = proxy_feed(l->proxy, in, &b);
+	if (e != ERR_OK && e != ERR_AGAIN)
+		proxy_failed(l, l->proxy->why);
+	else if (b.n > 0)
+		proxy_send(l, &b);
+	buf_fini(&b);
+	if (e != ERR_OK)
+		return false;
+	mem_free(l->proxy);
+	l->proxy = NULL;
+	return true;
+}
+
 static void
 link_read_cb(void *ctx, struct slice in)
 {
 	struct net_link *l = ctx;
 	enum err e;
 
-	if (l->closing)
+	if (l->closing || !proxy_read(l, &in)) {
+		net_run(l->net);
 		return;
+	}
 	l->rx += in.n;
 	if (l->rec != NULL)
 		l->rec->contact_ms = clock_wall_ms();
@@ -261,6 +319,8 @@ link_tcp_up_cb(void *ctx)
 
 	if (!l->net->paused)
 		loop_conn_read(l->tcp, true);
+	if (l->proxy != NULL)
+		proxy_up(l);
 	l->dirty = true;
 	net_run(l->net);
 }
@@ -277,6 +337,7 @@ link_free(struct net_link *l)
 		l->net->n_links--;
 	}
 	sess_free(l->sess);
+	mem_free(l->proxy);
 	mem_free(l);
 }
 
@@ -285,6 +346,7 @@ link_closed_cb(void *ctx, enum err why, const char *text)
 {
 	struct net_link *l = ctx;
 	struct net *n = l->net;
+	char why_proxy[120];
 
 	(void)why;
 	/* A responder that cannot read our first message hangs up: with XK
@@ -292,6 +354,11 @@ link_closed_cb(void *ctx, enum err why, const char *text)
 	if (!l->closing && l->initiator && !l->up && l->tx > 0) {
 		log_warn("net", "handshake refused", "why=\"%s\"", WRONG_KEY);
 		text = WRONG_KEY;
+	}
+	if (!l->closing && l->proxy != NULL) {
+		(void)snprintf(
+		    why_proxy, sizeof(why_proxy), "peers.proxy: %s", text);
+		proxy_failed(l, why_proxy);
 	}
 	l->tcp = NULL;
 	net_link_close(l, text);
@@ -338,6 +405,8 @@ net_link_pump(struct net_link *l)
 	size_t got;
 	enum err e;
 
+	if (l->proxy != NULL)
+		return;
 	link_meter(l);
 	while (!l->closing && loop_conn_pending(l->tcp) < l->queue) {
 		b = BUF_MAX(2 * NET_QUEUE_MAX);
@@ -465,8 +534,15 @@ net_link_dial(struct net *n, struct net_rec *r)
 
 	if (l == NULL)
 		return;
-	if (loop_conn_dial(n->loop, &d, &link_cb, l, &l->tcp) != ERR_OK) {
+	if (n->proxy.kind != CONF_PROXY_OFF) {
+		d.host = n->proxy.host;
+		d.port = n->proxy.port;
+		l->proxy = mem_new(sizeof(*l->proxy));
+	}
+	if ((n->proxy.kind != CONF_PROXY_OFF && l->proxy == NULL) ||
+	    loop_conn_dial(n->loop, &d, &link_cb, l, &l->tcp) != ERR_OK) {
 		sess_free(l->sess);
+		mem_free(l->proxy);
 		mem_free(l);
 		return;
 	}
@@ -487,7 +563,10 @@ net_link_deadlines(struct net *n, uint64_t now_ms)
 			continue;
 		due = l->since_ms + NET_HANDSHAKE_MS;
 		if (due <= now_ms)
-			net_link_close(l, "no answer in 10 s");
+			net_link_close(l, l->proxy == NULL
+					      ? "no answer in 10 s"
+					      : "no answer through "
+						"peers.proxy in 10 s");
 		else if (due < at)
 			at = due;
 	}
