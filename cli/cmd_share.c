@@ -1,5 +1,6 @@
 /* cli/cmd_share.c: share, subscribe. */
 #include "cli/cli_internal.h"
+#include "store/base/num.h"
 
 /* Sets key only when there is a value. */
 static void
@@ -14,9 +15,11 @@ print_line(void *ctx, json_t *row, const char *text)
 {
 	const struct cli *c = ctx;
 
-	(void)row;
 	if (c->args.json)
 		(void)printf("%s\n", text);
+	else if (json_is_true(json_object_get(row, "waits")))
+		(void)printf("drafted; it needs the signature of another "
+			     "registrar: `pesscara share requests`\n");
 	else
 		(void)printf("done\n");
 	return 0;
@@ -41,6 +44,9 @@ share_row(void *ctx, json_t *row, const char *text)
 	    json_is_true(json_object_get(row, "allow_identified"))
 		? "allowed"
 		: "not allowed");
+	(void)printf("registrars   %lld of %lld sign\n",
+	    (long long)json_integer_value(json_object_get(row, "signatures")),
+	    (long long)json_integer_value(json_object_get(row, "registrars")));
 	if (json_object_get(row, "alarm") != NULL)
 		(void)printf("ALARM        %s\n", cli_str(row, "alarm"));
 	for (i = 0; i < json_array_size(list); i++) {
@@ -191,7 +197,8 @@ cmd_share_requests(struct cli *c)
 	cli_path_add(&path, cli_word(c, 0));
 	buf_put_str(&path, "/requests");
 	rc = cli_list(c, buf_cstr(&path),
-	    "ID=id,SITE=site,ROLE=role,COMPARTMENT=compartment,KEY=key");
+	    "ID=id,WHAT=what,SIGNED=signed,SITE=site,ROLE=role,"
+	    "COMPARTMENT=compartment,KEY=key");
 	buf_fini(&path);
 	return rc;
 }
@@ -203,7 +210,30 @@ cmd_share_approve(struct cli *c)
 
 	if (cli_flag(c, "reject"))
 		(void)json_object_set_new(o, "reject", json_true());
+	if (cli_flag(c, "instead"))
+		(void)json_object_set_new(o, "instead", json_true());
 	return share_send(c, "POST", "/approvals", o, print_line);
+}
+
+enum cli_exit
+cmd_share_registrars(struct cli *c)
+{
+	const char *sign = cli_opt(c, "sign");
+	uint64_t k = 0;
+	json_t *o = json_pack("{s:[]}", "keys");
+	json_t *list = json_object_get(o, "keys");
+
+	for (uint32_t i = 1; i < c->args.n_words; i++)
+		(void)json_array_append_new(list, json_string(cli_word(c, i)));
+	if (sign != NULL &&
+	    num_u64(slice_str(sign), 1, UINT8_MAX, &k) != ERR_OK) {
+		json_decref(o);
+		return cli_usage(c, "--sign is a number");
+	}
+	if (sign != NULL)
+		(void)json_object_set_new(
+		    o, "sign", json_integer((json_int_t)k));
+	return share_send(c, "PUT", "/registrars", o, print_line);
 }
 
 static enum cli_exit

@@ -13,10 +13,12 @@ same_sign(const struct cry_sign_pk *a, const struct cry_sign_pk *b)
 	return memcmp(a->b, b->b, sizeof(a->b)) == 0;
 }
 
-/* k different registrars signed the body. */
+/* So many different registrars of those who sign this number did. */
 static enum err
-signatures_check(const struct member *m, const struct member_record *r)
+signatures_check(
+    const struct member *m, const struct member_record *r, uint8_t need)
 {
+	const struct member_registrars *by = registrars_at(m, r->seq);
 	struct rd s = rd_init(r->sigs);
 	uint32_t seen = 0, good = 0;
 
@@ -25,15 +27,15 @@ signatures_check(const struct member *m, const struct member_record *r)
 		struct cry_sig sig;
 
 		rd_copy(&s, sig.b, sizeof(sig.b));
-		if (who >= m->n_registrars || (seen & 1u << who) != 0)
+		if (who >= by->n || (seen & 1u << who) != 0)
 			return ERR_MALFORMED;
 		seen |= 1u << who;
-		if (cry_verify(&m->registrar[who].sign, MEMBER_SIG_DOMAIN,
+		if (cry_verify(&by->device[who].sign, MEMBER_SIG_DOMAIN,
 			r->body, &sig) != ERR_OK)
 			return ERR_AUTH;
 		good++;
 	}
-	return good >= m->k ? ERR_OK : ERR_AUTH;
+	return good >= (need == 0 ? by->k : need) ? ERR_OK : ERR_AUTH;
 }
 
 enum err
@@ -107,6 +109,7 @@ member_new(struct slice genesis, struct member **out)
 {
 	static const struct share_id no_share;
 	static const struct cry_id no_prev;
+	struct member_registrars first = { 0 };
 	struct member_record r;
 	struct member_grant own;
 	struct member *m;
@@ -125,10 +128,11 @@ member_new(struct slice genesis, struct member **out)
 		return ERR_NOMEM;
 	memcpy(m->share.b, r.id.b, sizeof(m->share.b));
 	m->identified = (g.policy & GENESIS_IDENTIFIED) != 0;
-	m->k = g.k;
-	m->n_registrars = g.n;
-	memcpy(m->registrar, g.registrar, sizeof(m->registrar));
-	if ((e = signatures_check(m, &r)) != ERR_OK ||
+	first.k = g.k;
+	first.n = g.n;
+	memcpy(first.device, g.registrar, sizeof(first.device));
+	if ((e = registrars_set(m, 0, &first)) != ERR_OK ||
+	    (e = signatures_check(m, &r, 0)) != ERR_OK ||
 	    (e = reserve(m)) != ERR_OK ||
 	    (e = member_record_add(m, &r, genesis)) != ERR_OK)
 		goto fail;
@@ -151,6 +155,7 @@ member_free(struct member *m)
 	for (uint32_t i = 0; i < m->n_records; i++)
 		mem_free(m->records[i].p);
 	mem_free(m->records);
+	mem_free(m->sets);
 	mem_free(m->grants);
 	mem_free(m->past);
 	mem_free(m->revoked);
@@ -171,7 +176,7 @@ seen_before(const struct member *m, const struct member_record *r)
 		return ERR_EXISTS;
 	if (r->seq == 0)
 		return ERR_MALFORMED;
-	if ((e = signatures_check(m, r)) != ERR_OK)
+	if ((e = signatures_check(m, r, 0)) != ERR_OK)
 		return e;
 	return ERR_DENIED;
 }
@@ -269,14 +274,16 @@ apply_kind(struct member *m, const struct member_record *r, struct slice raw)
 	case MEMBER_GRANT: return apply_grant(m, r, raw);
 	case MEMBER_REVOKE: return apply_revoke(m, r, raw);
 	case MEMBER_ROTATE: return apply_rotate(m, r, raw);
+	case MEMBER_REGISTRARS: return apply_registrars(m, r, raw);
 	case MEMBER_THAW: return apply_thaw(m, r, raw);
 	case MEMBER_ADOPT: return apply_adopt(m, r, raw);
 	default: return ERR_UNSUPPORTED;
 	}
 }
 
-enum err
-member_apply(struct member *m, struct slice raw)
+/* need: signatures; 0: as many as the chain asks for. */
+static enum err
+apply(struct member *m, struct slice raw, uint8_t need)
 {
 	struct member_record r;
 	enum err e;
@@ -291,7 +298,7 @@ member_apply(struct member *m, struct slice raw)
 		return seen_before(m, &r);
 	if (r.seq > m->n_records)
 		return ERR_AGAIN;
-	if ((e = signatures_check(m, &r)) != ERR_OK)
+	if ((e = signatures_check(m, &r, need)) != ERR_OK)
 		return e;
 	if (memcmp(&r.prev, member_head(m), sizeof(r.prev)) != 0)
 		return ERR_DENIED; /* signed, but grows on another branch */
@@ -301,6 +308,18 @@ member_apply(struct member *m, struct slice raw)
 	/* Signed and in its place, but it makes no sense: no other record of
 	 * that number is proven by that. */
 	return e == ERR_DENIED || e == ERR_NOTFOUND ? ERR_MALFORMED : e;
+}
+
+enum err
+member_apply(struct member *m, struct slice record)
+{
+	return apply(m, record, 0);
+}
+
+enum err
+member_apply_draft(struct member *m, struct slice record)
+{
+	return apply(m, record, 1);
 }
 
 /* --- questions --- */
@@ -373,8 +392,8 @@ member_allow_identified(const struct member *m)
 bool
 member_is_registrar(const struct member *m, const struct cry_sign_pk *d)
 {
-	for (uint8_t i = 0; i < m->n_registrars; i++) {
-		if (same_sign(&m->registrar[i].sign, d))
+	for (uint8_t i = 0; i < member_n_registrars(m); i++) {
+		if (same_sign(&member_registrar(m, i)->sign, d))
 			return true;
 	}
 	return false;

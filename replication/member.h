@@ -30,9 +30,11 @@ enum member_kind {
 	MEMBER_GRANT = 4,
 	MEMBER_REVOKE = 5,
 	MEMBER_ROTATE = 6,
+	MEMBER_REGISTRARS = 7,
 	MEMBER_FREEZE = 11, /* a statement beside the chain */
 	MEMBER_THAW = 12,
-	MEMBER_ADOPT = 13
+	MEMBER_ADOPT = 13,
+	MEMBER_DRAFT = 14 /* a statement: records that want signatures */
 };
 
 #define COMPARTMENT_ALL 0xFFFFu /* grants of registrar, admin, hub */
@@ -78,6 +80,12 @@ struct member_grant {
 uint32_t member_n_grants(const struct member *m);
 const struct member_grant *member_grant(const struct member *m, uint32_t i);
 bool member_is_registrar(const struct member *m, const struct cry_sign_pk *d);
+/* A record stands with the signatures of k of these n. */
+#define MEMBER_REGISTRARS_MAX 16u
+uint8_t member_k(const struct member *m);
+uint8_t member_n_registrars(const struct member *m);
+const struct cry_device_pub *member_registrar(
+    const struct member *m, uint8_t i);
 bool member_is_member(const struct member *m, const struct cry_sign_pk *d);
 /* Is it granted with exactly these keys?  A certificate alone proves only
  * that some site root certified them, and anybody may make a root: who speaks
@@ -224,6 +232,47 @@ enum err member_build_thaw(const struct member *m,
 enum err member_build_rotate(const struct member *m,
     const struct cry_identity *me, const struct member_keys *keys,
     uint16_t compartment, struct buf *out) PSC_MUST_USE;
+
+/* Who signs from the next record on.  Each is a member, and no hub; 2k > n, so
+ * that two records with one number need a registrar that signed both. */
+struct member_registrars {
+	uint8_t k, n;
+	struct cry_device_pub device[MEMBER_REGISTRARS_MAX];
+};
+enum err member_build_registrars(const struct member *m,
+    const struct cry_identity *me, const struct member_keys *keys,
+    const struct member_registrars *v, struct buf *out) PSC_MUST_USE;
+
+/* --- drafts: records in a row, signed by one registrar each time --- */
+/* Applies a record that one registrar signed at least: to see what records
+ * would do, and to build the next.  Errors as of member_apply. */
+enum err member_apply_draft(struct member *m, struct slice record) PSC_MUST_USE;
+bool member_is_draft(struct slice bytes);
+void member_draft_begin(struct buf *out);
+void member_draft_add(struct buf *draft, struct slice record);
+struct member_draft {
+	struct cry_id id; /* hash of the last record */
+	uint64_t seq;     /* of the first */
+	uint8_t signer;   /* registrar's index */
+	uint32_t n;
+	enum member_kind kind;        /* of the first record, as the rest */
+	struct cry_device_pub device; /* zero: it is of none */
+	enum role role;               /* of a grant */
+	uint16_t compartment;         /* of a grant, rotate; or 0 */
+};
+/* Continues our chain, each record signed by the same registrar; what the
+ * records mean is not looked at.  ERR_EXISTS: our chain is past it; ERR_AGAIN:
+ * ours is behind it; ERR_DENIED: it grows on another branch; ERR_AUTH,
+ * ERR_MALFORMED: it is none. */
+enum err member_draft_read(const struct member *m, struct slice draft,
+    struct member_draft *out) PSC_MUST_USE;
+/* The same draft signed by another registrar, appended. */
+enum err member_draft_sign(const struct member *m,
+    const struct cry_identity *me, struct slice draft,
+    struct buf *out) PSC_MUST_USE;
+/* Record i with the signatures of all these copies of one draft. */
+enum err member_draft_join(const struct slice *drafts, uint32_t n, uint32_t i,
+    struct buf *out) PSC_MUST_USE;
 
 /* --- invites and claims (rulings.md 22) --- */
 struct invite_addr {

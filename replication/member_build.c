@@ -88,8 +88,8 @@ enum err
 build_finish(const struct member *m, struct member_record *r,
     struct buf *content, const struct cry_identity *me, struct buf *out)
 {
-	for (uint8_t i = 0; i < m->n_registrars; i++) {
-		if (same_sign(&m->registrar[i].sign, &me->pub.sign))
+	for (uint8_t i = 0; i < member_n_registrars(m); i++) {
+		if (same_sign(&member_registrar(m, i)->sign, &me->pub.sign))
 			return finish(r, content, i, me, out);
 	}
 	return ERR_DENIED;
@@ -212,7 +212,7 @@ keys_for(const struct member *m, const struct member_keys *all,
 	return e;
 }
 
-static enum err
+enum err
 grant_seal(struct seals *s, const struct member *m,
     const struct member_keys *keys, const struct member_grant *g)
 {

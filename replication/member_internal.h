@@ -8,7 +8,7 @@
 
 #define MEMBER_VERSION 1u
 #define MEMBER_SIG_DOMAIN "member.1"
-#define MEMBER_SIGNERS_MAX 16u
+#define MEMBER_SIGNERS_MAX MEMBER_REGISTRARS_MAX
 /* A share's life: each record is a decision of a person. */
 #define MEMBER_RECORDS_MAX 16384u
 #define MEMBER_SEALS_MAX 1100u
@@ -74,6 +74,11 @@ struct rotate_rec {
 	struct slice seals;
 };
 
+struct registrars_rec {
+	struct member_registrars to;
+	struct slice seals;
+};
+
 /* One key sealed to one box key. */
 struct seal_rec {
 	struct cry_box_pk to;
@@ -87,6 +92,8 @@ enum err compartment_decode(
 enum err grant_decode(struct slice content, struct grant_rec *out) PSC_MUST_USE;
 enum err revoke_decode(
     struct slice content, struct revoke_rec *out) PSC_MUST_USE;
+enum err registrars_decode(
+    struct slice content, struct registrars_rec *out) PSC_MUST_USE;
 enum err rotate_decode(
     struct slice content, struct rotate_rec *out) PSC_MUST_USE;
 void cut_read(struct rd *r, const struct share_id *share,
@@ -107,6 +114,7 @@ enum err record_finish(struct buf *out, struct slice content, uint8_t signer,
 void text_seal(const struct cry_key *name, const char *text, struct buf *out);
 enum err text_open(const struct cry_key *name, struct slice sealed,
     char out[LIM_NAME_BYTES + 1]) PSC_MUST_USE;
+void device_get(struct rd *r, struct cry_device_pub *d);
 bool name_ok(const char *s); /* 1 to LIM_NAME_BYTES bytes, no control */
 
 /* The content of a seal. */
@@ -136,8 +144,11 @@ struct compartment_state {
 struct member {
 	struct share_id share;
 	bool identified;
-	uint8_t k, n_registrars;
-	struct cry_device_pub registrar[MEMBER_SIGNERS_MAX];
+	struct registrar_set {
+		uint64_t from; /* the first record they sign */
+		struct member_registrars r;
+	} * sets;
+	uint32_t n_sets, cap_sets;
 	struct record_bytes {
 		uint8_t *p;
 		size_t n;
@@ -173,6 +184,14 @@ enum err member_room(void *p, uint32_t n, uint32_t more, uint32_t *cap,
     size_t size) PSC_MUST_USE;
 bool same_sign(const struct cry_sign_pk *a, const struct cry_sign_pk *b);
 struct compartment_state *compartment_find(struct member *m, uint16_t no);
+/* --- member_registrars.c --- */
+enum err registrars_set(struct member *m, uint64_t from,
+    const struct member_registrars *r) PSC_MUST_USE;
+/* Those who sign this record. */
+const struct member_registrars *registrars_at(
+    const struct member *m, uint64_t seq);
+enum err apply_registrars(struct member *m, const struct member_record *r,
+    struct slice raw) PSC_MUST_USE;
 /* --- member_revoke.c --- */
 enum err apply_revoke(struct member *m, const struct member_record *r,
     struct slice raw) PSC_MUST_USE;
@@ -194,6 +213,9 @@ enum err seals_add(struct seals *s, const struct share_id *share,
 void seals_put(const struct seals *s, struct buf *out);
 enum err seals_own(struct seals *s, const struct share_id *share,
     const struct cry_identity *me, const struct member_keys *keys) PSC_MUST_USE;
+/* What a grant hands over, sealed to its device. */
+enum err grant_seal(struct seals *s, const struct member *m,
+    const struct member_keys *keys, const struct member_grant *g) PSC_MUST_USE;
 struct member_record next_record(const struct member *m, enum member_kind kind);
 void device_put(struct buf *b, const struct cry_device_pub *d);
 enum err build_finish(const struct member *m, struct member_record *r,

@@ -65,7 +65,7 @@ member_record_place(struct slice record, struct share_id *share, uint64_t *seq)
 	return ERR_OK;
 }
 
-static void
+void
 device_get(struct rd *r, struct cry_device_pub *d)
 {
 	rd_copy(r, d->site.b, sizeof(d->site.b));
@@ -230,9 +230,28 @@ rotate_decode(struct slice content, struct rotate_rec *out)
 }
 
 enum err
+registrars_decode(struct slice content, struct registrars_rec *out)
+{
+	struct rd r = rd_init(content);
+	struct registrars_rec v = { 0 };
+
+	v.to.k = rd_u8(&r);
+	v.to.n = rd_u8(&r);
+	if (v.to.n > MEMBER_SIGNERS_MAX)
+		rd_fail(&r, ERR_LIMIT);
+	for (uint8_t i = 0; r.err == ERR_OK && i < v.to.n; i++)
+		device_get(&r, &v.to.device[i]);
+	v.seals = seals_get(&r);
+	if (rd_end(&r) == ERR_OK)
+		*out = v;
+	return rd_end(&r);
+}
+
+enum err
 record_seals(const struct member_record *r, struct slice *out)
 {
 	struct compartment_rec c;
+	struct registrars_rec rg;
 	struct rotate_rec ro;
 	struct grant_rec gr;
 	struct genesis g;
@@ -251,6 +270,9 @@ record_seals(const struct member_record *r, struct slice *out)
 	} else if (r->kind == MEMBER_ROTATE) {
 		if ((e = rotate_decode(r->content, &ro)) == ERR_OK)
 			*out = ro.seals;
+	} else if (r->kind == MEMBER_REGISTRARS) {
+		if ((e = registrars_decode(r->content, &rg)) == ERR_OK)
+			*out = rg.seals;
 	} else {
 		e = ERR_UNSUPPORTED;
 	}

@@ -4,12 +4,15 @@
  * that is frozen itself; it goes to disk and on to every member we speak
  * with, and with each OPEN.  A record that proves equivocation (rulings.md
  * 21) halts the chain here and travels the same way, so that it halts alike
- * everywhere, and after a restart. */
+ * everywhere, and after a restart.  A draft (member_draft.c) goes to all, too,
+ * until the chain is past it: a registrar may be several nodes away. */
 #include "replication/repl_internal.h"
 
 #include "store/base/mem.h"
 
-#define STATEMENTS_MAX 257u /* freezes of a share, and one proof */
+#define DRAFTS_BY_MAX 8u /* of one registrar that wait */
+/* freezes of a share, drafts, one proof */
+#define STATEMENTS_MAX (257u + DRAFTS_BY_MAX * MEMBER_REGISTRARS_MAX)
 
 void
 statement_free(struct share *s)
@@ -52,14 +55,24 @@ send_one(struct repl *r, struct link *l, const struct statement *st)
 	peer_send(r, l->peer, &m);
 }
 
-/* A freeze that was ended since is not said again. */
+/* A freeze that was ended since is not said again, nor a draft of the past. */
+static bool
+holds(struct share *s, struct slice bytes)
+{
+	struct member_draft d;
+
+	if (member_is_draft(bytes))
+		return member_draft_read(s->m, bytes, &d) == ERR_OK;
+	return !member_is_statement(bytes) ||
+	       member_freeze(s->m, bytes) == ERR_EXISTS;
+}
+
 void
 statement_send_all(struct repl *r, struct link *l)
 {
 	for (struct statement *st = l->share->statements; st != NULL;
 	     st = st->next) {
-		if (!member_is_statement(buf_slice(&st->b)) ||
-		    member_freeze(l->share->m, buf_slice(&st->b)) == ERR_EXISTS)
+		if (holds(l->share, buf_slice(&st->b)))
 			send_one(r, l, st);
 	}
 }
@@ -108,12 +121,63 @@ statement_halt(struct repl *r, struct share *s, struct slice record)
 	halt(r, s, record, false);
 }
 
+/* Drafts that the chain is past make room. */
+static void
+drafts_prune(struct share *s)
+{
+	struct statement **at = &s->statements, *st;
+
+	while ((st = *at) != NULL) {
+		if (!member_is_draft(buf_slice(&st->b)) ||
+		    holds(s, buf_slice(&st->b))) {
+			at = &st->next;
+			continue;
+		}
+		*at = st->next;
+		buf_fini(&st->b);
+		mem_free(st);
+		s->n_statements--;
+	}
+}
+
+/* ERR_EXISTS: we have it, or the chain is past it. */
+static enum err
+judge_draft(struct share *s, struct slice bytes)
+{
+	struct member_draft d, o;
+	uint32_t by = 0;
+	enum err e = member_draft_read(s->m, bytes, &d);
+
+	if (e != ERR_OK)
+		return e;
+	drafts_prune(s);
+	for (struct statement *st = s->statements; st != NULL; st = st->next) {
+		if (!member_is_draft(buf_slice(&st->b)))
+			continue;
+		if (slice_eq(buf_slice(&st->b), bytes))
+			return ERR_EXISTS;
+		if (member_draft_read(s->m, buf_slice(&st->b), &o) == ERR_OK &&
+		    o.signer == d.signer)
+			by++;
+	}
+	return by < DRAFTS_BY_MAX ? ERR_OK : ERR_LIMIT;
+}
+
 /* Of a freeze, what member_freeze says; ERR_DENIED of a record: proof. */
 static enum err
 judge(struct share *s, struct slice bytes)
 {
+	if (member_is_draft(bytes))
+		return judge_draft(s, bytes);
 	return member_is_statement(bytes) ? member_freeze(s->m, bytes)
 					  : member_apply(s->m, bytes);
+}
+
+/* Or else a record, which is looked at as a proof. */
+static bool
+beside(struct slice bytes)
+{
+	return member_is_statement(bytes) || member_is_draft(bytes);
 }
 
 void
@@ -127,9 +191,9 @@ statement_known(struct repl *r, const struct repl_event *ev)
 	e = judge(s, ev->bytes);
 	if (e == ERR_NOMEM)
 		r->err = e;
-	else if (member_is_statement(ev->bytes) && e == ERR_OK)
+	else if (beside(ev->bytes) && e == ERR_OK)
 		accept(r, s, ev->bytes, true);
-	else if (!member_is_statement(ev->bytes) && e == ERR_DENIED)
+	else if (!beside(ev->bytes) && e == ERR_DENIED)
 		halt(r, s, ev->bytes, true);
 }
 
@@ -138,10 +202,14 @@ statement_on(struct repl *r, struct link *l, const struct msg *m)
 {
 	struct share *s = l->share;
 	struct peer *p = l->peer;
-	bool freeze = member_is_statement(m->bytes);
+	bool said = beside(m->bytes), draft = member_is_draft(m->bytes);
 	enum err e;
 
-	if (s->m == NULL || !s->open || (!freeze && s->halted))
+	if (s->m == NULL || !s->open ||
+	    (s->halted && !member_is_statement(m->bytes)))
+		return;
+	/* Verifying one costs more than one signature. */
+	if (draft && !share_has_device(s, &p->pub))
 		return;
 	if (!share_has_device(s, &p->pub) &&
 	    ++p->sigs > REPL_SIGS_STRANGER_MAX) {
@@ -149,7 +217,7 @@ statement_on(struct repl *r, struct link *l, const struct msg *m)
 		return;
 	}
 	/* A record is only looked at as a proof: chains come by MLOG. */
-	if (!freeze) {
+	if (!said) {
 		struct share_id id;
 		uint64_t seq;
 
@@ -160,9 +228,9 @@ statement_on(struct repl *r, struct link *l, const struct msg *m)
 	e = judge(s, m->bytes);
 	if (e == ERR_NOMEM)
 		r->err = e;
-	else if (freeze && e == ERR_OK)
+	else if (said && e == ERR_OK)
 		accept(r, s, m->bytes, false);
-	else if (!freeze && e == ERR_DENIED)
+	else if (!said && e == ERR_DENIED)
 		halt(r, s, m->bytes, false);
 	else if (e == ERR_AUTH || e == ERR_MALFORMED)
 		peer_close(r, p, e, "bad statement");

@@ -179,6 +179,7 @@ enum err api_h_join(struct api_call *c) PSC_MUST_USE;
 enum err api_h_grant(struct api_call *c) PSC_MUST_USE;
 enum err api_h_revoke(struct api_call *c) PSC_MUST_USE;
 enum err api_h_requests(struct api_call *c) PSC_MUST_USE;
+enum err api_h_registrars(struct api_call *c) PSC_MUST_USE;
 enum err api_h_approve(struct api_call *c) PSC_MUST_USE;
 enum err api_h_freeze(struct api_call *c) PSC_MUST_USE;
 enum err api_h_thaw(struct api_call *c) PSC_MUST_USE;

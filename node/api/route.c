@@ -30,8 +30,9 @@ const struct api_route api_routes[] = {
 	    "", "Claims that wait for approval, one a line." },
 	{ "POST", "/shares/{share}/approvals", api_h_approve, API_PERSON, false,
 	    "",
-	    "Grant what a request asks for: {id}; or let it go: {id, "
-	    "reject}." },
+	    "Grant what a request asks for, or sign a draft: {id}; let a "
+	    "request go: {id, reject}; sign a draft though another of its "
+	    "place was signed: {id, instead}." },
 	{ "POST", "/shares/{share}/grants", api_h_grant, API_PERSON, false, "",
 	    "Grant: {key, role, compartment, history}." },
 	{ "POST", "/shares/{share}/revocations", api_h_revoke, API_PERSON,
@@ -46,6 +47,9 @@ const struct api_route api_routes[] = {
 	    "End all freezes of a device: {key, reason}." },
 	{ "POST", "/shares/{share}/rotations", api_h_rotate, API_PERSON, false,
 	    "", "New keys for a compartment, or for all: {compartment}." },
+	{ "PUT", "/shares/{share}/registrars", api_h_registrars, API_PERSON,
+	    false, "",
+	    "Who signs, all of them, and how many must: {keys, sign}." },
 	{ "PUT", "/shares/{share}/subscription", api_h_subscribe, API_ACT,
 	    false, "",
 	    "Which content is fetched: {compartment, content: none, lazy, "

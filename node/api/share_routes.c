@@ -302,6 +302,33 @@ api_h_join(struct api_call *c)
 	return e;
 }
 
+/* Done; or drafted, if other registrars sign, too. */
+static enum err
+signed_answer(struct api_call *c)
+{
+	struct share_info i = { 0 };
+	struct share_request *list = NULL;
+	struct buf b = BUF_MAX(64);
+	uint32_t n = 0;
+	bool waits = false;
+	enum err e = shares_find(c->a->o.shares, c->param[0], &i, &c->em);
+
+	if (e == ERR_OK && i.k > 1)
+		e = shares_requests(
+		    c->a->o.shares, c->param[0], &list, &n, &c->em);
+	for (uint32_t k = 0; k < n; k++)
+		waits |= list[k].ours;
+	shares_requests_free(list);
+	share_info_fini(&i);
+	if (e != ERR_OK)
+		return e;
+	buf_put_str(
+	    &b, waits ? "{\"ok\":true,\"waits\":true}" : "{\"ok\":true}");
+	e = api_answer(c, &b);
+	buf_fini(&b);
+	return e;
+}
+
 enum err
 api_h_grant(struct api_call *c)
 {
@@ -331,7 +358,7 @@ api_h_grant(struct api_call *c)
 		    "history must be all or none");
 	o.compartment = json_get_str(c->body, "compartment", NULL);
 	e = shares_grant_with(c->a->o.shares, c->param[0], &o, &c->em);
-	return e == ERR_OK ? api_answer_ok(c) : e;
+	return e == ERR_OK ? signed_answer(c) : e;
 }
 
 /* The device that "key" names. */
@@ -353,6 +380,7 @@ body_device(struct api_call *c, struct cry_device_pub *out)
 enum err
 api_h_requests(struct api_call *c)
 {
+	static const struct cry_device_pub none;
 	struct share_request *list = NULL;
 	struct api_rows s;
 	uint32_t k, n = 0;
@@ -366,10 +394,14 @@ api_h_requests(struct api_call *c)
 		struct jw *w = api_row(&s);
 
 		jw_str(w, "id", list[k].id);
+		jw_str(w, "what", list[k].what);
+		jw_str(w, "signed", list[k].signed_by);
+		jw_bool(w, "ours", list[k].ours);
 		jw_str(w, "site", list[k].site);
 		jw_str(w, "role", list[k].role);
 		jw_str(w, "compartment", list[k].compartment);
-		api_jw_device(w, "key", &list[k].device);
+		if (memcmp(&list[k].device, &none, sizeof(none)) != 0)
+			api_jw_device(w, "key", &list[k].device);
 		api_row_end(&s);
 	}
 	shares_requests_free(list);
@@ -381,16 +413,21 @@ api_h_requests(struct api_call *c)
 enum err
 api_h_approve(struct api_call *c)
 {
-	static const char *const keys[] = { "s:id", "b:reject", NULL };
+	static const char *const keys[] = { "s:id", "b:reject", "b:instead",
+		NULL };
+	enum share_answer answer = SHARE_YES;
 	const char *id;
 	enum err e;
 
 	if ((e = api_body(c)) != ERR_OK || (e = api_only(c, keys)) != ERR_OK ||
 	    (e = api_need(c, "id", &id)) != ERR_OK)
 		return e;
-	e = shares_approve(c->a->o.shares, c->param[0], id,
-	    !json_get_bool(c->body, "reject", false), &c->em);
-	return e == ERR_OK ? api_answer_ok(c) : e;
+	if (json_get_bool(c->body, "reject", false))
+		answer = SHARE_NO;
+	else if (json_get_bool(c->body, "instead", false))
+		answer = SHARE_INSTEAD;
+	e = shares_approve(c->a->o.shares, c->param[0], id, answer, &c->em);
+	return e == ERR_OK ? signed_answer(c) : e;
 }
 
 typedef enum err (*device_act_fn)(struct shares *sh, const char *share,
@@ -408,7 +445,7 @@ device_act(struct api_call *c, device_act_fn fn)
 		return e;
 	e = fn(c->a->o.shares, c->param[0], &device,
 	    json_get_str(c->body, "reason", NULL), &c->em);
-	return e == ERR_OK ? api_answer_ok(c) : e;
+	return e == ERR_OK ? signed_answer(c) : e;
 }
 
 enum err
@@ -439,7 +476,43 @@ api_h_rotate(struct api_call *c)
 		return e;
 	e = shares_rotate(c->a->o.shares, c->param[0],
 	    json_get_str(c->body, "compartment", NULL), &c->em);
-	return e == ERR_OK ? api_answer_ok(c) : e;
+	return e == ERR_OK ? signed_answer(c) : e;
+}
+
+enum err
+api_h_registrars(struct api_call *c)
+{
+	static const char *const keys[] = { "l:keys", "i:sign", NULL };
+	struct member_registrars to = { 0 };
+	const struct json *list;
+	int64_t sign;
+	enum err e;
+
+	if ((e = api_body(c)) != ERR_OK || (e = api_only(c, keys)) != ERR_OK)
+		return e;
+	list = json_get(c->body, "keys");
+	if (json_len(list) == 0 || json_len(list) > MEMBER_REGISTRARS_MAX)
+		return errmsg_set(&c->em, ERR_LIMIT,
+		    "Name all registrars with --registrar KEY.",
+		    "a share has 1 to %u registrars", MEMBER_REGISTRARS_MAX);
+	to.n = (uint8_t)json_len(list);
+	for (uint8_t i = 0; i < to.n; i++) {
+		const char *key = json_str(json_at(list, i));
+
+		if (key == NULL ||
+		    cry_key_parse(slice_str(key), &to.device[i]) != ERR_OK)
+			return errmsg_set(&c->em, ERR_MALFORMED,
+			    "Copy whole keys that `pesscara share members` "
+			    "shows.",
+			    "keys must be a list of Pesscara keys");
+	}
+	sign = json_get_int(c->body, "sign", to.n / 2 + 1);
+	if (sign < 1 || sign > to.n)
+		return errmsg_set(&c->em, ERR_MALFORMED, "Use --sign 2.",
+		    "sign must be 1 to the number of registrars");
+	to.k = (uint8_t)sign;
+	e = shares_registrars(c->a->o.shares, c->param[0], &to, &c->em);
+	return e == ERR_OK ? signed_answer(c) : e;
 }
 
 enum err

@@ -185,6 +185,8 @@ api_jw_share(struct jw *w, const char *key, const struct share_info *i,
 		jw_str(w, "alarm",
 		    "a registrar signed two records with one number: its "
 		    "membership stands still");
+	jw_u64(w, "registrars", i->n_registrars);
+	jw_u64(w, "signatures", i->k);
 	jw_bool(w, "allow_identified", i->allow_identified);
 	jw_arr(w, "compartments");
 	for (k = 0; k < i->n_compartments; k++)

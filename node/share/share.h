@@ -57,6 +57,7 @@ struct share_info {
 	char name[LIM_NAME_BYTES + 1]; /* at a hub: "share-" + 8 of the id */
 	bool pending;                  /* joined, but not granted yet */
 	bool registrar;
+	uint8_t k, n_registrars; /* so many of so many sign */
 	bool hub;
 	bool allow_identified;
 	bool halted;   /* membership stands still: two records, one number */
@@ -128,9 +129,13 @@ enum err shares_grant(struct shares *sh, const char *share,
 enum err shares_revoke(struct shares *sh, const char *share,
     const struct cry_device_pub *device, const char *reason,
     struct errmsg *em) PSC_MUST_USE;
-/* Claims of invites that need approval, of one share. */
+/* What waits in one share: claims of invites that need approval, and drafts
+ * of registrars that need signatures. */
 struct share_request {
-	char id[33]; /* names it for shares_approve */
+	char what[16];      /* "claim"; of a draft "grant", "revoke" ... */
+	char signed_by[16]; /* of a draft: "1 of 2" */
+	bool ours;          /* this site signed it */
+	char id[33];        /* names it for shares_approve */
 	struct cry_device_pub device;
 	char site[LIM_NAME_BYTES + 1]; /* as the joiner says */
 	char role[16];
@@ -140,10 +145,18 @@ struct share_request {
 enum err shares_requests(struct shares *sh, const char *share,
     struct share_request **list, uint32_t *n, struct errmsg *em) PSC_MUST_USE;
 void shares_requests_free(struct share_request *list);
-/* id: at least 8 of its characters.  Grants it, or (grant false) lets it go
- * and its invite with it. */
+enum share_answer {
+	SHARE_YES,     /* grant what is claimed; sign a draft */
+	SHARE_NO,      /* let a claim go and its invite with it */
+	SHARE_INSTEAD, /* sign a draft though we signed another of its number:
+			  if both get their signatures the chain halts */
+};
+/* id: at least 8 of its characters. */
 enum err shares_approve(struct shares *sh, const char *share, const char *id,
-    bool grant, struct errmsg *em) PSC_MUST_USE;
+    enum share_answer answer, struct errmsg *em) PSC_MUST_USE;
+/* Who signs from now on, all of them, and how many must.  Each is a member. */
+enum err shares_registrars(struct shares *sh, const char *share,
+    const struct member_registrars *to, struct errmsg *em) PSC_MUST_USE;
 /* At once, everywhere it is heard, until a registrar thaws or revokes it: the
  * device has no right, and what it writes is not taken.  For admins, too. */
 enum err shares_freeze(struct shares *sh, const char *share,

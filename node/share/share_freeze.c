@@ -18,6 +18,8 @@ shares_put_statement(struct store_txn *t, struct shares *sh,
 	struct buf key;
 	enum err e;
 
+	if (member_is_draft(bytes))
+		return share_draft_take(t, sh, share, bytes);
 	cry_hash(bytes, &id);
 	share_row_key(&key, share);
 	buf_put(&key, id.b, SAID_HASH_BYTES);
@@ -46,7 +48,8 @@ said_row(void *ctx, struct slice key, struct slice value)
 }
 
 static enum err
-said_each(struct shares *sh, struct db_txn *txn, struct said *s)
+said_each(
+    struct shares *sh, struct db_txn *txn, struct said *s, const char *tag)
 {
 	struct buf prefix;
 	enum err e;
@@ -55,8 +58,8 @@ said_each(struct shares *sh, struct db_txn *txn, struct said *s)
 	share_row_key(&prefix, s->share);
 	e = buf_err(&prefix);
 	if (e == ERR_OK)
-		rc = (int)store_row_each(sh->store, txn, SHARE_TAG_SAID,
-		    buf_slice(&prefix), said_row, s);
+		rc = (int)store_row_each(
+		    sh->store, txn, tag, buf_slice(&prefix), said_row, s);
 	buf_fini(&prefix);
 	return rc < 0 ? (enum err)rc : e;
 }
@@ -70,7 +73,9 @@ shares_statements_each(struct shares *sh, const struct share_id *share,
 	enum err e = store_read(sh->store, &txn);
 
 	if (e == ERR_OK)
-		e = said_each(sh, txn, &s);
+		e = said_each(sh, txn, &s, SHARE_TAG_SAID);
+	if (e == ERR_OK)
+		e = said_each(sh, txn, &s, SHARE_TAG_DRAFT);
 	db_abort(txn);
 	return e;
 }
@@ -101,7 +106,7 @@ share_said_load(struct shares *sh, struct db_txn *txn,
 {
 	struct said said = { said_apply, s, id };
 
-	return said_each(sh, txn, &said);
+	return said_each(sh, txn, &said, SHARE_TAG_SAID);
 }
 
 /* --- freeze, thaw --- */
@@ -155,7 +160,7 @@ act_job(struct store_txn *t, void *ctx)
 		    : member_build_freeze(slot->wrk->m, a->sh->me,
 			  &slot->wrk->keys, &a->o, &rec);
 	if (e == ERR_OK && a->thaw)
-		e = share_record_put(t, a->sh, slot, buf_slice(&rec));
+		e = share_record_own(t, a->sh, slot, buf_slice(&rec), a->em);
 	else if (e == ERR_OK)
 		e = member_freeze(slot->wrk->m, buf_slice(&rec));
 	if (e == ERR_OK && !a->thaw)

@@ -114,6 +114,8 @@ info_fill(const struct shares *sh, const struct share_slot *slot,
 	out->no = slot->no;
 	share_name(s, &slot->id, out->name);
 	out->registrar = member_is_registrar(s->m, &sh->me->pub.sign);
+	out->k = member_k(s->m);
+	out->n_registrars = member_n_registrars(s->m);
 	out->hub = share_is_hub(sh, s);
 	out->pending = !member_is_member(s->m, &sh->me->pub.sign) &&
 		       !member_is_frozen(s->m, &sh->me->pub.sign) &&

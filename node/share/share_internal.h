@@ -22,6 +22,7 @@
 #define SHARE_TAG_SUB "sub"         /* share, compartment -> share_content */
 #define SHARE_TAG_REQUEST "request" /* share, invite id: who claims it */
 #define SHARE_TAG_SAID "said"       /* share, hash: freeze, or proof */
+#define SHARE_TAG_DRAFT "draft"     /* share, draft, signer: records */
 #define SHARE_TAG_ASIDE "aside"     /* share, device: views to make anew */
 #define SHARE_ROW_VERSION 1u
 #define SHARE_KEY_MAX 64u
@@ -32,6 +33,7 @@ struct share_state {
 	bool halted;   /* two records with one number were signed */
 	bool has_name; /* keys.name is known */
 	struct member_keys keys;
+	struct buf draft; /* of this job: m has its records */
 	bool no_content[LIM_COMPARTMENTS + 1]; /* unsubscribed, by number */
 	bool pinned[LIM_COMPARTMENTS + 1];
 	bool lazy[LIM_COMPARTMENTS + 1];
@@ -104,6 +106,28 @@ enum err share_slot_named(struct shares *sh, const char *name,
     struct share_slot **out, struct errmsg *em) PSC_MUST_USE;
 enum err share_name_check(
     const char *what, const char *name, struct errmsg *em) PSC_MUST_USE;
+
+/* --- share_draft.c --- */
+/* A record of our own: as share_record_put if our signature is enough; or it
+ * becomes the next record of this job's draft. */
+enum err share_record_own(struct store_txn *t, struct shares *sh,
+    struct share_slot *slot, struct slice record,
+    struct errmsg *em) PSC_MUST_USE;
+/* A draft that a registrar signed; the records stand if that was the last. */
+enum err share_draft_take(struct store_txn *t, struct shares *sh,
+    const struct share_id *share, struct slice bytes) PSC_MUST_USE;
+typedef enum err (*share_draft_fn)(
+    void *ctx, const struct member_draft *d, struct slice bytes);
+/* Those that continue the chain, ascending by name, then signer. */
+enum err share_drafts_each(struct shares *sh, struct db_txn *txn,
+    const struct share_id *id, const struct member *m, share_draft_fn fn,
+    void *ctx) PSC_MUST_USE;
+/* Signs the one whose name begins so.  ERR_NOTFOUND: there is none. */
+enum err share_draft_approve(struct store_txn *t, struct shares *sh,
+    const struct share_id *share, const char *name, bool instead,
+    struct errmsg *em) PSC_MUST_USE;
+const char *share_draft_word(enum member_kind kind);
+void share_draft_name(const struct member_draft *d, char out[33]);
 
 /* --- share_member.c --- */
 /* Apply a record to the working state and put it. */

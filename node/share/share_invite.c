@@ -218,7 +218,7 @@ claim_grant(struct store_txn *t, struct shares *sh, struct share_slot *slot,
 	e = member_build_grant(
 	    slot->wrk->m, sh->me, &slot->wrk->keys, grant, site, &rec);
 	if (e == ERR_OK)
-		e = share_record_put(t, sh, slot, buf_slice(&rec));
+		e = share_record_own(t, sh, slot, buf_slice(&rec), NULL);
 	buf_fini(&rec);
 	return e;
 }
@@ -313,7 +313,9 @@ shares_claim(struct store_txn *t, struct shares *sh,
 		e = claim_check(t, buf_slice(&key), claim, &base, &c);
 	if (e != ERR_OK)
 		goto out;
-	if (c.row.approve && !share_has_grant(slot->wrk, &c.grant)) {
+	/* Signed by several: a person drafts it. */
+	if ((c.row.approve || member_k(slot->wrk->m) > 1) &&
+	    !share_has_grant(slot->wrk, &c.grant)) {
 		e = request_put(t, buf_slice(&key), &c);
 		goto out;
 	}
@@ -336,13 +338,15 @@ struct requests {
 	struct share_state *s; /* under the lock */
 	struct share_request *v;
 	uint32_t n, cap;
+	struct cry_id draft; /* the last one listed */
+	uint32_t signers;
 	/* approving: the one whose id begins so */
 	const char *id;
 	struct share_id share;
 	struct buf key;
 	struct request_row row;
 	uint32_t found;
-	bool grant;
+	bool grant, instead;
 	struct errmsg *em;
 };
 
@@ -355,6 +359,64 @@ request_id(struct slice key, char out[33])
 	enc_b32(id, out);
 }
 
+static enum err
+request_room(struct requests *q, struct share_request **out)
+{
+	struct share_request *r;
+
+	if (q->n == q->cap) {
+		r = mem_grow(q->v, (size_t)q->cap + 16, sizeof(*r));
+		if (r == NULL)
+			return ERR_NOMEM;
+		q->v = r;
+		q->cap += 16;
+	}
+	*out = &q->v[q->n++];
+	memset(*out, 0, sizeof(**out));
+	return ERR_OK;
+}
+
+static void
+request_where(const struct requests *q, uint16_t no, struct share_request *r)
+{
+	if (no == COMPARTMENT_ALL)
+		(void)snprintf(r->compartment, sizeof(r->compartment), "*");
+	else if (no != 0)
+		share_compartment_text(q->s, no, r->compartment);
+}
+
+/* Copies of one draft come one after the other: a row of all. */
+static enum err
+draft_list(void *ctx, const struct member_draft *d, struct slice bytes)
+{
+	struct requests *q = ctx;
+	const struct member *m = q->s->m;
+	struct share_request *r;
+	enum err e;
+
+	(void)bytes;
+	if (q->n == 0 || memcmp(&q->draft, &d->id, sizeof(d->id)) != 0) {
+		if ((e = request_room(q, &r)) != ERR_OK)
+			return e;
+		q->draft = d->id;
+		q->signers = 0;
+		share_draft_name(d, r->id);
+		r->device = d->device;
+		(void)snprintf(
+		    r->what, sizeof(r->what), "%s", share_draft_word(d->kind));
+		if (d->role != 0)
+			(void)snprintf(
+			    r->role, sizeof(r->role), "%s", role_text(d->role));
+		request_where(q, d->compartment, r);
+	}
+	r = &q->v[q->n - 1];
+	r->ours |= memcmp(&member_registrar(m, d->signer)->sign,
+		       &q->sh->me->pub.sign, sizeof(struct cry_sign_pk)) == 0;
+	(void)snprintf(r->signed_by, sizeof(r->signed_by), "%u of %u",
+	    (unsigned)++q->signers, (unsigned)member_k(m));
+	return ERR_OK;
+}
+
 static int
 request_list(void *ctx, struct slice key, struct slice value)
 {
@@ -365,25 +427,15 @@ request_list(void *ctx, struct slice key, struct slice value)
 
 	if (e != ERR_OK)
 		return e;
-	if (q->n == q->cap) {
-		r = mem_grow(q->v, (size_t)q->cap + 16, sizeof(*r));
-		if (r == NULL)
-			return ERR_NOMEM;
-		q->v = r;
-		q->cap += 16;
-	}
-	r = &q->v[q->n++];
-	memset(r, 0, sizeof(*r));
+	if ((e = request_room(q, &r)) != ERR_OK)
+		return e;
 	request_id(key, r->id);
 	r->device = row.grant.device;
 	memcpy(r->site, row.site, sizeof(r->site));
+	(void)snprintf(r->what, sizeof(r->what), "claim");
 	(void)snprintf(
 	    r->role, sizeof(r->role), "%s", role_text(row.grant.role));
-	if (row.grant.compartment == COMPARTMENT_ALL)
-		(void)snprintf(r->compartment, sizeof(r->compartment), "*");
-	else
-		share_compartment_text(
-		    q->s, row.grant.compartment, r->compartment);
+	request_where(q, row.grant.compartment, r);
 	r->wall_ms = row.wall_ms;
 	return 0;
 }
@@ -422,6 +474,9 @@ shares_requests(struct shares *sh, const char *share,
 	if (e == ERR_OK && slot != NULL) {
 		q.s = slot->pub;
 		e = requests_walk(sh, txn, &slot->id, request_list, &q);
+		if (e == ERR_OK)
+			e = share_drafts_each(
+			    sh, txn, &slot->id, q.s->m, draft_list, &q);
 	}
 	pthread_mutex_unlock(&sh->lock);
 	db_abort(txn);
@@ -496,6 +551,12 @@ approve_job(struct store_txn *t, void *ctx)
 		    q->sh, store_txn_db(t), &q->share, request_seek, q);
 	if (e != ERR_OK)
 		return e;
+	if (q->found == 0 && q->grant) {
+		e = share_draft_approve(
+		    t, q->sh, &q->share, q->id, q->instead, q->em);
+		if (e != ERR_NOTFOUND)
+			return e;
+	}
 	if (q->found != 1)
 		return errmsg_set(q->em, ERR_NOTFOUND,
 		    "see `pesscara share requests`", "%s request has this id",
@@ -504,12 +565,13 @@ approve_job(struct store_txn *t, void *ctx)
 }
 
 enum err
-shares_approve(struct shares *sh, const char *share, const char *id, bool grant,
-    struct errmsg *em)
+shares_approve(struct shares *sh, const char *share, const char *id,
+    enum share_answer answer, struct errmsg *em)
 {
 	struct requests q = { .sh = sh,
 		.id = id,
-		.grant = grant,
+		.grant = answer != SHARE_NO,
+		.instead = answer == SHARE_INSTEAD,
 		.key = BUF_MAX(SHARE_KEY_MAX),
 		.em = em };
 	struct share_slot *slot;
@@ -717,8 +779,8 @@ shares_put_member(struct store_txn *t, struct shares *sh,
 	if (e != ERR_OK)
 		return e;
 	if (seq <= member_seq(slot->wrk->m))
-		return slice_eq(member_record(slot->wrk->m, seq), record)
-			   ? ERR_OK
+		return member_apply(slot->wrk->m, record) == ERR_EXISTS
+			   ? ERR_OK /* perhaps signed by others */
 			   : ERR_DENIED;
 	if ((e = share_record_put(t, sh, slot, record)) != ERR_OK)
 		return e;

@@ -251,7 +251,7 @@ grant_job(struct store_txn *t, void *ctx)
 	e = member_build_grant(
 	    slot->wrk->m, g->sh->me, &slot->wrk->keys, &g->g, site, &rec);
 	if (e == ERR_OK)
-		e = share_record_put(t, g->sh, slot, buf_slice(&rec));
+		e = share_record_own(t, g->sh, slot, buf_slice(&rec), g->em);
 	buf_fini(&rec);
 	return e;
 }
@@ -336,7 +336,7 @@ rotate_one(struct store_txn *t, struct revoke *v, uint16_t no)
 	    v->slot->wrk->m, v->sh->me, &v->slot->wrk->keys, no, &rec);
 
 	if (e == ERR_OK)
-		e = share_record_put(t, v->sh, v->slot, buf_slice(&rec));
+		e = share_record_own(t, v->sh, v->slot, buf_slice(&rec), v->em);
 	buf_fini(&rec);
 	return e;
 }
@@ -360,8 +360,8 @@ revoke_records(struct store_txn *t, struct revoke *v)
 			    : member_build_adopt(v->slot->wrk->m, v->sh->me,
 				  &v->slot->wrk->keys, &r, &rec);
 		if (e == ERR_OK)
-			e = share_record_put(
-			    t, v->sh, v->slot, buf_slice(&rec));
+			e = share_record_own(
+			    t, v->sh, v->slot, buf_slice(&rec), v->em);
 		at += r.n_cuts;
 	} while (e == ERR_OK && at < v->n);
 	buf_fini(&rec);
@@ -495,6 +495,65 @@ shares_rotate(struct shares *sh, const char *share, const char *compartment,
 	return e != ERR_OK ? e
 			   : refuse(em, store_write(sh->store, rotate_job, &v),
 				 "no new keys were made");
+}
+
+/* --- registrars --- */
+
+struct registrars {
+	struct shares *sh;
+	struct share_id id;
+	struct member_registrars to;
+	struct errmsg *em;
+};
+
+static enum err
+registrars_job(struct store_txn *t, void *ctx)
+{
+	struct registrars *g = ctx;
+	struct buf rec = BUF_MAX(LIM_MEMBER_RECORD_BYTES);
+	struct share_slot *slot;
+	enum err e = share_work(t, g->sh, &g->id, &slot);
+
+	if (e != ERR_OK)
+		return e;
+	if (!member_is_registrar(slot->wrk->m, &g->sh->me->pub.sign))
+		return errmsg_set(g->em, ERR_DENIED, "ask a registrar",
+		    "this site is no registrar of the share");
+	e = member_build_registrars(
+	    slot->wrk->m, g->sh->me, &slot->wrk->keys, &g->to, &rec);
+	if (e == ERR_NOTFOUND)
+		e = errmsg_set(g->em, e,
+		    "grant each a right first, e.g. reader; a hub cannot be "
+		    "a registrar",
+		    "a registrar must be a member of the share");
+	else if (e == ERR_MALFORMED)
+		e = errmsg_set(g->em, e,
+		    "for 2 registrars use --sign 2, for 3 use --sign 2",
+		    "more than half of the registrars must sign, and each is "
+		    "named once");
+	if (e == ERR_OK)
+		e = share_record_own(t, g->sh, slot, buf_slice(&rec), g->em);
+	buf_fini(&rec);
+	return e;
+}
+
+enum err
+shares_registrars(struct shares *sh, const char *share,
+    const struct member_registrars *to, struct errmsg *em)
+{
+	struct registrars g = { .sh = sh, .to = *to, .em = em };
+	struct share_slot *slot;
+	enum err e;
+
+	pthread_mutex_lock(&sh->lock);
+	e = share_slot_named(sh, share, &slot, em);
+	if (e == ERR_OK)
+		g.id = slot->id;
+	pthread_mutex_unlock(&sh->lock);
+	return e != ERR_OK
+		   ? e
+		   : refuse(em, store_write(sh->store, registrars_job, &g),
+			 "the registrars are as they were");
 }
 
 /* --- subscribe --- */

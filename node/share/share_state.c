@@ -13,6 +13,7 @@ share_state_free(struct share_state *s)
 		return;
 	member_free(s->m);
 	member_keys_fini(&s->keys);
+	buf_fini(&s->draft);
 	mem_free(s);
 }
 

@@ -146,6 +146,24 @@ def check(top, hub, lab, centre, stolen):
     lab.cli("share", "rotate", SHARE)
     four = release(centre, top / "c3", 5)
     until("after a rotation", 30, lambda: four in series(lab))
+    two_sign(lab, centre)
+
+
+def two_sign(lab, centre):
+    """From here on lab and centre sign together, through the blind hub."""
+    keys = [n.json("id")["key"] for n in (lab, centre)]
+    lab.cli("share", "registrars", SHARE, *keys, "--sign", "2")
+    until("the centre may sign", 30, lambda:
+          centre.json("share", "show", SHARE)["signatures"] == 2)
+    said = centre.cli("share", "rotate", SHARE)
+    assert "drafted" in said.stdout, said.stdout
+    ask = until("the lab has the draft", 30, lambda: lab.rows(
+        "share", "requests", SHARE))[0]
+    assert (ask["what"], ask["signed"]) == ("rotate", "1 of 2"), ask
+    lab.cli("share", "approve", SHARE, ask["id"])
+    assert not lab.rows("share", "requests", SHARE)
+    until("the centre has the record", 30, lambda: not centre.rows(
+        "share", "requests", SHARE))
 
 
 def main():

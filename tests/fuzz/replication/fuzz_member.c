@@ -24,14 +24,29 @@ chain(void)
 	return m;
 }
 
+/* What is read as a draft signs and joins. */
+static void
+draft(const struct member *m, struct slice in)
+{
+	struct buf own = BUF_MAX(MIB), one = BUF_MAX(MIB);
+	struct member_draft d;
+
+	if (member_draft_read(m, in, &d) == ERR_OK) {
+		REQUIRE(member_draft_sign(m, &reg, in, &own) == ERR_OK);
+		REQUIRE(member_draft_join(&in, 1, d.n - 1, &one) == ERR_OK);
+	}
+	buf_fini(&own);
+	buf_fini(&one);
+}
+
 /* Hostile content under a registrar's own signature, on a chain of its own:
  * it may stand or not, but what stands is a chain. */
 static void
 signed_content(struct slice in)
 {
-	static const uint8_t kinds[] = { 3, 4, 5, 6, 11, 12, 13 };
+	static const uint8_t kinds[] = { 3, 4, 5, 6, 11, 12, 13, 7 };
 	struct member *m, *first = chain();
-	struct buf b = BUF_MAX(MIB);
+	struct buf b = BUF_MAX(MIB), d = BUF_MAX(MIB);
 	struct cry_sig sig;
 
 	REQUIRE(member_new(member_record(first, 0), &m) == ERR_OK);
@@ -53,6 +68,11 @@ signed_content(struct slice in)
 	else
 		REQUIRE(member_seq(m) == 0);
 	(void)member_freeze(m, buf_slice(&b));
+	draft(m, in);
+	member_draft_begin(&d);
+	member_draft_add(&d, buf_slice(&b));
+	draft(m, buf_slice(&d));
+	buf_fini(&d);
 	member_free(m);
 	buf_fini(&b);
 }

@@ -449,8 +449,6 @@ test_history_climbs_down_the_ladder_and_none_does_not(void **state)
 	assert_non_null(member_key(&got, 1, 4));
 }
 
-/* --- freezes --- */
-
 static enum err
 freeze(const struct cry_identity *by, const struct cry_identity *whom)
 {
@@ -579,6 +577,7 @@ enum act {
 	ACT_REVOKE,
 	ACT_ROTATE,
 	ACT_THAW,
+	ACT_REGISTRARS,
 	ACTS
 };
 
@@ -589,6 +588,7 @@ record_stands(const struct cry_identity *me, enum act act)
 	struct member_grant g = { w.stranger.pub, ROLE_READER, 1, false };
 	struct member_revoke v = { w.hub.pub, NULL, 0, NULL };
 	struct member_freeze_opts o = { w.hub.pub.sign, NULL };
+	struct member_registrars r = { 1, 1, { w.reg.pub } };
 	struct member *m = NULL;
 	enum err e = ERR_OK;
 
@@ -608,6 +608,9 @@ record_stands(const struct cry_identity *me, enum act act)
 		break;
 	case ACT_THAW:
 		e = member_build_thaw(w.m, me, &w.keys, &o, &w.rec);
+		break;
+	case ACT_REGISTRARS:
+		e = member_build_registrars(w.m, me, &w.keys, &r, &w.rec);
 		break;
 	case ACT_FREEZE:
 		e = member_build_freeze(w.m, me, &w.keys, &o, &w.rec);
@@ -648,7 +651,8 @@ may(const struct cry_identity *me, enum act act)
 	case ACT_COMPARTMENT:
 	case ACT_REVOKE:
 	case ACT_ROTATE:
-	case ACT_THAW: return record_stands(me, act);
+	case ACT_THAW:
+	case ACT_REGISTRARS: return record_stands(me, act);
 	case ACTS: break;
 	}
 	return false;
@@ -725,7 +729,6 @@ test_records_hide_names(void **state)
 	(void)state;
 	add_compartment("oncology-secret");
 	assert_null(memmem(w.rec.p, w.rec.n, "oncology", 8));
-	/* control: the search itself works on the clear text */
 	assert_non_null(memmem("an oncology text", 16, "oncology", 8));
 }
 

@@ -1,0 +1,252 @@
+/* Registrars k of n: who signs follows the chain, and drafts become records
+ * only with the signatures of k. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "replication/member.h"
+#include "store/base/mem.h"
+
+static struct world {
+	struct cry_identity a, b, c, hub;
+	struct member *m;
+	struct member_keys keys;
+	struct buf rec, draft[3];
+} w;
+
+static void
+apply(void)
+{
+	assert_int_equal(member_apply(w.m, buf_slice(&w.rec)), ERR_OK);
+	assert_int_equal(
+	    member_open_keys(w.m, &w.a.pub, &w.a.box_sk, &w.keys), ERR_OK);
+	buf_reset(&w.rec);
+}
+
+static void
+grant(const struct cry_identity *who, enum role role)
+{
+	struct member_grant g = { who->pub, role,
+		role == ROLE_HUB ? COMPARTMENT_ALL : 1, false };
+
+	assert_int_equal(
+	    member_build_grant(w.m, &w.a, &w.keys, &g, "site", &w.rec), ERR_OK);
+	apply();
+}
+
+static int
+setup(void **state)
+{
+	struct cry_box_sk recovery;
+
+	(void)state;
+	memset(&w, 0, sizeof(w));
+	cry_identity_new(&w.a, &recovery);
+	cry_identity_new(&w.b, &recovery);
+	cry_identity_new(&w.c, &recovery);
+	cry_identity_new(&w.hub, &recovery);
+	w.rec = BUF_MAX(MIB);
+	for (int i = 0; i < 3; i++)
+		w.draft[i] = BUF_MAX(MIB);
+	assert_int_equal(
+	    member_build_genesis(&w.a, "trial", "lab", false, &w.rec), ERR_OK);
+	assert_int_equal(member_new(buf_slice(&w.rec), &w.m), ERR_OK);
+	assert_int_equal(
+	    member_open_keys(w.m, &w.a.pub, &w.a.box_sk, &w.keys), ERR_OK);
+	buf_reset(&w.rec);
+	assert_int_equal(
+	    member_build_compartment(w.m, &w.a, &w.keys, "images", &w.rec),
+	    ERR_OK);
+	apply();
+	grant(&w.b, ROLE_READER);
+	grant(&w.c, ROLE_READER);
+	grant(&w.hub, ROLE_HUB);
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	member_free(w.m);
+	member_keys_fini(&w.keys);
+	buf_fini(&w.rec);
+	for (int i = 0; i < 3; i++)
+		buf_fini(&w.draft[i]);
+	return 0;
+}
+
+static void
+two_of_three(void)
+{
+	struct member_registrars r = { 2, 3, { w.a.pub, w.b.pub, w.c.pub } };
+
+	assert_int_equal(
+	    member_build_registrars(w.m, &w.a, &w.keys, &r, &w.rec), ERR_OK);
+	apply();
+}
+
+/* A rotation drafted by a; signed by b and c, too. */
+static void
+drafted(void)
+{
+	struct slice d;
+
+	assert_int_equal(
+	    member_build_rotate(w.m, &w.a, &w.keys, 1, &w.rec), ERR_OK);
+	member_draft_begin(&w.draft[0]);
+	member_draft_add(&w.draft[0], buf_slice(&w.rec));
+	d = buf_slice(&w.draft[0]);
+	assert_int_equal(member_draft_sign(w.m, &w.b, d, &w.draft[1]), ERR_OK);
+	assert_int_equal(member_draft_sign(w.m, &w.c, d, &w.draft[2]), ERR_OK);
+}
+
+static void
+join(uint32_t first, uint32_t n)
+{
+	struct slice copies[3] = { { 0 } };
+
+	for (uint32_t i = 0; i < n; i++)
+		copies[i] = buf_slice(&w.draft[(first + i) % 3]);
+	buf_reset(&w.rec);
+	assert_int_equal(member_draft_join(copies, n, 0, &w.rec), ERR_OK);
+}
+
+static void
+one_signature_is_not_enough_and_twice_one_is_not_two(void **state)
+{
+	struct slice same[2];
+
+	(void)state;
+	two_of_three();
+	drafted();
+	join(0, 1);
+	assert_int_equal(member_apply(w.m, buf_slice(&w.rec)), ERR_AUTH);
+	same[0] = same[1] = buf_slice(&w.draft[1]);
+	buf_reset(&w.rec);
+	assert_int_equal(member_draft_join(same, 2, 0, &w.rec), ERR_OK);
+	assert_int_equal(member_apply(w.m, buf_slice(&w.rec)), ERR_MALFORMED);
+	join(1, 2);
+	assert_int_equal(member_apply(w.m, buf_slice(&w.rec)), ERR_OK);
+	/* the same record, signed by another pair */
+	join(2, 2);
+	assert_int_equal(member_apply(w.m, buf_slice(&w.rec)), ERR_EXISTS);
+}
+
+static void
+who_becomes_registrar_reads_all_and_who_is_left_out_signs_no_more(void **state)
+{
+	struct member_registrars r = { 1, 1, { w.b.pub } };
+	static struct member_keys got;
+	struct cry_identity *me = &w.a;
+
+	(void)state;
+	assert_int_equal(
+	    member_build_registrars(w.m, me, &w.keys, &r, &w.rec), ERR_OK);
+	assert_int_equal(member_apply(w.m, buf_slice(&w.rec)), ERR_OK);
+	assert_true(member_is_registrar(w.m, &w.b.pub.sign));
+	assert_false(member_is_registrar(w.m, &w.a.pub.sign));
+	assert_false(member_is_member(w.m, &w.a.pub.sign));
+	assert_int_equal(
+	    member_open_keys(w.m, &w.b.pub, &w.b.box_sk, &got), ERR_OK);
+	assert_non_null(member_key(&got, 1, 1));
+	buf_reset(&w.rec);
+	assert_int_equal(
+	    member_build_rotate(w.m, me, &w.keys, 1, &w.rec), ERR_DENIED);
+	assert_int_equal(
+	    member_build_rotate(w.m, &w.b, &got, 1, &w.rec), ERR_OK);
+	assert_int_equal(member_apply(w.m, buf_slice(&w.rec)), ERR_OK);
+}
+
+/* A second record of a time when a alone signed is still proof. */
+static void
+records_are_judged_by_those_who_signed_then(void **state)
+{
+	struct member_grant g = { w.b.pub, ROLE_AUDITOR, 1, false };
+	struct buf second = BUF_MAX(MIB);
+	struct member *m;
+
+	(void)state;
+	assert_int_equal(member_new(member_record(w.m, 0), &m), ERR_OK);
+	assert_int_equal(member_apply(m, member_record(w.m, 1)), ERR_OK);
+	assert_int_equal(
+	    member_build_grant(m, &w.a, &w.keys, &g, "x", &second), ERR_OK);
+	two_of_three();
+	assert_int_equal(member_apply(w.m, buf_slice(&second)), ERR_DENIED);
+	member_free(m);
+	buf_fini(&second);
+}
+
+static void
+registrars_that_make_no_sense_are_refused(void **state)
+{
+	struct member_registrars half = { 1, 2, { w.a.pub, w.b.pub } };
+	struct member_registrars twice = { 2, 2, { w.a.pub, w.a.pub } };
+	struct member_registrars hub = { 2, 2, { w.a.pub, w.hub.pub } };
+	struct member_registrars odd = { 2, 2, { w.a.pub, w.b.pub } };
+	struct member_registrars none = { 0, 0, { w.a.pub } };
+
+	(void)state;
+	odd.device[1].box = w.c.pub.box; /* not the keys it was granted with */
+	assert_int_equal(
+	    member_build_registrars(w.m, &w.a, &w.keys, &half, &w.rec),
+	    ERR_MALFORMED);
+	assert_int_equal(
+	    member_build_registrars(w.m, &w.a, &w.keys, &twice, &w.rec),
+	    ERR_MALFORMED);
+	assert_int_equal(
+	    member_build_registrars(w.m, &w.a, &w.keys, &hub, &w.rec),
+	    ERR_NOTFOUND);
+	assert_int_equal(
+	    member_build_registrars(w.m, &w.a, &w.keys, &odd, &w.rec),
+	    ERR_NOTFOUND);
+	assert_int_equal(
+	    member_build_registrars(w.m, &w.a, &w.keys, &none, &w.rec),
+	    ERR_MALFORMED);
+}
+
+static void
+every_flipped_byte_of_a_draft_is_refused(void **state)
+{
+	struct member_draft d;
+	struct buf *b = &w.draft[0];
+
+	(void)state;
+	two_of_three();
+	drafted();
+	assert_int_equal(member_draft_read(w.m, buf_slice(b), &d), ERR_OK);
+	assert_int_equal(d.kind, MEMBER_ROTATE);
+	assert_int_equal(d.compartment, 1);
+	for (size_t i = 0; i < b->n; i++) {
+		b->p[i] ^= 1;
+		assert_int_not_equal(
+		    member_draft_read(w.m, buf_slice(b), &d), ERR_OK);
+		b->p[i] ^= 1;
+	}
+	for (size_t n = 0; n < b->n; n++)
+		assert_int_not_equal(
+		    member_draft_read(w.m, slice_of(b->p, n), &d), ERR_OK);
+	join(0, 2);
+	assert_int_equal(member_apply(w.m, buf_slice(&w.rec)), ERR_OK);
+	assert_int_equal(member_draft_read(w.m, buf_slice(b), &d), ERR_EXISTS);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(one_signature_is_not_enough_and_twice_one_is_not_two),
+		T(who_becomes_registrar_reads_all_and_who_is_left_out_signs_no_more),
+		T(records_are_judged_by_those_who_signed_then),
+		T(registrars_that_make_no_sense_are_refused),
+		T(every_flipped_byte_of_a_draft_is_refused),
+	};
+
+	if (cry_init() != ERR_OK)
+		return 1;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
