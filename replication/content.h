@@ -136,6 +136,9 @@ void want_add(struct repl *r, const struct repl_event *ev);
 void want_remove(struct repl *r, const struct repl_event *ev);
 struct want *want_find(const struct repl *r, const struct cry_id *cid);
 void want_drop(struct repl *r, struct want *w);
+/* It came through comp.  True: other compartments want it still, for what one
+ * is given the others are not; false: nobody does, it can be dropped. */
+bool want_came(struct repl *r, struct want *w, struct comp *comp);
 /* Into the lists: to be asked; or nobody has it and it waits. */
 void want_idle(struct repl *r, struct want *w);
 void want_park(struct repl *r, struct want *w);
@@ -177,8 +180,9 @@ void content_on_cancel(struct repl *r, struct link *l, const struct msg *m);
 void content_serve(struct repl *r, struct peer *p);
 void content_fetched(
     struct repl *r, struct fetch *f, const struct repl_event *ev);
-/* A chunk became durable: who was told NOT_HAVE is told HAVE. */
-void content_came(struct repl *r, const struct cry_id *cid);
+/* A chunk that came through a compartment became durable: who was told
+ * NOT_HAVE there is told HAVE. */
+void content_came(struct repl *r, struct comp *comp, const struct cry_id *cid);
 void content_cids_send(struct repl *r, struct peer *p, const struct msg *head,
     const struct comp *c, const struct cry_id *cid);
 void serve_free(struct serve *s);

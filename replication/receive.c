@@ -72,6 +72,7 @@ store(struct repl *r, struct peer *p, struct copy *c)
 	p->chunks_rx++;
 	p->dirty = true;
 	ps->want = w;
+	ps->comp = comp;
 	ps->conn = p->conn;
 	ps->credit = w->c_len;
 	fx = repl_fx(r, RX_PERSIST_CHUNK);
@@ -179,7 +180,8 @@ content_persisted(struct repl *r, struct persist *ps, enum err e)
 		want_park(r, w); /* disk full: tried again now and then */
 		return;
 	}
-	want_drop(r, w);
+	if (e != ERR_OK || !want_came(r, w, ps->comp))
+		want_drop(r, w);
 	if (e == ERR_OK)
-		content_came(r, &cid);
+		content_came(r, ps->comp, &cid);
 }

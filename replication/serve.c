@@ -88,13 +88,15 @@ content_peer_free(struct peer *p)
 /* --- who was told NOT_HAVE --- */
 
 static uint32_t
-missing_at(const struct missing *t, const struct cry_id *cid)
+missing_at(const struct missing *t, const struct missing_chunk *q)
 {
 	uint32_t at;
 
-	memcpy(&at, cid->b, sizeof(at)); /* a hash already */
+	memcpy(&at, q->cid.b, sizeof(at)); /* a hash already */
 	at &= t->cap - 1;
-	while (t->slot[at].comp != NULL && !same_id(&t->slot[at].cid, cid))
+	while (t->slot[at].comp != NULL &&
+	       (t->slot[at].comp != q->comp ||
+		   !same_id(&t->slot[at].cid, &q->cid)))
 		at = (at + 1) & (t->cap - 1);
 	return at;
 }
@@ -116,12 +118,12 @@ missing_add(struct repl *r, struct missing *t, const struct missing_chunk *q)
 		}
 		for (uint32_t i = 0; i < old.cap; i++) {
 			if (old.slot[i].comp != NULL)
-				t->slot[missing_at(t, &old.slot[i].cid)] =
+				t->slot[missing_at(t, &old.slot[i])] =
 				    old.slot[i];
 		}
 		mem_free(old.slot);
 	}
-	at = missing_at(t, &q->cid);
+	at = missing_at(t, q);
 	if (t->slot[at].comp == NULL)
 		t->n++;
 	t->slot[at] = *q;
@@ -139,7 +141,7 @@ missing_remove(struct missing *t, uint32_t at)
 		struct missing_chunk q = t->slot[next];
 
 		t->slot[next].comp = NULL;
-		t->slot[missing_at(t, &q.cid)] = q;
+		t->slot[missing_at(t, &q)] = q;
 		next = (next + 1) & (t->cap - 1);
 	}
 }
@@ -159,36 +161,38 @@ content_cids_send(struct repl *r, struct peer *p, const struct msg *head,
 	peer_send(r, p, &m);
 }
 
+/* Who waits for it in another compartment may not have it yet: it was not
+ * given there, and that it is here is none of their business. */
 static void
-tell_have(struct repl *r, const struct cry_id *cid)
+tell_have(struct repl *r, struct comp *comp, const struct cry_id *cid)
 {
 	const struct msg have = { .type = MSG_HAVE };
+	const struct missing_chunk q = { .comp = comp, .cid = *cid };
 
 	for (uint32_t i = 0; i < r->n_peers; i++) {
 		struct peer *p = r->peers[i];
 		struct missing *t = &p->ct.missing;
-		struct missing_chunk q;
 		uint32_t at;
 
 		if (p->closing || t->n == 0)
 			continue;
-		at = missing_at(t, cid);
+		at = missing_at(t, &q);
 		if (t->slot[at].comp == NULL)
 			continue;
-		q = t->slot[at];
 		missing_remove(t, at);
-		if (content_may_hold(r, p, q.comp))
-			content_cids_send(r, p, &have, q.comp, cid);
+		if (content_may_hold(r, p, comp))
+			content_cids_send(r, p, &have, comp, cid);
 	}
 }
 
 void
-content_came(struct repl *r, const struct cry_id *cid)
+content_came(struct repl *r, struct comp *comp, const struct cry_id *cid)
 {
-	tell_have(r, cid);
+	tell_have(r, comp, cid);
 	/* The host may have looked for it before it came, and say so after. */
 	for (struct fetch *f = r->fetches; f != NULL; f = f->next)
-		f->came |= f->serve != NULL && same_id(&f->serve->cid, cid);
+		f->came |= f->serve != NULL && f->serve->comp == comp &&
+			   same_id(&f->serve->cid, cid);
 }
 
 /* --- what is asked --- */
@@ -364,7 +368,7 @@ content_fetched(struct repl *r, struct fetch *f, const struct repl_event *ev)
 	if (!ok) {
 		serve_refuse(r, p, s, ev->err);
 		if (f->came)
-			tell_have(r, &s->cid);
+			tell_have(r, s->comp, &s->cid);
 		serve_end(p, s, true);
 		return;
 	}

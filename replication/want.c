@@ -393,6 +393,21 @@ place_remove(struct repl *r, struct want *w, struct place *pl)
 		want_settle(r, w);
 }
 
+bool
+want_came(struct repl *r, struct want *w, struct comp *comp)
+{
+	struct place *pl = want_place(w, comp);
+
+	if (w->dropped || (pl == &w->at && w->at.more == NULL))
+		return false;
+	w->state = WANT_IDLE;
+	if (pl != NULL)
+		place_remove(r, w, pl);
+	else /* wanted there no more, meanwhile */
+		want_settle(r, w);
+	return true;
+}
+
 void
 want_remove(struct repl *r, const struct repl_event *ev)
 {

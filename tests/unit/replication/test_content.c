@@ -10,16 +10,22 @@
 #include "unit/replication/core_end.c"
 
 static void
-want(struct end *e, const struct cry_id *cid, uint32_t len)
+want_in(struct end *e, uint16_t comp, const struct cry_id *cid, uint32_t len)
 {
 	struct repl_event ev = { .kind = RE_WANT,
 		.share = *member_share(chain),
-		.compartment = 1,
+		.compartment = comp,
 		.cls = REPL_BACKFILL,
 		.cid = *cid,
 		.c_len = len };
 
 	feed(e, &ev);
+}
+
+static void
+want(struct end *e, const struct cry_id *cid, uint32_t len)
+{
+	want_in(e, 1, cid, len);
 }
 
 static void
@@ -146,6 +152,59 @@ test_not_have_is_remembered_and_have_told(void **state)
 	chunk_piece(&e, 1, &cid, (uint32_t)body.n, 0, body);
 	assert_int_equal(e.chunks_persisted, 1);
 	assert_int_equal(count(&e, MSG_HAVE), 1);
+	end_free(&e);
+}
+
+/* That another compartment has it would be told by HAVE. */
+static void
+test_have_is_told_of_the_compartment_it_came_through_only(void **state)
+{
+	struct slice body = SLICE_LIT("chunk that two compartments name");
+	struct cry_id cid;
+	struct end e;
+	struct msg get = {
+		.type = MSG_GET, .tag = tag(true), .compartment = 1, .n = 1
+	};
+
+	(void)state;
+	cry_hash(body, &cid);
+	get.items = slice_of(cid.b, 32);
+	live(&e, &hub, &wr);
+	conn_up(&e, 2, &rd, false);
+	tell_open(&e, 2);
+	tell(&e, 2, &get);
+	assert_int_equal(count(&e, MSG_NOT_HAVE), 1);
+	want_in(&e, 2, &cid, (uint32_t)body.n);
+	chunk_piece(&e, 1, &cid, (uint32_t)body.n, 0, body);
+	assert_int_equal(e.chunks_persisted, 1);
+	assert_int_equal(count(&e, MSG_HAVE), 0);
+	want_in(&e, 1, &cid, (uint32_t)body.n);
+	chunk_piece(&e, 1, &cid, (uint32_t)body.n, 0, body);
+	assert_int_equal(e.chunks_persisted, 2);
+	assert_int_equal(count(&e, MSG_HAVE), 1);
+	end_free(&e);
+}
+
+static void
+test_a_chunk_is_asked_for_in_each_compartment_that_wants_it(void **state)
+{
+	struct slice body = SLICE_LIT("chunk that is wanted twice");
+	struct cry_id cid;
+	struct end e;
+
+	(void)state;
+	cry_hash(body, &cid);
+	live(&e, &hub, &wr);
+	want_in(&e, 1, &cid, (uint32_t)body.n);
+	want_in(&e, 2, &cid, (uint32_t)body.n);
+	assert_int_equal(count(&e, MSG_GET), 1);
+	chunk_piece(&e, 1, &cid, (uint32_t)body.n, 0, body);
+	assert_int_equal(e.chunks_persisted, 1);
+	assert_int_equal(count(&e, MSG_GET), 2);
+	chunk_piece(&e, 1, &cid, (uint32_t)body.n, 0, body);
+	assert_int_equal(e.chunks_persisted, 2);
+	tick(&e, 60000);
+	assert_int_equal(count(&e, MSG_GET), 2);
 	end_free(&e);
 }
 
