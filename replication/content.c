@@ -85,6 +85,7 @@ copy_start(struct repl *r, struct peer *p, struct want *w, struct comp *comp)
 	c->peer = p;
 	c->comp = comp;
 	c->asked_ms = r->now_ms;
+	c->most = 0;
 	c->prev = ct->asked_last;
 	if (c->prev != NULL)
 		c->prev->next = c;

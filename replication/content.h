@@ -60,6 +60,7 @@ struct copy {
 	struct copy *prev, *next;
 	uint64_t asked_ms;
 	struct buf data;
+	size_t most; /* it ever held: beginning anew is no progress */
 };
 
 enum want_state { WANT_IDLE, WANT_PARKED, WANT_ASKED, WANT_STORING };
@@ -117,7 +118,7 @@ struct content_peer {
 	uint64_t first_ms; /* asked while nothing was under way; 0: came */
 	uint32_t rtt_ms;   /* shortest seen lately; 0: not known */
 	uint32_t chunk_ms; /* smoothed time a chunk takes */
-	uint64_t bulk_ms, done_ms;       /* last piece, last whole chunk */
+	uint64_t bulk_ms, done_ms;       /* last new byte, last whole chunk */
 	uint64_t busy_ms;                /* not asked before */
 	int64_t ask_share[REPL_CLASSES]; /* deficit round robin */
 	uint32_t comp_at;                /* where the next round begins */

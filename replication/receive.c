@@ -125,10 +125,20 @@ piece_note(struct repl *r, struct peer *p, size_t bytes)
 {
 	struct content_peer *ct = &p->ct;
 
-	ct->bulk_ms = r->now_ms;
 	if (ct->first_ms != 0)
 		rtt_note(ct, r->now_ms);
 	meter_add(&ct->rx, r->now_ms, bytes);
+}
+
+/* Only bytes that were not here before keep a peer from being passed over:
+ * one that sends a beginning over and over is as slow as one that is silent. */
+static void
+progress_note(struct repl *r, struct peer *p, struct copy *c)
+{
+	if (c->data.n <= c->most)
+		return;
+	c->most = c->data.n;
+	p->ct.bulk_ms = r->now_ms;
 }
 
 bool
@@ -158,6 +168,7 @@ content_on_chunk(struct repl *r, struct peer *p, const struct msg *m)
 	buf_put_slice(&c->data, m->bytes);
 	if (!repl_ok(r, buf_err(&c->data)))
 		return false;
+	progress_note(r, p, c);
 	/* Credit for the header now, for the bytes when they are durable. */
 	if (c->data.n == w->c_len && !complete(r, p, c))
 		return false;

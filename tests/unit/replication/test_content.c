@@ -400,6 +400,32 @@ test_a_slow_peers_chunks_go_to_another(void **state)
 	end_free(&e);
 }
 
+/* The same beginning ten times a second is not on its way. */
+static void
+test_a_beginning_over_and_over_holds_no_want(void **state)
+{
+	struct slice body = SLICE_LIT("never to its end");
+	struct cry_id cid;
+	struct end e;
+
+	(void)state;
+	live(&e, &rd, &wr);
+	cry_hash(body, &cid);
+	want(&e, &cid, (uint32_t)body.n);
+	for (int i = 0; i < 350; i++) {
+		tick(&e, 100);
+		chunk_piece(
+		    &e, 1, &cid, (uint32_t)body.n, 0, slice_of(body.p, 4));
+	}
+	assert_int_equal(e.closed, 0);
+	conn_up(&e, 2, &hub, false);
+	tell_open(&e, 2);
+	assert_int_equal(cids_sent(&e, 2, MSG_GET), 1);
+	chunk_piece(&e, 2, &cid, (uint32_t)body.n, 0, body);
+	assert_int_equal(e.chunks_persisted, 1);
+	end_free(&e);
+}
+
 static void
 test_endgame_is_two_copies_then_cancel(void **state)
 {
@@ -645,6 +671,7 @@ main(void)
 		T(test_credit_that_was_not_owed_closes),
 		T(test_several_peers_work_at_once_on_different_chunks),
 		T(test_a_slow_peers_chunks_go_to_another),
+		T(test_a_beginning_over_and_over_holds_no_want),
 		T(test_endgame_is_two_copies_then_cancel),
 		T(test_busy_is_waited_for),
 		T(test_a_full_queue_says_busy),

@@ -17,8 +17,8 @@
 #define UNSENT 49152u /* in the socket's and the kernel's queue */
 #define SENT_LOW 8192u
 #define CHUNKS 24u
-#define BIG (700u * 1024u)
-#define SMALL (64u * 1024u)
+#define BIG ((size_t)700 * 1024)
+#define SMALL ((size_t)64 * 1024)
 
 /* A message on its way: queued at the sender, then on the wire. */
 struct flight {
@@ -329,7 +329,7 @@ test_interactive_is_there_within_200_ms_of_a_saturated_link(void **state)
 	assert_true(last > first);
 	print_message("backfill: %llu bytes/s\n",
 	    (unsigned long long)((bytes - BIG) * 1000 / (last - first)));
-	assert_true((bytes - BIG) / (last - first) > RATE * 9 / 10);
+	assert_true((bytes - BIG) / (last - first) > (uint64_t)RATE * 9 / 10);
 	world_free(&w);
 }
 
