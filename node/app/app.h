@@ -50,6 +50,7 @@ enum err app_passphrase(const struct app_args *a, bool confirm, struct buf *out,
 
 #define APP_KEYSTORE "keys/keystore"
 #define APP_CREDENTIAL "keys/credential"
+#define APP_PROXY "keys/proxy" /* user:password, if there is one */
 #define APP_RECOVERY "keys/recovery"
 #define APP_STORE "store"
 

@@ -16,6 +16,7 @@
 #include "node/backup/scrub.h"
 #include "node/ops/log.h"
 #include "node/web/web.h"
+#include "store/base/passphrase.h"
 
 struct node {
 	struct conf conf;
@@ -54,6 +55,26 @@ node_committed(void *ctx)
 }
 
 static enum err
+node_net(struct node *n, const struct app_args *a, struct errmsg *em)
+{
+	struct net_opts o = { n->store, n->shares, &n->id, n->conf.peers_listen,
+		n->conf.peers_proxy, NULL };
+	struct buf login = BUF_MAX(2 * PASSPHRASE_BYTES_MAX);
+	char path[APP_PATH_MAX];
+	enum err e = ERR_OK;
+
+	app_path(a->home, APP_PROXY, path);
+	if (app_exists(path)) {
+		e = passphrase_file(path, &login, em);
+		o.proxy_login = buf_cstr(&login);
+	}
+	if (e == ERR_OK)
+		e = net_start(&o, &n->net, em);
+	buf_wipe(&login);
+	return e;
+}
+
+static enum err
 node_rooms(struct node *n, const struct app_args *a, struct errmsg *em)
 {
 	enum err e;
@@ -62,9 +83,7 @@ node_rooms(struct node *n, const struct app_args *a, struct errmsg *em)
 	    &n->shares, em);
 	if (e != ERR_OK)
 		return e;
-	e = net_start(&(struct net_opts){ n->store, n->shares, &n->id,
-			  n->conf.peers_listen, n->conf.peers_proxy },
-	    &n->net, em);
+	e = node_net(n, a, em);
 	if (e != ERR_OK)
 		return e;
 	e = ingest_start(&(struct ingest_opts){ n->store, n->shares, &n->conf,

@@ -254,8 +254,8 @@ conf_text_check(const struct conf_key *k, const char *s, char *why, size_t cap)
 		    why, cap, ERR_MALFORMED, "must be HOST:PORT or off");
 	if (k->kind == CONF_PROXY && conf_proxy(s, &proxy) != ERR_OK)
 		return conf_why(why, cap, ERR_MALFORMED,
-		    "must be http://HOST:PORT or socks5://HOST:PORT, without "
-		    "user or password, or off");
+		    "must be http://HOST:PORT or socks5://HOST:PORT (user and "
+		    "password stand in HOME/keys/proxy), or off");
 	if (!conf_is_line(s))
 		return conf_why(
 		    why, cap, ERR_MALFORMED, "must be one line of text");

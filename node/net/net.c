@@ -265,6 +265,24 @@ start_listen(struct net *n, const char *address, struct errmsg *em)
 }
 
 static enum err
+start_proxy(struct net *n, const struct net_opts *o, struct errmsg *em)
+{
+	if (o->proxy != NULL && conf_proxy(o->proxy, &n->proxy) != ERR_OK)
+		return errmsg_set(em, ERR_MALFORMED,
+		    "write it as http://HOST:PORT or socks5://HOST:PORT",
+		    "peers.proxy is no address of a proxy");
+	if (o->proxy_login == NULL)
+		return ERR_OK;
+	if (proxy_login_check(o->proxy_login) != ERR_OK)
+		return errmsg_set(em, ERR_MALFORMED,
+		    "write one line user:password into it",
+		    "keys/proxy holds no user and password");
+	(void)snprintf(
+	    n->proxy_login, sizeof(n->proxy_login), "%s", o->proxy_login);
+	return ERR_OK;
+}
+
+static enum err
 start_core(struct net *n)
 {
 	struct repl_opts o = { .me = n->me->pub,
@@ -330,6 +348,7 @@ net_free(struct net *n)
 	net_snap_fini(&n->snap);
 	mem_free(n->own);
 	mem_free(n->join);
+	cry_wipe(n->proxy_login, sizeof(n->proxy_login));
 	pthread_mutex_destroy(&n->box_lock);
 	pthread_cond_destroy(&n->box_cond);
 	pthread_mutex_destroy(&n->snap_lock);
@@ -356,11 +375,9 @@ net_start(const struct net_opts *o, struct net **out, struct errmsg *em)
 	if (n == NULL)
 		return errmsg_set(em, ERR_NOMEM, "", "no memory");
 	net_init(n, o);
-	if (o->proxy != NULL && conf_proxy(o->proxy, &n->proxy) != ERR_OK) {
+	if ((e = start_proxy(n, o, em)) != ERR_OK) {
 		net_free(n);
-		return errmsg_set(em, ERR_MALFORMED,
-		    "write it as http://HOST:PORT or socks5://HOST:PORT",
-		    "peers.proxy is no address of a proxy");
+		return e;
 	}
 	if ((e = start_loop(n)) != ERR_OK ||
 	    (e = start_listen(n, o->listen, em)) != ERR_OK ||

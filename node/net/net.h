@@ -16,8 +16,9 @@ struct net_opts {
 	struct store *store;
 	struct shares *shares;
 	const struct cry_identity *me;
-	const char *listen; /* "HOST:PORT", port 0 = any free, or "off" */
-	const char *proxy;  /* peers.proxy; NULL: off */
+	const char *listen;      /* "HOST:PORT", port 0 = any free, or "off" */
+	const char *proxy;       /* peers.proxy; NULL: off */
+	const char *proxy_login; /* "user:password"; NULL: none */
 };
 /* Binds (ERR_BUSY: port taken), then starts the loop thread. */
 enum err net_start(

@@ -158,6 +158,7 @@ struct net {
 	const struct cry_identity *me;
 	char listen_text[LOOP_ADDR_TEXT];
 	struct conf_proxy proxy;
+	char proxy_login[PROXY_LOGIN_MAX + 1]; /* "": none */
 	pthread_t thread;
 	bool started;
 

@@ -538,6 +538,8 @@ net_link_dial(struct net *n, struct net_rec *r)
 		d.host = n->proxy.host;
 		d.port = n->proxy.port;
 		l->proxy = mem_new(sizeof(*l->proxy));
+		if (l->proxy != NULL && n->proxy_login[0] != '\0')
+			l->proxy->login = n->proxy_login;
 	}
 	if ((n->proxy.kind != CONF_PROXY_OFF && l->proxy == NULL) ||
 	    loop_conn_dial(n->loop, &d, &link_cb, l, &l->tcp) != ERR_OK) {

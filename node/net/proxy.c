@@ -12,13 +12,18 @@
 
 #define SOCKS_VERSION 5u
 #define SOCKS_NO_PASSWORD 0u
+#define SOCKS_PASSWORD 2u
 #define SOCKS_CONNECT 1u
 #define SOCKS_V4 1u
 #define SOCKS_NAME 3u
 #define SOCKS_V6 4u
 #define SOCKS_HEAD 5u /* of a reply: to the first byte of the address */
 
-enum proxy_step { WAIT_HEADER, WAIT_METHOD, WAIT_REPLY, OPEN };
+#define WRONG_LOGIN "the proxy refuses the password: mend keys/proxy"
+#define LOGIN_WANTED                                                           \
+	"the proxy wants a password: put user:password into keys/proxy"
+
+enum proxy_step { WAIT_HEADER, WAIT_METHOD, WAIT_LOGIN, WAIT_REPLY, OPEN };
 
 static enum err
 refuse(struct proxy_talk *t, enum err e, const char *why)
@@ -27,7 +32,47 @@ refuse(struct proxy_talk *t, enum err e, const char *why)
 	return e;
 }
 
+enum err
+proxy_login_check(const char *login)
+{
+	const char *colon = strchr(login, ':'), *s;
+	size_t user, n = strlen(login);
+
+	if (colon == NULL)
+		return ERR_MALFORMED;
+	user = (size_t)(colon - login);
+	if (user == 0 || user > 255 || n - user - 1 == 0 || n - user - 1 > 255)
+		return ERR_LIMIT;
+	for (s = login; *s != '\0'; s++) {
+		if ((unsigned char)*s < ' ' || *s == 0x7f)
+			return ERR_MALFORMED;
+	}
+	return ERR_OK;
+}
+
 /* --- HTTP CONNECT --- */
+
+/* RFC 4648 section 4. */
+static void
+put_base64(struct buf *out, struct slice in)
+{
+	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				       "abcdefghijklmnopqrstuvwxyz"
+				       "0123456789+/";
+	uint32_t v, k;
+	size_t i, n;
+
+	for (i = 0; i < in.n; i += 3) {
+		n = in.n - i < 3 ? in.n - i : 3;
+		v = (uint32_t)in.p[i] << 16;
+		v |= n > 1 ? (uint32_t)in.p[i + 1] << 8 : 0;
+		v |= n > 2 ? in.p[i + 2] : 0u;
+		for (k = 0; k < 4; k++)
+			buf_u8(out,
+			    k <= n ? (uint8_t)alphabet[v >> (18 - 6 * k) & 63]
+				   : (uint8_t)'=');
+	}
+}
 
 static void
 connect_request(const struct proxy_talk *t, struct buf *out)
@@ -38,8 +83,14 @@ connect_request(const struct proxy_talk *t, struct buf *out)
 	for (i = 0; i < 2; i++) {
 		buf_put_str(out, i == 0 ? "CONNECT " : "Host: ");
 		buf_printf(out, v6 ? "[%s]:%u" : "%s:%u", t->host, t->port);
-		buf_put_str(out, i == 0 ? " HTTP/1.1\r\n" : "\r\n\r\n");
+		buf_put_str(out, i == 0 ? " HTTP/1.1\r\n" : "\r\n");
 	}
+	if (t->login != NULL) {
+		buf_put_str(out, "Proxy-Authorization: Basic ");
+		put_base64(out, slice_str(t->login));
+		buf_put_str(out, "\r\n");
+	}
+	buf_put_str(out, "\r\n");
 }
 
 static enum err
@@ -56,8 +107,7 @@ connect_status(struct proxy_talk *t)
 		return ERR_OK;
 	if (code == 407)
 		return refuse(t, ERR_DENIED,
-		    "the proxy wants a password (407): have this host "
-		    "exempted from it");
+		    t->login == NULL ? LOGIN_WANTED : WRONG_LOGIN);
 	(void)snprintf(t->why, sizeof(t->why),
 	    code == 403 || code == 405
 		? "the proxy refuses (%u): have this address and port allowed"
@@ -98,16 +148,46 @@ socks_request(const struct proxy_talk *t, struct buf *out)
 	buf_u8(out, (uint8_t)t->port);
 }
 
+/* RFC 1929. */
+static void
+socks_login(const struct proxy_talk *t, struct buf *out)
+{
+	const char *colon = strchr(t->login, ':');
+
+	REQUIRE(colon != NULL);
+	buf_u8(out, 1);
+	buf_u8(out, (uint8_t)(colon - t->login));
+	buf_put(out, t->login, (size_t)(colon - t->login));
+	buf_u8(out, (uint8_t)strlen(colon + 1));
+	buf_put_str(out, colon + 1);
+}
+
+static enum err
+socks_login_answer(struct proxy_talk *t, struct buf *out)
+{
+	if (t->seen[0] != 1 || t->seen[1] != 0)
+		return refuse(t, ERR_DENIED, WRONG_LOGIN);
+	socks_request(t, out);
+	t->step = WAIT_REPLY;
+	t->n = 0;
+	return ERR_AGAIN;
+}
+
 static enum err
 socks_method(struct proxy_talk *t, struct buf *out)
 {
 	if (t->seen[0] != SOCKS_VERSION)
 		return refuse(t, ERR_MALFORMED,
 		    "peers.proxy is no SOCKS5 proxy: check its port and kind");
+	if (t->seen[1] == SOCKS_PASSWORD && t->login != NULL) {
+		socks_login(t, out);
+		t->step = WAIT_LOGIN;
+		t->n = 0;
+		return ERR_AGAIN;
+	}
 	if (t->seen[1] != SOCKS_NO_PASSWORD)
 		return refuse(t, ERR_DENIED,
-		    "the proxy wants a password: have this host exempted "
-		    "from it");
+		    t->login == NULL ? LOGIN_WANTED : WRONG_LOGIN);
 	socks_request(t, out);
 	t->step = WAIT_REPLY;
 	t->n = 0;
@@ -157,6 +237,8 @@ answer_look(struct proxy_talk *t, struct buf *out)
 		return header_whole(t) ? connect_status(t) : ERR_AGAIN;
 	if (t->step == WAIT_METHOD)
 		return t->n == 2 ? socks_method(t, out) : ERR_AGAIN;
+	if (t->step == WAIT_LOGIN)
+		return t->n == 2 ? socks_login_answer(t, out) : ERR_AGAIN;
 	want = socks_reply_bytes(t);
 	if (want == 0)
 		return refuse(t, ERR_MALFORMED,
@@ -169,7 +251,8 @@ proxy_begin(struct proxy_talk *t, enum conf_proxy_kind kind, const char *host,
     uint16_t port, struct buf *out)
 {
 	REQUIRE(kind != CONF_PROXY_OFF);
-	memset(t, 0, sizeof(*t));
+	memset(t->why, 0, sizeof(t->why));
+	t->n = 0;
 	t->kind = kind;
 	t->host = host;
 	t->port = port;
@@ -181,8 +264,10 @@ proxy_begin(struct proxy_talk *t, enum conf_proxy_kind kind, const char *host,
 	} else {
 		t->step = WAIT_METHOD;
 		buf_u8(out, SOCKS_VERSION);
-		buf_u8(out, 1);
+		buf_u8(out, t->login == NULL ? 1 : 2);
 		buf_u8(out, SOCKS_NO_PASSWORD);
+		if (t->login != NULL)
+			buf_u8(out, SOCKS_PASSWORD);
 	}
 	return buf_err(out);
 }

@@ -1,5 +1,5 @@
 /* node/net/proxy.h: the way out through a proxy: HTTP CONNECT (RFC 9110
- * section 9.3.6) and SOCKS5 (RFC 1928), without a password.
+ * section 9.3.6, Basic of RFC 7617) and SOCKS5 (RFC 1928, 1929).
  *
  * Pure: bytes in, bytes out, no socket.  After the proxy said yes the
  * connection is a tunnel and the Noise handshake begins in it, so a proxy
@@ -17,13 +17,18 @@ struct proxy_talk {
 	enum conf_proxy_kind kind;
 	const char *host; /* where to; borrowed */
 	uint16_t port;
+	const char *login; /* "user:password"; NULL: none; borrowed */
 	uint32_t step;
 	uint32_t n; /* bytes in seen */
 	uint8_t seen[PROXY_ANSWER_MAX];
 	char why[96]; /* after a failure: cause and next act */
 };
 
-/* The first bytes for the proxy.  ERR_LIMIT: the host is too long. */
+#define PROXY_LOGIN_MAX 511u
+/* "user:password", each of 1 to 255 bytes, no controls. */
+enum err proxy_login_check(const char *login) PSC_MUST_USE;
+/* The first bytes for the proxy; t->login may be set before.  ERR_LIMIT: the
+ * host is too long. */
 enum err proxy_begin(struct proxy_talk *t, enum conf_proxy_kind kind,
     const char *host, uint16_t port, struct buf *out) PSC_MUST_USE;
 /* Takes from *in what belongs to the proxy; out: what to send it.  ERR_AGAIN:

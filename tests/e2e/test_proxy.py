@@ -63,6 +63,23 @@ def run(top, hub, lab, address):
     bad = lab.cli("config", "set", "peers.proxy=http://u:p@x:1", check=False)
     assert bad.returncode == 1 and "socks5://" in bad.stderr, bad.stderr
 
+    for kind in ("http", "socks5"):
+        ask = Proxy(kind, login="ward:s3cret")
+        through(lab, kind, ask.port)
+        until("a password is wanted", 20, lambda: "keys/proxy" in why(lab))
+        login = lab.home / "keys" / "proxy"
+        login.write_text("ward:wrong\n", encoding="ascii")
+        login.chmod(0o600)
+        through(lab, kind, ask.port)
+        until("it is refused", 20, lambda: "refuses the pass" in why(lab))
+        login.write_text("ward:s3cret\n", encoding="ascii")
+        through(lab, kind, ask.port)
+        until("it is let through", 20, lambda: lab.json(
+            "sync", "status")["peers"][0]["connected"])
+        log = pathlib.Path(f"{lab.home}.log").read_text(encoding="utf-8")
+        assert "s3cret" not in log and "ward:" not in log
+        login.unlink()
+
     http = Proxy("http")
     through(lab, "http", http.port)
     until("connected", 20, lambda: lab.json("sync", "status")["peers"][0]

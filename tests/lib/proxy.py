@@ -1,14 +1,17 @@
-"""A small real proxy on loopback: HTTP CONNECT and SOCKS5, no password."""
+"""A small real proxy on loopback: HTTP CONNECT and SOCKS5."""
 import asyncio
+import base64
 import ipaddress
 import struct
 import threading
 
 
 class Proxy:
-    """kind: http or socks5. refuse: answer every request with a no."""
+    """kind: http or socks5. refuse: answer every request with a no.
+    login: user:password that is asked for."""
 
-    def __init__(self, kind, refuse=False):
+    def __init__(self, kind, refuse=False, login=None):
+        self.login = login
         self.kind = kind
         self.refuse = refuse
         self.asked = []     # (host, port) of each request
@@ -47,8 +50,7 @@ class Proxy:
         finally:
             writer.close()
 
-    @staticmethod
-    async def _http(reader, _):
+    async def _http(self, reader, writer):
         """RFC 9110 section 9.3.6."""
         head = (await reader.readuntil(b"\r\n\r\n")).decode("ascii")
         verb, where, version = head.splitlines()[0].split(" ")
@@ -56,17 +58,27 @@ class Proxy:
         if verb != "CONNECT" or version != "HTTP/1.1" or \
                 f"Host: {where}" not in head:
             raise ValueError(head)
+        if self.login:
+            given = base64.b64encode(self.login.encode()).decode()
+            if f"\r\nProxy-Authorization: Basic {given}\r\n" not in head:
+                writer.write(b"HTTP/1.1 407 no\r\n\r\n")
+                await writer.drain()
+                raise ValueError("password")
         return (host.strip("[]"), int(port), b"HTTP/1.1 200 go\r\n\r\n",
                 b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
 
-    @staticmethod
-    async def _socks(reader, writer):
+    async def _socks(self, reader, writer):
         """RFC 1928."""
         version, n = await reader.readexactly(2)
         methods = await reader.readexactly(n)
-        if version != 5 or 0 not in methods:
+        method = 2 if self.login else 0
+        if version != 5 or method not in methods:
+            writer.write(b"\5\xff")
+            await writer.drain()
             raise ValueError("greeting")
-        writer.write(b"\5\0")
+        writer.write(bytes([5, method]))
+        if self.login:
+            await self._socks_login(reader, writer)
         version, command, _, kind = await reader.readexactly(4)
         if version != 5 or command != 1:
             raise ValueError("request")
@@ -79,6 +91,19 @@ class Proxy:
         port = struct.unpack(">H", await reader.readexactly(2))[0]
         tail = b"\0\1\0\0\0\0\0\0"
         return host, port, b"\5\0" + tail, b"\5\2" + tail
+
+    async def _socks_login(self, reader, writer):
+        """RFC 1929."""
+        parts = []
+        assert await reader.readexactly(1) == b"\1"
+        for _ in range(2):
+            n = (await reader.readexactly(1))[0]
+            parts.append((await reader.readexactly(n)).decode())
+        good = ":".join(parts) == self.login
+        writer.write(b"\1\0" if good else b"\1\1")
+        await writer.drain()
+        if not good:
+            raise ValueError("password")
 
     async def _way(self, reader, writer):
         while True:

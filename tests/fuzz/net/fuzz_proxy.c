@@ -7,12 +7,17 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static enum err
-talk(enum conf_proxy_kind kind, struct slice in, size_t piece, size_t *left)
+talk(uint8_t how, struct slice in, size_t piece, size_t *left)
 {
+	enum conf_proxy_kind kind =
+	    how == 'h' ? CONF_PROXY_HTTP : CONF_PROXY_SOCKS5;
 	static struct proxy_talk t;
 	struct buf out = BUF_MAX(1024);
-	enum err e = proxy_begin(&t, kind, "hub.example", 443, &out);
+	enum err e;
 	struct slice part;
+
+	t.login = how == 'p' ? "user:secret" : NULL;
+	e = proxy_begin(&t, kind, "hub.example", 443, &out);
 
 	if (e != ERR_OK)
 		abort();
@@ -33,16 +38,14 @@ talk(enum conf_proxy_kind kind, struct slice in, size_t piece, size_t *left)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	enum conf_proxy_kind kind = CONF_PROXY_HTTP;
 	size_t whole = 0, pieces = 0;
 	struct slice in;
 
 	if (size < 2)
 		return 0;
-	if (data[0] == 's')
-		kind = CONF_PROXY_SOCKS5;
 	in = slice_of(data + 2, size - 2);
-	if (talk(kind, in, in.n + 1, &whole) != talk(kind, in, 1, &pieces) ||
+	if (talk(data[0], in, in.n + 1, &whole) !=
+		talk(data[0], in, 1, &pieces) ||
 	    whole != pieces)
 		abort();
 	return 0;

@@ -139,6 +139,40 @@ socks_refusals_are_told_apart(void **state)
 }
 
 static void
+a_password_is_given_where_it_is_asked_for(void **state)
+{
+	struct slice in = SLICE_LIT("\5\2");
+
+	(void)state;
+	t.login = "Aladdin:open sesame"; /* RFC 7617 section 2 */
+	begin(CONF_PROXY_HTTP, "a",
+	    SLICE_LIT("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n"
+		      "Proxy-Authorization: Basic "
+		      "QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n\r\n"));
+	t.login = "u:pw:";
+	begin(CONF_PROXY_SOCKS5, "127.0.0.1", SLICE_LIT("\5\2\0\2"));
+	assert_int_equal(feed(&in, SLICE_LIT("\1\1u\3pw:")), ERR_AGAIN);
+	in = SLICE_LIT("\1\0");
+	assert_int_equal(
+	    feed(&in, SLICE_LIT("\5\1\0\1\177\0\0\1\1\273")), ERR_AGAIN);
+	in = SLICE_LIT("\5\0\0\1\0\0\0\0\0\0");
+	assert_int_equal(feed(&in, SLICE_LIT("")), ERR_OK);
+
+	begin(CONF_PROXY_SOCKS5, "127.0.0.1", SLICE_LIT("\5\2\0\2"));
+	in = SLICE_LIT("\5\2");
+	assert_int_equal(feed(&in, SLICE_LIT("\1\1u\3pw:")), ERR_AGAIN);
+	in = SLICE_LIT("\1\1");
+	assert_int_equal(feed(&in, SLICE_LIT("")), ERR_DENIED);
+	assert_non_null(strstr(t.why, "refuses the password"));
+	t.login = NULL;
+	assert_int_equal(proxy_login_check("a:b"), ERR_OK);
+	assert_int_not_equal(proxy_login_check("ab"), ERR_OK);
+	assert_int_not_equal(proxy_login_check(":b"), ERR_OK);
+	assert_int_not_equal(proxy_login_check("a:"), ERR_OK);
+	assert_int_not_equal(proxy_login_check("a:b\r\nX: y"), ERR_OK);
+}
+
+static void
 only_a_proxy_is_one(void **state)
 {
 	static const char *const bad[] = { "", "http://", "hub:80",
@@ -165,6 +199,7 @@ main(void)
 		cmocka_unit_test(an_endless_answer_is_refused),
 		cmocka_unit_test(socks_asks_by_name_and_by_number),
 		cmocka_unit_test(socks_refusals_are_told_apart),
+		cmocka_unit_test(a_password_is_given_where_it_is_asked_for),
 		cmocka_unit_test(only_a_proxy_is_one),
 	};
 
