@@ -151,6 +151,8 @@ ingest_start(
 	if (e != ERR_OK)
 		(void)errmsg_set(em, e, "run `pesscara verify --deep`",
 		    "the vault's rows cannot be read: %s", err_text(e));
+	else
+		reject_resume(g);
 	if (e == ERR_OK)
 		e = ingest_listen(g, em);
 	if (e == ERR_OK && g->listen_fd >= 0) {

@@ -5,6 +5,7 @@
  *   "qseq"  ""                        -> last item number
  *   "qopen" hash16(target, series, AE) -> be64 item held for that series
  *   "qser"  hash16(target, series) + be64 item -> ""  (all items, any AE)
+ *   "qfree" be64 item                 -> "" rejected, its copies are going
  *   "vi"    be64 item + be32 index    -> struct v_page, from image index on
  *   "pkey"  share id                  -> 32-byte pseudonym key
  *   "pmap"  hash16(share, patient)    -> pseudonym and what it stands for
@@ -234,5 +235,8 @@ enum err gate_keep(struct store_txn *t, const struct ingest *g,
 
 /* quarantine.c */
 void q_public(const struct q_item *q, struct ingest_item *out);
+
+/* reject.c: goes on with what a crash cut short. */
+void reject_resume(struct ingest *g);
 
 #endif

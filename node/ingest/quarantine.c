@@ -1,6 +1,5 @@
-/* node/ingest/quarantine.c: list, count and reject held items. */
+/* node/ingest/quarantine.c: list and count held items. */
 #include "node/ingest/ingest_internal.h"
-#include "store/base/clock.h"
 #include "store/base/enc.h"
 
 void
@@ -84,67 +83,4 @@ ingest_quarantine_held(struct ingest *g)
 	if (ingest_quarantine_each(g, "held", count_one, &n) != ERR_OK)
 		return 0;
 	return n;
-}
-
-struct reject_job {
-	uint64_t no;
-	const char *actor;
-	const char *reason;
-	struct q_item q;
-};
-
-static enum err
-reject_job(struct store_txn *t, void *ctx)
-{
-	struct reject_job *j = ctx;
-	struct cat_event ev = { .type = "reject", .wall_ms = clock_wall_ms() };
-	char id[40];
-	enum err e;
-
-	e = q_get(store_txn_store(t), store_txn_db(t), j->no, &j->q);
-	if (e != ERR_OK)
-		return e;
-	if (strcmp(j->q.state, "held") != 0)
-		return ERR_EXISTS;
-	(void)snprintf(j->q.state, sizeof(j->q.state), "rejected");
-	(void)snprintf(j->q.reason, sizeof(j->q.reason), "%s", j->reason);
-	q_text(j->no, id);
-	(void)snprintf(ev.detail, sizeof(ev.detail), "%s", id);
-	if ((e = q_put(t, &j->q)) != ERR_OK)
-		return e;
-	e = store_row_del(t, "qopen", slice_of(j->q.series.b, 16));
-	if (e != ERR_OK && e != ERR_NOTFOUND)
-		return e;
-	if ((e = cat_event_append(t, &ev)) != ERR_OK)
-		return e;
-	return cat_audit_append(
-	    t, j->actor, "quarantine.reject", id, j->reason);
-}
-
-enum err
-ingest_reject(struct ingest *g, const char *id, const char *actor,
-    const char *reason, struct ingest_item *out, struct errmsg *em)
-{
-	struct reject_job j = { .actor = actor, .reason = reason };
-	enum err e;
-
-	if (q_parse(id, &j.no) != ERR_OK)
-		return errmsg_set(em, ERR_NOTFOUND,
-		    "see `pesscara quarantine list`",
-		    "no quarantine item is called %.32s", id);
-	if (reason == NULL || reason[0] == '\0')
-		return errmsg_set(em, ERR_MALFORMED, "add --reason TEXT",
-		    "rejecting needs a reason");
-	e = store_write(g->o.store, reject_job, &j);
-	if (e == ERR_NOTFOUND)
-		return errmsg_set(em, e, "see `pesscara quarantine list`",
-		    "no quarantine item is called %.32s", id);
-	if (e == ERR_EXISTS)
-		return errmsg_set(em, e, "see `pesscara quarantine list`",
-		    "item %s is %s already", id, j.q.state);
-	if (e != ERR_OK)
-		return errmsg_set(
-		    em, e, "try again", "reject failed: %s", err_text(e));
-	q_public(&j.q, out);
-	return ERR_OK;
 }

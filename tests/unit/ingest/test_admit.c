@@ -15,6 +15,10 @@
 #include "lib/tmpdir.h"
 #include "node/ingest/ingest_internal.h"
 #include "store/base/mem.h"
+#include "store/blob/gc.h"
+
+static const struct store_row_owner owner = { "vi", ingest_vault_chunks };
+static const struct store_owners owners = { .rows = &owner, .n_rows = 1 };
 
 struct world {
 	char dir[TMPDIR_MAX];
@@ -43,6 +47,7 @@ setup(void **state)
 	(void)snprintf(
 	    w->sink.calling_ae, sizeof(w->sink.calling_ae), "SCANNER");
 	o.dir = w->dir;
+	o.owners = &owners;
 	o.local = w->me.local;
 	o.convergence = w->me.convergence;
 	assert_int_equal(store_open(&o, &w->g.o.store, &em), ERR_OK);
@@ -460,6 +465,97 @@ test_one_image_from_eight_senders_counts_once(void **state)
 	(void)pthread_barrier_destroy(&start);
 }
 
+static enum err
+note_cut_short(struct store_txn *t, void *ctx)
+{
+	return store_row_put(t, "qfree", slice_of(ctx, 8), SLICE_LIT(""));
+}
+
+static uint64_t
+collected(struct world *w)
+{
+	struct store_gc_opts o = { .no_pause = true };
+	struct store_gc_report r = { 0 };
+
+	assert_int_equal(store_gc(w->g.o.store, &o, &r), ERR_OK);
+	return r.chunks;
+}
+
+/* A derived piece too large for a bundle: nothing but the copy names it. */
+static void
+test_the_derived_copy_of_a_rejected_item_goes(void **state)
+{
+	struct world *w = *state;
+	struct ingest_item said;
+	struct errmsg em = { 0 };
+	struct img_object o;
+	struct admitted a;
+	struct prng r = { 11 };
+	uint8_t *deid = malloc(300000), *original = malloc(300000);
+	uint64_t n;
+	uint32_t bad = 0;
+	char id[40];
+
+	assert_non_null(deid);
+	assert_non_null(original);
+	prng_fill(&r, deid, 300000);
+	prng_fill(&r, original, 300000);
+	object(&o, "1.2.3", "1.2.3.1");
+	o.original = slice_of(original, 300000);
+	o.deid = slice_of(deid, 300000);
+	assert_int_equal(admit_object(&w->g, &w->sink, &o, "S-1", &a), ERR_OK);
+	assert_int_equal(collected(w), 0);
+	q_text(a.item, id);
+	assert_int_equal(
+	    ingest_reject(&w->g, id, "me", "no consent", &said, &em), ERR_OK);
+	n = collected(w);
+	assert_true(n > 0);
+	/* what is left is the original's */
+	assert_int_equal(
+	    store_verify(w->g.o.store, true, count_bad, &bad, NULL), ERR_OK);
+	assert_int_equal(
+	    store_refs_check(w->g.o.store, count_bad, &bad, NULL), ERR_OK);
+	assert_int_equal(bad, 0);
+	/* sent again: stored again, and only what had gone */
+	assert_int_equal(admit_object(&w->g, &w->sink, &o, "S-1", &a), ERR_OK);
+	assert_int_equal(a.state, ADMIT_STORED);
+	assert_int_equal(collected(w), 0);
+	free(deid);
+	free(original);
+}
+
+/* Killed between the job that says so and the pages. */
+static void
+test_a_reject_that_was_cut_short_goes_on_at_the_next_start(void **state)
+{
+	struct world *w = *state;
+	struct admitted a = admit(w, "1.2.3", "1.2.3.1", "S-1");
+	struct db_txn *t;
+	uint8_t key[8];
+	struct buf row = BUF_MAX(V_PAGE_BYTES);
+	struct v_page p;
+	uint8_t page[12] = { 0 };
+
+	q_key(a.item, key);
+	q_key(a.item, page);
+	assert_int_equal(
+	    store_write(w->g.o.store, note_cut_short, key), ERR_OK);
+	reject_resume(&w->g);
+	assert_int_equal(store_read(w->g.o.store, &t), ERR_OK);
+	assert_int_equal(
+	    store_row_get(w->g.o.store, t, "qfree", slice_of(key, 8), &row),
+	    ERR_NOTFOUND);
+	assert_int_equal(
+	    store_row_get(w->g.o.store, t, "vi", slice_of(page, 12), &row),
+	    ERR_OK);
+	db_abort(t);
+	assert_int_equal(v_page_decode(buf_slice(&row), &p), ERR_OK);
+	assert_int_equal(p.v[0].deid.n, 0);
+	assert_true(p.v[0].original.n > 0);
+	v_page_fini(&p);
+	buf_fini(&row);
+}
+
 int
 main(void)
 {
@@ -472,6 +568,8 @@ main(void)
 		T(test_what_is_held_is_known_again_without_its_table),
 		T(test_bytes_that_come_again_mend_what_is_damaged),
 		T(test_one_image_from_eight_senders_counts_once),
+		T(test_the_derived_copy_of_a_rejected_item_goes),
+		T(test_a_reject_that_was_cut_short_goes_on_at_the_next_start),
 	};
 
 	if (cry_init() != ERR_OK)
