@@ -59,7 +59,7 @@ node_net(struct node *n, const struct app_args *a, struct errmsg *em)
 {
 	struct net_opts o = { n->store, n->shares, &n->id, n->conf.peers_listen,
 		n->conf.peers_proxy, NULL };
-	struct buf login = BUF_MAX(2 * PASSPHRASE_BYTES_MAX);
+	struct buf login = BUF_MAX(2 * KIB);
 	char path[APP_PATH_MAX];
 	enum err e = ERR_OK;
 

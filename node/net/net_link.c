@@ -352,8 +352,10 @@ link_closed_cb(void *ctx, enum err why, const char *text)
 	/* A responder that cannot read our first message hangs up: with XK
 	 * that is all a dialler with the wrong key ever sees. */
 	if (!l->closing && l->initiator && !l->up && l->tx > 0) {
-		log_warn("net", "handshake refused", "why=\"%s\"", WRONG_KEY);
-		text = WRONG_KEY;
+		text = n->proxy.kind == CONF_PROXY_OFF ? WRONG_KEY
+						       : WRONG_KEY
+			   ", or the proxy cannot reach it";
+		log_warn("net", "handshake refused", "why=\"%s\"", text);
 	}
 	if (!l->closing && l->proxy != NULL) {
 		(void)snprintf(
