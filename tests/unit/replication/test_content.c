@@ -665,6 +665,8 @@ main(void)
 		T(test_piece_out_of_place_or_length_closes),
 		T(test_only_unfinished_chunks_are_asked_again),
 		T(test_not_have_is_remembered_and_have_told),
+		T(test_have_is_told_of_the_compartment_it_came_through_only),
+		T(test_a_chunk_is_asked_for_in_each_compartment_that_wants_it),
 		T(test_have_is_told_when_the_chunk_came_during_the_look),
 		T(test_window_bounds_what_is_asked_at_once),
 		T(test_sending_beyond_credit_closes),
