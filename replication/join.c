@@ -87,11 +87,11 @@ links_new(struct repl *r, struct share *s)
 
 /* Records from..end, in as many messages as they need. */
 static void
-chain_push(struct repl *r, struct link *l, uint64_t from)
+chain_push_to(struct repl *r, struct link *l, uint64_t from, uint64_t end)
 {
 	const struct member *m = l->share->m;
 	struct msg out = { .type = MSG_MLOG, .tag = l->tx };
-	uint64_t i = from, end = member_seq(m);
+	uint64_t i = from;
 
 	while (i <= end && !l->peer->closing && r->err == ERR_OK) {
 		struct buf items = BUF_MAX(LIM_MESSAGE_BYTES);
@@ -109,6 +109,26 @@ chain_push(struct repl *r, struct link *l, uint64_t from)
 		buf_fini(&items);
 	}
 	l->pushed = end + 1;
+}
+
+static void
+chain_push(struct repl *r, struct link *l, uint64_t from)
+{
+	chain_push_to(r, l, from, member_seq(l->share->m));
+}
+
+/* Whom a record put out is told that record, and what came before it; no more
+ * of the share. */
+void
+join_tell_revoked(struct repl *r, struct link *l, uint64_t its_seq)
+{
+	uint64_t by = l->share->m == NULL
+			  ? 0
+			  : member_revoked_by(l->share->m, &l->peer->pub.sign);
+
+	if (by == 0 || its_seq >= by || l->pushed > by)
+		return;
+	chain_push_to(r, l, its_seq + 1, by);
 }
 
 static void
@@ -191,6 +211,8 @@ link_out(struct repl *r, struct link *l)
 {
 	if (l->state == LINK_SILENT)
 		return;
+	if (l->state == LINK_LIVE)
+		join_tell_revoked(r, l, l->peer_seq);
 	link_move(l, LINK_SILENT);
 	l->chain_due_ms = 0;
 	content_peer_gone(r, l->peer);
@@ -331,7 +353,9 @@ join_signed(struct repl *r, const struct repl_event *ev)
 static void
 persist_records(struct repl *r, struct share *s)
 {
-	if (!share_has(s, &r->o.me.sign))
+	/* Also what puts us out: that we know why. */
+	if (!share_has(s, &r->o.me.sign) &&
+	    !member_is_revoked(s->m, &r->o.me.sign))
 		return;
 	while (s->emitted <= member_seq(s->m)) {
 		struct persist *ps = persist_new(r, PERSIST_MEMBER);

@@ -112,6 +112,8 @@ bool member_is_statement(struct slice bytes); /* or else a record */
 
 /* --- what of a device's feeds counts (rulings.md 17) --- */
 bool member_is_revoked(const struct member *m, const struct cry_sign_pk *d);
+/* Number of the record that revoked it; 0: none did. */
+uint64_t member_revoked_by(const struct member *m, const struct cry_sign_pk *d);
 struct member_cut {
 	struct op_feed feed; /* of the device */
 	struct op_head head; /* as it signed it; travels with the record */

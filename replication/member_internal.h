@@ -164,7 +164,10 @@ struct member {
 	uint32_t n_grants, cap_grants;
 	struct grant_state *past; /* of revoked devices */
 	uint32_t n_past, cap_past;
-	struct cry_sign_pk *revoked;
+	struct revoked_state {
+		struct cry_sign_pk device;
+		uint64_t seq; /* of the record */
+	} * revoked;
 	uint32_t n_revoked, cap_revoked;
 	struct member_cut *cuts;
 	uint32_t n_cuts, cap_cuts;

@@ -22,14 +22,20 @@ cut_find(const struct member *m, const struct op_feed *f)
 	return NULL;
 }
 
+uint64_t
+member_revoked_by(const struct member *m, const struct cry_sign_pk *d)
+{
+	for (uint32_t i = 0; i < m->n_revoked; i++) {
+		if (same_sign(&m->revoked[i].device, d))
+			return m->revoked[i].seq;
+	}
+	return 0;
+}
+
 bool
 member_is_revoked(const struct member *m, const struct cry_sign_pk *d)
 {
-	for (uint32_t i = 0; i < m->n_revoked; i++) {
-		if (same_sign(&m->revoked[i], d))
-			return true;
-	}
-	return false;
+	return member_revoked_by(m, d) != 0;
 }
 
 enum member_feed
@@ -185,7 +191,8 @@ apply_revoke(struct member *m, const struct member_record *r, struct slice raw)
 			m->grants[kept++] = m->grants[i];
 	}
 	m->n_grants = kept;
-	m->revoked[m->n_revoked++] = v.device.sign;
+	m->revoked[m->n_revoked++] =
+	    (struct revoked_state){ .device = v.device.sign, .seq = r->seq };
 	freezes_end(m, &v.device.sign);
 	cuts_take(m, &v);
 	return ERR_OK;

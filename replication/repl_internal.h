@@ -322,6 +322,7 @@ void join_link_tick(struct repl *r, struct link *l);
 void join_on_mlog_req(struct repl *r, struct link *l, const struct msg *m);
 void join_on_mlog(struct repl *r, struct link *l, const struct msg *m);
 void join_on_claim(struct repl *r, struct link *l, const struct msg *m);
+void join_tell_revoked(struct repl *r, struct link *l, uint64_t its_seq);
 void join_ask_chain(struct repl *r, struct link *l, uint64_t their_seq);
 void join_forward_claims(struct repl *r, struct link *l);
 void join_ask_branch(struct repl *r, struct link *l);

@@ -394,6 +394,7 @@ sync_on_open(
 
 	if (l->state == LINK_SILENT) {
 		open_hold(r, l, body);
+		join_tell_revoked(r, l, m->seq);
 		return;
 	}
 	link_move(l, LINK_LIVE);

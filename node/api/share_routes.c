@@ -2,9 +2,12 @@
  * grant, subscribe. */
 #include "node/api/api_internal.h"
 
+#include <time.h>
+
 #include "store/base/mem.h"
 #include "store/base/num.h"
 
+#define CHAIN_FETCH_TRIES 60 /* of 50 ms */
 #define INVITE_S_MAX ((uint64_t)365 * 86400)
 #define INVITE_ADDRS_MAX 4u
 
@@ -302,6 +305,42 @@ api_h_join(struct api_call *c)
 	return e;
 }
 
+/* Is a connected peer's chain another than ours? */
+static bool
+chain_moves(struct api_call *c, const struct share_id *id)
+{
+	struct net_lag *list = NULL;
+	bool moves = false;
+	uint32_t n = 0;
+
+	if (c->a->o.net == NULL || net_lags(c->a->o.net, &list, &n) != ERR_OK)
+		return false;
+	for (uint32_t k = 0; k < n; k++)
+		moves |= memcmp(&list[k].lag.share, id, sizeof(*id)) == 0 &&
+			 !list[k].lag.in_sync &&
+			 list[k].lag.why == REPL_WHY_CHAIN;
+	net_lags_free(list);
+	return moves;
+}
+
+/* Before a record is signed: what connected peers have of the chain comes
+ * first, so that no number is signed twice (rulings.md 21).  One that says it
+ * has more, and brings nothing, is waited for no longer than this. */
+static void
+chain_fetch(struct api_call *c)
+{
+	const struct timespec pause = { .tv_nsec = 50000000 };
+	struct share_info i = { 0 };
+	struct errmsg em = { 0 };
+
+	if (shares_find(c->a->o.shares, c->param[0], &i, &em) != ERR_OK)
+		return;
+	for (int k = 0;
+	     k < CHAIN_FETCH_TRIES && !i.halted && chain_moves(c, &i.id); k++)
+		(void)nanosleep(&pause, NULL);
+	share_info_fini(&i);
+}
+
 /* Done; or drafted, if other registrars sign, too. */
 static enum err
 signed_answer(struct api_call *c)
@@ -357,6 +396,7 @@ api_h_grant(struct api_call *c)
 		    "Use --history all or none.",
 		    "history must be all or none");
 	o.compartment = json_get_str(c->body, "compartment", NULL);
+	chain_fetch(c);
 	e = shares_grant_with(c->a->o.shares, c->param[0], &o, &c->em);
 	return e == ERR_OK ? signed_answer(c) : e;
 }
@@ -426,6 +466,7 @@ api_h_approve(struct api_call *c)
 		answer = SHARE_NO;
 	else if (json_get_bool(c->body, "instead", false))
 		answer = SHARE_INSTEAD;
+	chain_fetch(c);
 	e = shares_approve(c->a->o.shares, c->param[0], id, answer, &c->em);
 	return e == ERR_OK ? signed_answer(c) : e;
 }
@@ -443,6 +484,8 @@ device_act(struct api_call *c, device_act_fn fn)
 	if ((e = api_body(c)) != ERR_OK || (e = api_only(c, keys)) != ERR_OK ||
 	    (e = body_device(c, &device)) != ERR_OK)
 		return e;
+	if (fn != shares_freeze) /* that one is for at once */
+		chain_fetch(c);
 	e = fn(c->a->o.shares, c->param[0], &device,
 	    json_get_str(c->body, "reason", NULL), &c->em);
 	return e == ERR_OK ? signed_answer(c) : e;
@@ -474,6 +517,7 @@ api_h_rotate(struct api_call *c)
 
 	if ((e = api_body(c)) != ERR_OK || (e = api_only(c, keys)) != ERR_OK)
 		return e;
+	chain_fetch(c);
 	e = shares_rotate(c->a->o.shares, c->param[0],
 	    json_get_str(c->body, "compartment", NULL), &c->em);
 	return e == ERR_OK ? signed_answer(c) : e;
@@ -511,6 +555,7 @@ api_h_registrars(struct api_call *c)
 		return errmsg_set(&c->em, ERR_MALFORMED, "Use --sign 2.",
 		    "sign must be 1 to the number of registrars");
 	to.k = (uint8_t)sign;
+	chain_fetch(c);
 	e = shares_registrars(c->a->o.shares, c->param[0], &to, &c->em);
 	return e == ERR_OK ? signed_answer(c) : e;
 }

@@ -132,13 +132,17 @@ def check(top, hub, lab, centre, stolen):
     two = release(centre, top / "c1", 3)
     until("the lab has the new one", 30, lambda: two in series(lab))
     stolen.start()
+    until("it hears that it was revoked", 30, lambda: stolen.json(
+        "share", "show", SHARE)["state"] == "revoked")
     three = release(centre, top / "c2", 4)
     until("the lab has the next", 30, lambda: three in series(lab))
     stolen.cli("sync", "now")
     until("all agree", 30, lambda: ops(lab) == ops(centre) == ops(hub))
     for node in (lab, centre):
         assert series(node) == {one, two, three, alone, other}, (node.site, series(node))
-    assert hidden in series(stolen)
+    assert stolen.json("share", "show", SHARE)["state"] == "revoked"
+    until("it sets aside what does not count, as all do", 30,
+          lambda: hidden not in series(stolen))
     assert not series(stolen) & {two, three}
     again = lab.cli("share", "grant", SHARE, stolen.json_key, "--role",
                     "reader", "--compartment", "images", check=False)
