@@ -151,6 +151,15 @@ def run(top, one, two, east, west):
     assert {a["id"] for a in east.rows("find", "level=series")} == \
         {first, second, third, fourth}
 
+    # It is put out: who finds its disk gets nothing, the others go on.
+    turns.of(east)
+    east.cli("share", "revoke", SHARE, one.key, "--reason", "disk lost")
+    east.cli("peer", "remove", one.address)
+    fifth = release(east, top / "e3", 5)
+    pass_on(turns, two, east, west, fifth, top)
+    assert all(m["key"] != one.key
+               for m in west.rows("share", "members", SHARE))
+
 
 def main():
     """Run."""
