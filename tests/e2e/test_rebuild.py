@@ -74,6 +74,7 @@ def view(node, asset, out):
     """What a user sees of a node, without what changes by itself."""
     status = node.json("status")
     got = node.rows("get", asset, "-o", out, "--as", "original")
+    images = sorted(r["id"] for r in node.rows("find", "level=image"))
     return {
         "shares": status["shares"],
         "assets": status["store"]["assets"],
@@ -84,6 +85,10 @@ def view(node, asset, out):
         "find": sorted(node.cli("find", "level=series or level=nifti or "
                                 "level=image", "--json").stdout.splitlines()),
         "show": node.json("show", asset),
+        "images": [node.json("show", i) for i in images[:4]],
+        "image fields": sorted(node.cli(
+            "find", "image.InstanceNumber>=4 and image.ImageType=ORIGINAL",
+            "--json").stdout.splitlines()),
         "runs": node.rows("workflow", "runs"),
         "events": node.rows("events"),
         "files": sorted((pathlib.Path(g["path"]).name, g["sha256"])
@@ -189,6 +194,8 @@ def main():
             refused = node.cli("rebuild", "--json", check=False)
             assert "use by another" in e2e.error_of(refused)["cause"]
             want = view(node, asset, top / "out")
+            assert len(want["image fields"]) == 6, want["image fields"]
+            assert '"ImageType"' in json.dumps(want["images"]), "alike"
             root = node.json("verify", "--root")["root"]
             index_is_lost(node, top, asset, want, root)
             root = node.json("verify", "--root")["root"]
