@@ -280,5 +280,6 @@ cmd_subscribe(struct cli *c)
 	    json_pack("{s:s}", "content", content != NULL ? content : "all");
 
 	put_opt(o, "compartment", cli_opt(c, "compartment"));
+	put_opt(o, "where", cli_opt(c, "where"));
 	return share_send(c, "PUT", "/subscription", o, share_row);
 }

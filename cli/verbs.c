@@ -103,7 +103,9 @@ const struct cli_verb cli_verbs[] = {
 	    { O_COMPARTMENT,
 		{ "content", "none|lazy|all|pin",
 		    "fetch content as it is named, when it is "
-		    "opened, or never; none lets it go with gc" } },
+		    "opened, or never; none lets it go with gc" },
+		{ "where", "QUERY",
+		    "only of assets that match; the rest goes with gc" } },
 	    "choose what content is kept here" },
 	{ "import", "PATH...", 1, CLI_WORDS_MAX, cmd_import,
 	    { O_SHARE_NEEDED, O_COMPARTMENT,

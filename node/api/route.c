@@ -53,7 +53,7 @@ const struct api_route api_routes[] = {
 	{ "PUT", "/shares/{share}/subscription", api_h_subscribe, API_ACT,
 	    false, "",
 	    "Which content is fetched: {compartment, content: none, lazy, "
-	    "all or pin}." },
+	    "all or pin, where: a query; nothing: all of it}." },
 	{ "POST", "/joins", api_h_join, API_ACT, false, "",
 	    "Join by an invite: {invite}." },
 	{ "GET", "/peers", api_h_peers, API_READ, false, "",

@@ -564,7 +564,7 @@ enum err
 api_h_subscribe(struct api_call *c)
 {
 	static const char *const keys[] = { "s:compartment", "s:content",
-		NULL };
+		"s:where", NULL };
 	static const char *const words[] = { "none", "all", "pin", "lazy" };
 	const char *content;
 	uint32_t i;
@@ -579,8 +579,8 @@ api_h_subscribe(struct api_call *c)
 		return errmsg_set(&c->em, ERR_UNSUPPORTED,
 		    "Use --content none, lazy, all or pin.",
 		    "content must be none, lazy, all or pin");
-	e = shares_subscribe(c->a->o.shares, c->param[0],
+	e = shares_subscribe_where(c->a->o.shares, c->param[0],
 	    json_get_str(c->body, "compartment", NULL), (enum share_content)i,
-	    &c->em);
+	    json_get_str(c->body, "where", NULL), &c->em);
 	return e == ERR_OK ? share_answer(c, c->param[0]) : e;
 }

@@ -156,6 +156,8 @@ api_jw_compartment(struct jw *w, const struct share_info *i,
 	    : k->content ? "all"
 	    : k->lazy    ? "lazy"
 			 : "none");
+	if (k->where != NULL)
+		jw_str(w, "where", k->where);
 	jw_end(w);
 }
 

@@ -191,7 +191,7 @@ struct net {
 	uint32_t n_own;
 	struct share_id *join;
 	uint32_t n_joins;
-	uint64_t wants_gen;
+	uint64_t wants_gen, drops_gen;
 	uint64_t wants_next_ms;
 	bool wants_more;
 	bool wants_told;           /* at least once */

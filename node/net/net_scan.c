@@ -291,9 +291,10 @@ scan_want_one(void *ctx, const struct oplog_want *w)
 	return 0;
 }
 
-/* What is subscribed to no more is not asked for any more. */
+/* What is subscribed to no more is not asked for any more; where a selector
+ * dropped some, what is left is told anew. */
 static void
-scan_unwanted(struct net *n, const struct share_id *share)
+scan_unwanted(struct net *n, const struct share_id *share, bool dropped)
 {
 	const struct member *m = repl_member(n->core, share);
 	struct repl_event ev = {
@@ -308,7 +309,7 @@ scan_unwanted(struct net *n, const struct share_id *share)
 	for (i = 0; i < member_n_compartments(m); i++) {
 		ev.compartment = member_compartment(m, i);
 		c = shares_content(n->shares, share, ev.compartment);
-		if (c == SHARE_NONE || c == SHARE_LAZY)
+		if (dropped || c == SHARE_NONE || c == SHARE_LAZY)
 			net_step(n, &ev);
 	}
 }
@@ -320,6 +321,7 @@ scan_wants(struct net *n, const struct scan_shares *shares)
 	struct scan_wants s = { 0 };
 	struct db_txn *txn = NULL;
 	bool full = store_quota_full(n->store); /* nothing is fetched */
+	uint64_t drops = shares_drops_gen(n->shares);
 	uint32_t i, k;
 	enum err e;
 
@@ -333,7 +335,8 @@ scan_wants(struct net *n, const struct scan_shares *shares)
 	if (e != ERR_OK)
 		scan_failed("wants", e);
 	for (k = 0; k < shares->n; k++)
-		scan_unwanted(n, &shares->v[k].id);
+		scan_unwanted(n, &shares->v[k].id, drops != n->drops_gen);
+	n->drops_gen = drops;
 	net_fetch_again(n);
 	for (i = 0; e == ERR_OK && i < s.n; i++) {
 		for (k = 0; k < shares->n; k++) {
@@ -410,6 +413,7 @@ net_scan(struct net *n, uint64_t now_ms)
 out:
 	n->snap_stale = true;
 	mem_free(s.v);
+	net_settle(n); /* selectors look at what came */
 }
 
 /* --- start --- */

@@ -121,6 +121,24 @@ shares_see(void *ctx, uint32_t no, const struct cry_id *share)
 	return (int)share_slot_add(sh, &id, no, &slot);
 }
 
+/* Is there any selector? */
+static bool
+shares_select(struct shares *sh)
+{
+	const struct share_state *s;
+	bool any = false;
+	uint32_t i, no;
+
+	pthread_mutex_lock(&sh->lock);
+	for (i = 0; i < sh->n; i++) {
+		s = sh->slot[i]->pub;
+		for (no = 0; s != NULL && no <= LIM_COMPARTMENTS; no++)
+			any |= s->where[no] != NULL;
+	}
+	pthread_mutex_unlock(&sh->lock);
+	return any;
+}
+
 static enum err
 shares_refresh(struct shares *sh)
 {
@@ -141,6 +159,7 @@ shares_refresh(struct shares *sh)
 			e = one;
 	}
 	db_abort(txn);
+	atomic_store(&sh->selects, shares_select(sh));
 	return e;
 }
 
@@ -158,10 +177,13 @@ shares_committed(void *ctx)
 			log_error("share", "cannot follow the membership",
 			    "error=\"%s\"", err_text(e));
 		sh->touched_members = e != ERR_OK;
+		atomic_store(&sh->select_from, 0);
 	}
+	if (sh->touched_drops)
+		atomic_fetch_add(&sh->drops_gen, 1);
 	if (sh->touched_wants)
 		atomic_fetch_add(&sh->wants_gen, 1);
-	sh->touched_wants = false;
+	sh->touched_wants = sh->touched_drops = false;
 	sh->touched = sh->touched_members;
 	pthread_mutex_lock(&sh->lock);
 	if (sh->notice != NULL)
@@ -188,6 +210,12 @@ uint64_t
 shares_wants_gen(const struct shares *sh)
 {
 	return atomic_load(&sh->wants_gen);
+}
+
+uint64_t
+shares_drops_gen(const struct shares *sh)
+{
+	return atomic_load(&sh->drops_gen);
 }
 
 enum err

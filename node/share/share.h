@@ -49,7 +49,8 @@ struct share_compartment {
 	bool may_read, may_write, may_write_original;
 	bool content; /* subscribed: content is fetched */
 	bool pinned;
-	bool lazy; /* fetched when it is opened */
+	bool lazy;   /* fetched when it is opened */
+	char *where; /* what of it is kept; NULL: all.  Of share_info */
 };
 struct share_info {
 	struct share_id id;
@@ -176,8 +177,9 @@ enum err shares_put_statement(struct store_txn *t, struct shares *sh,
 /* New keys for a compartment; NULL: for all. */
 enum err shares_rotate(struct shares *sh, const char *share,
     const char *compartment, struct errmsg *em) PSC_MUST_USE;
-/* Makes views follow what records said of ops that are here already.  Blocks;
- * bounded reads, one job a device; stop, asked between them, may be NULL.
+/* Makes views follow what records said of ops that are here already, and
+ * wants follow the selectors.  Blocks; bounded reads and jobs; stop, asked
+ * between them, may be NULL.
  * What was left undone is done by the next call. */
 enum err shares_settle(
     struct shares *sh, bool (*stop)(void *ctx), void *ctx) PSC_MUST_USE;
@@ -190,6 +192,13 @@ bool shares_unsettled(struct shares *sh);
 enum share_content { SHARE_NONE, SHARE_ALL, SHARE_PIN, SHARE_LAZY };
 enum err shares_subscribe(struct shares *sh, const char *share,
     const char *compartment, enum share_content content,
+    struct errmsg *em) PSC_MUST_USE;
+/* As shares_subscribe, for the versions of assets that match a query (NULL:
+ * of all); of the others nothing is fetched unless it is opened, and what came
+ * goes with shares_evict.  Not with NONE; a pinned compartment is not narrowed
+ * (ERR_DENIED).  Errors of the query name the column. */
+enum err shares_subscribe_where(struct shares *sh, const char *share,
+    const char *compartment, enum share_content content, const char *where,
     struct errmsg *em) PSC_MUST_USE;
 /* Lets go of content that is not subscribed to.  What was written here stays,
  * and what its author can no longer give: it may be the only copy.  Bounded
@@ -255,6 +264,8 @@ void shares_set_notice(struct shares *sh, shares_notice_fn fn, void *ctx);
 uint64_t shares_incarnation(const struct shares *sh);
 /* Counts commits that may have added wants: scan again when it moved. */
 uint64_t shares_wants_gen(const struct shares *sh);
+/* Counts commits that dropped wants: what is asked for is told anew. */
+uint64_t shares_drops_gen(const struct shares *sh);
 /* What is wanted of a compartment's content; of a hub, ALL. */
 enum share_content shares_content(
     struct shares *sh, const struct share_id *id, uint16_t no);

@@ -444,7 +444,7 @@ shares_unsettled(struct shares *sh)
 	if (row_next(sh, x, &found) != ERR_OK)
 		found = false;
 	mem_free(x);
-	return found;
+	return found || share_select_due(sh);
 }
 
 enum err
@@ -462,14 +462,18 @@ shares_settle(struct shares *sh, bool (*stop)(void *ctx), void *ctx)
 		}
 		x->sh = sh;
 		e = row_next(sh, x, &found);
-		if (e == ERR_OK && found)
+		if (e == ERR_OK && found) {
 			e = settle_device(x, stop, ctx);
+			atomic_store(&sh->select_from, 0);
+		}
 		cat_told_free(x->told);
 		share_state_free(x->s);
 		mem_free(x->aside.v);
 		mem_free(x->again.v);
 		mem_free(x);
 	}
+	if (e == ERR_OK)
+		e = share_select_run(sh, stop, ctx);
 	pthread_mutex_unlock(&sh->settling);
 	return e;
 }

@@ -87,6 +87,21 @@ share_wants_settle(struct store_txn *t, struct shares *sh)
 }
 
 enum err
+share_want_op(struct store_txn *t, struct shares *sh, uint64_t lseq)
+{
+	struct done_ops d = { .e = ERR_OK };
+	uint32_t i;
+	enum err e = oplog_want_op(t, lseq, done_add, &d);
+
+	if (e == ERR_OK)
+		e = d.e;
+	for (i = 0; e == ERR_OK && i < d.n; i++)
+		e = chunk_complete(t, sh, d.v[i]);
+	mem_free(d.v);
+	return e;
+}
+
+enum err
 shares_chunk_lost(struct store_txn *t, struct shares *sh,
     const struct cry_id *cid, uint32_t *wanted)
 {

@@ -1,7 +1,8 @@
 /* node/share/share_evict.c: content that is not subscribed to goes.
  *
- * Happy path: for each compartment we read and do not want content of, find
- * the ops of others whose content is here, and let it go in jobs of a bounded
+ * Happy path: for each compartment we read and do not want content of, or not
+ * all of it, find the ops of others whose content is here and that no selector
+ * keeps, and let it go in jobs of a bounded
  * number of chunks; a version that was whole is then incomplete.
  * What stays: content of our own feeds, of this run and earlier ones, and of
  * authors who are no writers there any more: ours may be the only copy.
@@ -13,11 +14,12 @@
 
 #define REST_MAX_US ((uint64_t)50000)
 
+/* NOLINTNEXTLINE(readability-function-size): one row, six inputs */
 enum err
 share_sub_get(struct shares *sh, struct db_txn *t, const struct share_id *id,
-    uint16_t no, enum share_content *out)
+    uint16_t no, enum share_content *out, struct buf *where)
 {
-	struct buf key, val = BUF_MAX(8);
+	struct buf key, val = BUF_MAX(SHARE_SUB_MAX);
 	enum err e;
 
 	share_row_key(&key, id);
@@ -28,8 +30,12 @@ share_sub_get(struct shares *sh, struct db_txn *t, const struct share_id *id,
 		e = store_row_get(
 		    sh->store, t, SHARE_TAG_SUB, buf_slice(&key), &val);
 	*out = SHARE_ALL; /* until somebody says otherwise */
-	if (e == ERR_OK && val.n == 1 && val.p[0] <= SHARE_LAZY)
+	if (e == ERR_OK && val.n >= 1 && val.p[0] <= SHARE_LAZY)
 		*out = (enum share_content)val.p[0];
+	if (e == ERR_OK && val.n > 1 && where != NULL) {
+		buf_put(where, val.p + 1, val.n - 1);
+		e = buf_err(where);
+	}
 	buf_fini(&key);
 	buf_fini(&val);
 	return e == ERR_NOTFOUND ? ERR_OK : e;
@@ -44,6 +50,8 @@ struct evict {
 	uint32_t n_keep, cap;
 	const struct member *m; /* while the feeds are chosen */
 	bool over;              /* it is subscribed to again */
+	char *where;            /* what is kept all the same; NULL: nothing */
+	struct cat_query *q;    /* the same */
 	struct share_evicted *out;
 	uint64_t gone; /* op that was whole; 0: none */
 };
@@ -112,20 +120,28 @@ static enum err
 evict_job(struct store_txn *t, void *ctx)
 {
 	struct evict *v = ctx;
+	struct buf where = BUF_MAX(SHARE_SUB_MAX);
 	enum share_content c;
-	enum err e =
-	    share_sub_get(v->sh, store_txn_db(t), &v->id, v->v.compartment, &c);
+	bool keep = false;
+	enum err e = share_sub_get(
+	    v->sh, store_txn_db(t), &v->id, v->v.compartment, &c, &where);
 
 	v->gone = 0;
-	v->over = c != SHARE_NONE;
-	if (e != ERR_OK || v->over)
+	v->over = v->where == NULL
+		      ? c != SHARE_NONE
+		      : !slice_eq(buf_slice(&where), slice_str(v->where));
+	buf_fini(&where);
+	if (e == ERR_OK && !v->over && v->q != NULL)
+		e = share_selects(
+		    v->sh, store_txn_db(t), v->q, v->v.lseq, &keep);
+	if (e != ERR_OK || v->over || keep)
 		return e;
 	e = oplog_evict_step(t, &v->v, &v->gone);
 	return e == ERR_OK && v->gone != 0 ? evict_gone(t, v) : e;
 }
 
-static void
-evict_rest(uint64_t us)
+void
+share_rest(uint64_t us)
 {
 	struct timespec t = { 0 };
 
@@ -136,7 +152,7 @@ evict_rest(uint64_t us)
 static enum err
 evict_run(struct evict *v, bool (*stop)(void *ctx), void *ctx)
 {
-	bool more = true;
+	bool more = true, keep;
 	enum err e = ERR_OK;
 
 	while (e == ERR_OK && more && !v->over) {
@@ -148,18 +164,40 @@ evict_run(struct evict *v, bool (*stop)(void *ctx), void *ctx)
 		if ((e = store_read(v->sh->store, &t)) != ERR_OK)
 			break;
 		e = oplog_evict_find(t, &v->v, &more);
+		keep = false;
+		if (e == ERR_OK && v->v.found && v->q != NULL)
+			e = share_selects(v->sh, t, v->q, v->v.lseq, &keep);
 		db_abort(t);
-		if (e != ERR_OK || !v->v.found)
+		if (keep) {
+			v->v.lseq++;
+			v->v.item = 0;
+		}
+		if (e != ERR_OK || !v->v.found || keep)
 			continue;
 		e = store_write(v->sh->store, evict_job, v);
 		v->out->versions += e == ERR_OK && v->gone != 0;
-		evict_rest(clock_mono_us() - t0);
+		share_rest(clock_mono_us() - t0);
 	}
 	v->out->chunks += v->v.chunks;
 	return e;
 }
 
 /* --- all of them --- */
+
+static enum err
+evict_where(struct evict *v, const char *where)
+{
+	struct errmsg em = { 0 };
+	size_t n;
+
+	if (where == NULL)
+		return ERR_OK;
+	n = strlen(where);
+	if ((v->where = mem_array(n + 1, 1)) == NULL)
+		return ERR_NOMEM;
+	memcpy(v->where, where, n);
+	return cat_query_parse(slice_of(where, n), &v->q, &em);
+}
 
 /* The next compartment to be emptied, counted over all shares; it is filled
  * in under the lock. */
@@ -176,15 +214,19 @@ evict_next(struct shares *sh, uint32_t *slot_no, uint32_t *no, struct evict *v)
 		s = slot->pub;
 		if (s == NULL || share_is_hub(sh, s))
 			continue;
-		for (; *no <= LIM_COMPARTMENTS && !s->no_content[*no]; (*no)++)
+		for (; *no <= LIM_COMPARTMENTS && !s->no_content[*no] &&
+		       s->where[*no] == NULL;
+		     (*no)++)
 			;
 		if (*no > LIM_COMPARTMENTS)
 			continue;
 		v->id = slot->id;
 		v->v.share = slot->no;
 		v->v.compartment = (uint16_t)*no;
+		e = evict_where(v, s->where[*no]);
 		(*no)++;
-		e = keep_choose(v, slot);
+		if (e == ERR_OK)
+			e = keep_choose(v, slot);
 		break;
 	}
 	pthread_mutex_unlock(&sh->lock);
@@ -206,6 +248,8 @@ shares_evict(struct shares *sh, bool (*stop)(void *ctx), void *ctx,
 		if (e == ERR_OK)
 			e = evict_run(&v, stop, ctx);
 		mem_free(v.keep);
+		mem_free(v.where);
+		cat_query_free(v.q);
 	}
 	return e == ERR_NOTFOUND ? ERR_OK : e;
 }

@@ -99,6 +99,11 @@ info_compartments(const struct shares *sh, const struct share_state *s,
 			     !(s->no_content[no] || s->lazy[no]);
 		c->lazy = no <= LIM_COMPARTMENTS && s->lazy[no];
 		c->pinned = no <= LIM_COMPARTMENTS && s->pinned[no];
+		if (no > LIM_COMPARTMENTS || s->where[no] == NULL || out->hub)
+			continue;
+		if ((c->where = mem_array(strlen(s->where[no]) + 1, 1)) == NULL)
+			return ERR_NOMEM;
+		memcpy(c->where, s->where[no], strlen(s->where[no]));
 	}
 	return ERR_OK;
 }
@@ -131,6 +136,10 @@ info_fill(const struct shares *sh, const struct share_slot *slot,
 void
 share_info_fini(struct share_info *i)
 {
+	uint32_t k;
+
+	for (k = 0; i->c != NULL && k < i->n_compartments; k++)
+		mem_free(i->c[k].where);
 	mem_free(i->c);
 	i->c = NULL;
 	i->n_compartments = 0;

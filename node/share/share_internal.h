@@ -19,13 +19,14 @@
 #define SHARE_TAG_KEY "ekey"        /* share, compartment, epoch -> keys */
 #define SHARE_TAG_JOIN "join"       /* share -> registrar, claim */
 #define SHARE_TAG_INVITE "invite"   /* share, invite id -> what it grants */
-#define SHARE_TAG_SUB "sub"         /* share, compartment -> share_content */
+#define SHARE_TAG_SUB "sub"         /* share, compartment: content u8, query */
 #define SHARE_TAG_REQUEST "request" /* share, invite id: who claims it */
 #define SHARE_TAG_SAID "said"       /* share, hash: freeze, or proof */
 #define SHARE_TAG_DRAFT "draft"     /* share, draft, signer: records */
 #define SHARE_TAG_ASIDE "aside"     /* share, device: views to make anew */
 #define SHARE_ROW_VERSION 1u
 #define SHARE_KEY_MAX 64u
+#define SHARE_SUB_MAX 8192u /* content u8, query */
 
 /* A membership chain and the keys it gave us. */
 struct share_state {
@@ -37,6 +38,7 @@ struct share_state {
 	bool no_content[LIM_COMPARTMENTS + 1]; /* unsubscribed, by number */
 	bool pinned[LIM_COMPARTMENTS + 1];
 	bool lazy[LIM_COMPARTMENTS + 1];
+	char *where[LIM_COMPARTMENTS + 1]; /* NULL: all of it */
 };
 
 struct share_slot {
@@ -51,9 +53,13 @@ struct shares {
 	const struct cry_identity *me;
 	char site[LIM_NAME_BYTES + 1];
 	uint64_t incarnation;
-	_Atomic uint64_t wants_gen;
+	_Atomic uint64_t wants_gen, drops_gen;
+	/* Ops from here on are to be looked at by the selectors. */
+	_Atomic uint64_t select_from;
+	_Atomic bool selects; /* there is a selector */
 
 	pthread_mutex_t settling; /* one shares_settle at a time */
+	uint64_t select_edits;    /* under it: edits up to this op are seen */
 	pthread_mutex_t lock;     /* slot (array, pub) and notice */
 	struct share_slot **slot;
 	uint32_t n, cap;
@@ -63,7 +69,7 @@ struct shares {
 	/* writer thread: what the jobs since the last commit touched */
 	bool touched;
 	bool touched_members;
-	bool touched_wants;
+	bool touched_wants, touched_drops;
 };
 
 /* --- share_state.c --- */
@@ -155,10 +161,29 @@ enum err share_wants_settle(
     struct store_txn *t, struct shares *sh) PSC_MUST_USE;
 
 /* --- share_evict.c --- */
-/* What is wanted of a compartment, as txn has it. */
+/* What is wanted of a compartment, as txn has it.  The query is appended to
+ * where (nothing: all); NULL ok. */
 enum err share_sub_get(struct shares *sh, struct db_txn *t,
-    const struct share_id *id, uint16_t no,
-    enum share_content *out) PSC_MUST_USE;
+    const struct share_id *id, uint16_t no, enum share_content *out,
+    struct buf *where) PSC_MUST_USE;
+
+/* --- share_select.c --- */
+/* Does a selector keep the content of this op?  What this site cannot read
+ * matches nothing. */
+enum err share_selects(struct shares *sh, struct db_txn *t,
+    const struct cat_query *q, uint64_t lseq, bool *out) PSC_MUST_USE;
+/* Is a selector to look at ops? */
+bool share_select_due(struct shares *sh);
+/* Under the lock `settling`. */
+enum err share_select_run(
+    struct shares *sh, bool (*stop)(void *ctx), void *ctx) PSC_MUST_USE;
+/* Rest as long as the last bounded piece of work took. */
+void share_rest(uint64_t us);
+
+/* --- share_chunk.c --- */
+/* In a job: wants of one op; what becomes whole by that is complete. */
+enum err share_want_op(
+    struct store_txn *t, struct shares *sh, uint64_t lseq) PSC_MUST_USE;
 
 /* --- row keys --- */
 void share_row_key(struct buf *b, const struct share_id *id);

@@ -100,29 +100,23 @@ struct incoming {
 static enum err
 incoming_want(struct store_txn *t, struct incoming *in)
 {
-	struct buf key, val = BUF_MAX(8);
+	struct buf where = BUF_MAX(SHARE_SUB_MAX);
 	uint16_t no = in->feed->compartment;
+	enum share_content c = SHARE_ALL;
 	enum err e;
 
 	in->reads =
 	    member_may_read(in->slot->wrk->m, &in->sh->me->pub.sign, no);
-	/* Hubs keep all; readers do until they say no. */
+	/* Hubs keep all; readers do until they say no, or which. */
 	in->want =
 	    member_may_fetch(in->slot->wrk->m, &in->sh->me->pub.sign, no);
 	if (!in->reads || !in->want)
 		return ERR_OK;
-	share_row_key(&key, &in->slot->id);
-	buf_u8(&key, (uint8_t)(no >> 8));
-	buf_u8(&key, (uint8_t)(no & 0xff));
-	e = buf_err(&key);
-	if (e == ERR_OK)
-		e = store_row_get(in->sh->store, store_txn_db(t), SHARE_TAG_SUB,
-		    buf_slice(&key), &val);
-	if (e == ERR_OK && val.n == 1)
-		in->want = val.p[0] == SHARE_ALL || val.p[0] == SHARE_PIN;
-	buf_fini(&key);
-	buf_fini(&val);
-	return e == ERR_NOTFOUND ? ERR_OK : e;
+	e = share_sub_get(
+	    in->sh, store_txn_db(t), &in->slot->id, no, &c, &where);
+	in->want = (c == SHARE_ALL || c == SHARE_PIN) && where.n == 0;
+	buf_fini(&where);
+	return e;
 }
 
 static enum err

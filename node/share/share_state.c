@@ -9,8 +9,12 @@
 void
 share_state_free(struct share_state *s)
 {
+	uint32_t i;
+
 	if (s == NULL)
 		return;
+	for (i = 0; i <= LIM_COMPARTMENTS; i++)
+		mem_free(s->where[i]);
 	member_free(s->m);
 	member_keys_fini(&s->keys);
 	buf_fini(&s->draft);
@@ -171,6 +175,22 @@ share_keys_keep(struct store_txn *t, struct shares *sh,
 	return e;
 }
 
+static enum err
+sub_where(struct share_state *s, uint32_t no, struct slice text)
+{
+	char *v = NULL;
+
+	if (s->where[no] != NULL && slice_eq(slice_str(s->where[no]), text))
+		return ERR_OK;
+	if (text.n > 0 && (v = mem_array(text.n + 1, 1)) == NULL)
+		return ERR_NOMEM;
+	if (v != NULL)
+		memcpy(v, text.p, text.n);
+	mem_free(s->where[no]);
+	s->where[no] = v;
+	return ERR_OK;
+}
+
 static int
 sub_load_row(void *ctx, struct slice key, struct slice value)
 {
@@ -185,13 +205,12 @@ sub_load_row(void *ctx, struct slice key, struct slice value)
 	lo = rd_u8(&rk);
 	no = (uint32_t)hi << 8 | lo;
 	content = rd_u8(&rv);
-	if (rd_end(&rk) == ERR_OK && rd_end(&rv) == ERR_OK &&
-	    no <= LIM_COMPARTMENTS) {
-		s->no_content[no] = content == SHARE_NONE;
-		s->pinned[no] = content == SHARE_PIN;
-		s->lazy[no] = content == SHARE_LAZY;
-	}
-	return 0;
+	if (rd_end(&rk) != ERR_OK || rv.err != ERR_OK || no > LIM_COMPARTMENTS)
+		return 0;
+	s->no_content[no] = content == SHARE_NONE;
+	s->pinned[no] = content == SHARE_PIN;
+	s->lazy[no] = content == SHARE_LAZY;
+	return (int)sub_where(s, no, rd_rest(&rv));
 }
 
 static enum err

@@ -132,6 +132,9 @@ enum err oplog_share_id(struct db_txn *t, uint32_t no,
     struct cry_id *out) PSC_MUST_USE; /* ERR_NOTFOUND */
 enum err oplog_want_put(
     struct db_txn *t, const struct cref *c, uint32_t c_len) PSC_MUST_USE;
+/* The chunk is here: for all ops that were given it. */
+enum err oplog_chunk_settle(struct store_txn *t, uint64_t chunk,
+    oplog_complete_fn complete, void *ctx) PSC_MUST_USE;
 
 int stamp_cmp(const struct stamp *a, const struct stamp *b);
 

@@ -128,6 +128,31 @@ enum err oplog_want_all(
     struct store_txn *t, uint32_t share, uint16_t compartment) PSC_MUST_USE;
 enum err oplog_want_none(
     struct store_txn *t, uint32_t share, uint16_t compartment) PSC_MUST_USE;
+/* Where a selector decides, op by op: all ops from a number on, in order. */
+struct oplog_at {
+	uint64_t lseq;
+	uint32_t share;
+	uint16_t compartment;
+	bool content;     /* it names chunks */
+	uint32_t missing; /* of them */
+};
+typedef int (*oplog_at_fn)(void *ctx, const struct oplog_at *op);
+enum err oplog_ops_from(
+    struct db_txn *t, uint64_t lseq, oplog_at_fn fn, void *ctx) PSC_MUST_USE;
+enum err oplog_ops_last(
+    struct db_txn *t, uint64_t *lseq) PSC_MUST_USE; /* 0: no op */
+/* Of the chunks that an op counts as missing: how many are wanted, and how
+ * many of these no other op of the compartment names. */
+struct oplog_op_wants {
+	uint32_t missing, wanted, alone;
+};
+enum err oplog_op_wants(struct store *s, struct db_txn *t, uint64_t lseq,
+    struct oplog_op_wants *out) PSC_MUST_USE;
+/* All that it misses is wanted; calls complete as oplog_wants_settle does. */
+enum err oplog_want_op(struct store_txn *t, uint64_t lseq,
+    oplog_complete_fn complete, void *ctx) PSC_MUST_USE;
+/* Nothing is, but what other ops name, too. */
+enum err oplog_unwant_op(struct store_txn *t, uint64_t lseq) PSC_MUST_USE;
 /* Content that is here, of a compartment that is not subscribed to: looked
  * for op by op, let go in jobs of at most OPLOG_EVICT_CHUNKS chunks. */
 #define OPLOG_PACKING_ITEM 36u /* cid 32, ciphertext length u32 LE */

@@ -146,8 +146,8 @@ settle_one(struct store_txn *st, struct cref *c, bool *whole)
 }
 
 /* The chunk is here: for all that were given it. */
-static enum err
-chunk_settle(
+enum err
+oplog_chunk_settle(
     struct store_txn *st, uint64_t no, oplog_complete_fn complete, void *ctx)
 {
 	struct db_txn *t = store_txn_db(st);
@@ -190,7 +190,7 @@ oplog_chunk_put(struct store_txn *t, struct oplog_arrival *a,
 	if (e == ERR_OK)
 		e = blob_chunk_number(db, &a->cid, &no);
 	if (e == ERR_OK)
-		e = chunk_settle(t, no, complete, ctx);
+		e = oplog_chunk_settle(t, no, complete, ctx);
 	if (e != ERR_OK)
 		return e;
 	prefix = cref_prefix(no);
@@ -277,7 +277,7 @@ oplog_wants_settle(struct store_txn *t, oplog_complete_fn complete, void *ctx)
 		w.n = 0;
 		e = key_walk(w.t, DB_WANT, (struct slice){ 0 }, here_note, &w);
 		for (i = 0; i < w.n && e == ERR_OK; i++)
-			e = chunk_settle(t, w.no[i], complete, ctx);
+			e = oplog_chunk_settle(t, w.no[i], complete, ctx);
 	} while (e == ERR_OK && w.n == SETTLE_BATCH);
 	return e;
 }
