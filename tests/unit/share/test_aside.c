@@ -227,6 +227,61 @@ ops_beyond_the_cut_leave_the_views_where_they_were_applied(void **state)
 }
 
 static void
+index_made_anew(struct site *s)
+{
+	struct store_opts so = { .dir = s->dir,
+		.local = s->me.local,
+		.convergence = s->me.convergence,
+		.owners = &site_owners,
+		.segment_bytes = 64 * MIB,
+		.map_bytes = 512 * MIB };
+	struct shares_opts o = { .me = &s->me, .site = s->name };
+	struct store_rebuild_opts ro = { 0 };
+	struct errmsg em = { 0 };
+
+	site_close(s);
+	assert_ok(store_rebuild_begin(&so, &ro, &o.store, &em));
+	assert_ok(shares_rebuild(&o, &em));
+	assert_ok(store_refs_rebuild(o.store));
+	assert_ok(store_rebuild_end(o.store, false, &em));
+	site_open(s);
+}
+
+/* Ops that were set aside lie in the log, and a rebuild reads all of it. */
+static void
+a_rebuilt_index_shows_what_counts(void **state)
+{
+	struct cry_id before, after;
+
+	(void)state;
+	story();
+	assert_ok(shares_settle(other.sh, NULL, NULL));
+	views(&other, &before);
+	index_made_anew(&other);
+	assert_ok(shares_settle(other.sh, NULL, NULL));
+	views(&other, &after);
+	assert_memory_equal(before.b, after.b, sizeof(before.b));
+	assert_false(shows(&other, &b_id));
+	carry_ops_of(&other, &lab, &other.me.pub.sign);
+	same_views(&lab, &other);
+}
+
+/* Stopped before its views followed: they do when the index is made anew. */
+static void
+a_rebuild_before_views_followed_shows_what_counts(void **state)
+{
+	(void)state;
+	story();
+	assert_true(shows(&other, &b_id));
+	index_made_anew(&other);
+	assert_ok(shares_settle(other.sh, NULL, NULL));
+	assert_false(shows(&other, &b_id));
+	assert_true(shows(&other, &a_id));
+	carry_ops_of(&other, &lab, &other.me.pub.sign);
+	same_views(&lab, &other);
+}
+
+static void
 backdated_ops_are_refused_once_the_cut_is_known(void **state)
 {
 	struct last_run l = { .from = &bad, .to = &lab };
@@ -349,6 +404,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(ops_beyond_the_cut_leave_the_views_where_they_were_applied),
+		T(a_rebuilt_index_shows_what_counts),
+		T(a_rebuild_before_views_followed_shows_what_counts),
 		T(backdated_ops_are_refused_once_the_cut_is_known),
 		T(who_joins_late_sees_the_same),
 		T(new_ops_are_closed_to_the_revoked_and_open_to_the_others),
