@@ -4,6 +4,10 @@ items are released, gc collects and compacts, and a peer replicates, lets go
 and fetches again: nothing acknowledged is lost, `verify --deep` is clean at
 each start, nothing is repaired by hand, and both ends agree in the end.
 
+What is sent and what is imported are different images: one image that comes
+both ways is two originals (test_races.py), so sending again what was only
+imported would count as new without anything being lost.
+
 PSC_LONG=1 runs 40 rounds instead of 3."""
 import os
 import pathlib

@@ -97,6 +97,34 @@ def test_what_was_rejected_can_be_sent_again(node, top):
     node.cli("quarantine", "release", again)
 
 
+def test_a_file_and_its_c_store_are_two_originals(node, top):
+    """C-STORE carries a data set without its file's meta header (PS3.7
+    9.1.1, PS3.10 7.1): the receiver writes a new one, so what was imported
+    comes by C-STORE with other bytes.  Neither original is dropped: the
+    second is held as a conflict; each way again brings nothing; the release
+    has each image once."""
+    files = e2e.make_series(top / "both", 4, seed=6)
+    before = set(held(node))
+    imported(node, top / "both")
+    for _ in range(2):
+        done = storescu(node.port("dicom"), "SCANNER1", files)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert imported(node, top / "both")[-1]["summary"]["duplicate"] == 4
+    items = {held(node)[i]["calling_ae"]: held(node)[i]
+             for i in set(held(node)) - before}
+    assert len(items) == 2, items
+    assert [i["instances"] for i in items.values()] == [4, 4], items
+    assert items["IMPORT"]["findings"] == []
+    assert [f["kind"] for f in items["SCANNER1"]["findings"]] == [
+        "same-uid-other-bytes"], items
+    assert items["IMPORT"]["bytes"] == sum(f.stat().st_size for f in files)
+    for ae in ("IMPORT", "SCANNER1"):
+        said = node.json("quarantine", "release", items[ae]["id"],
+                         "--reason", "the same images")
+    show = node.json("show", said["asset"])
+    assert [v["members"] for v in show["versions"]] == [4, 4], show
+
+
 def test_silent_connections_do_not_keep_a_sender_out(node, top):
     """More silent connections than slots: a sender gets in all the same."""
     files = e2e.make_series(top / "late", 1, seed=5)
@@ -121,6 +149,7 @@ def main():
             test_an_item_is_released_once(node, top)
             test_a_series_of_two_senders_is_one_series(node, top)
             test_what_was_rejected_can_be_sent_again(node, top)
+            test_a_file_and_its_c_store_are_two_originals(node, top)
             test_silent_connections_do_not_keep_a_sender_out(node, top)
             assert node.json("verify", "--deep")["bad"] == []
         finally:
