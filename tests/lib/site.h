@@ -36,6 +36,7 @@ static const struct store_owners site_owners = {
 	.refs_each = oplog_refs_each,
 	.chunk_came = oplog_chunk_came,
 	.rec_move = oplog_rec_move,
+	.rec_known = shares_rec_known,
 };
 
 static UNUSED_FN void
