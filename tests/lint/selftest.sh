@@ -76,7 +76,7 @@ fault() { # FILE: append standard input
 git init -q .
 printf 'build/\nout\n' >.gitignore
 clean
-for gate in arrows size words format headers shell cppcheck tidy; do
+for gate in arrows size words named format headers shell cppcheck tidy; do
 	expect ok "$gate" "a clean tree"
 done
 sed -i '1i #include "high/high.h"' low/low.c
@@ -100,6 +100,10 @@ printf '/* %s%s: later */\n' TO DO | fault low/low.c
 expect FAIL words "unfinished work"
 printf '# see /%s/someone\n' home | fault script.sh
 expect FAIL words "a path of one machine"
+# shellcheck disable=SC2016 # a name as documents write it
+printf 'See `unit/low/test_gone`.\n' | fault README.md
+expect FAIL named "a test that is not there"
+git rm -qf README.md
 printf 'int   f( void );\n' | fault low/low.c
 expect FAIL format "an unformatted line"
 printf 'uint8_t f(void);\n' | fault low/low.h
