@@ -55,6 +55,14 @@ content_unask(struct repl *r, struct copy *c)
 	c->data = BUF_EMPTY;
 }
 
+/* What did not come was not used. */
+static void
+limit_return(struct repl *r, const struct copy *c)
+{
+	if (c->want->c_len > c->most)
+		bucket_give(&r->down, c->want->c_len - c->most);
+}
+
 void
 content_cancel(struct repl *r, struct copy *c)
 {
@@ -62,6 +70,7 @@ content_cancel(struct repl *r, struct copy *c)
 	struct peer *p = c->peer;
 	struct comp *comp = c->comp;
 
+	limit_return(r, c);
 	content_unask(r, c);
 	if (!p->closing && content_may_hold(r, p, comp))
 		content_cids_send(r, p, &m, comp, &c->want->cid);
@@ -180,10 +189,22 @@ ask_want(struct ask *a, struct want *w)
 
 	copy_start(a->r, a->p, w, a->c);
 	ct->ask_share[a->cls] -= w->c_len;
+	bucket_take(&a->r->down, w->c_len);
 	buf_put(&a->cids, w->cid.b, sizeof(w->cid.b));
 	a->any = true;
 	if (a->cids.n == a->cids.max)
 		ask_send(a);
+}
+
+/* What somebody waits for is counted and not held back. */
+static bool
+limit_holds(struct repl *r, enum repl_class cls)
+{
+	if (cls == REPL_INTERACTIVE || bucket_room(&r->down, r->now_ms) > 0)
+		return false;
+	r->held = true;
+	repl_wake(r, bucket_open_ms(&r->down));
+	return true;
 }
 
 /* As much of one list as the window and the class's share allow. */
@@ -199,7 +220,8 @@ ask_list(struct ask *a)
 
 		next = pl == last ? NULL : pl->next;
 		if (a->p->ct.ask_share[a->cls] <= 0 ||
-		    !window_open(a->r, a->p, a->cls) || !window_fits(a->p, w))
+		    !window_open(a->r, a->p, a->cls) || !window_fits(a->p, w) ||
+		    limit_holds(a->r, a->cls))
 			break;
 		if (!place_lacks(pl, a->p->conn))
 			ask_want(a, w);
@@ -317,7 +339,7 @@ endgame(struct ask *a)
 {
 	struct want *w = endgame_find(a->r, a->p, &a->c);
 
-	if (w == NULL)
+	if (w == NULL || limit_holds(a->r, w->cls))
 		return;
 	a->cls = w->cls;
 	ask_want(a, w);
@@ -355,6 +377,7 @@ copy_failed(struct repl *r, struct copy *c)
 {
 	struct want *w = c->want;
 
+	limit_return(r, c);
 	content_unask(r, c);
 	for (uint32_t i = 0; i < CONTENT_COPIES_MAX; i++) {
 		if (w->copy[i].peer != NULL)
@@ -470,9 +493,37 @@ slow_tick(struct repl *r, struct peer *p)
 		repl_wake(r, since + CONTENT_SLOW_MAX_MS);
 }
 
+static void
+limit_tick(struct repl *r)
+{
+	if (!r->held)
+		return;
+	if (bucket_room(&r->down, r->now_ms) == 0) {
+		repl_wake(r, bucket_open_ms(&r->down));
+		return;
+	}
+	r->held = false; /* until asking says so again */
+	for (uint32_t i = 0; i < r->n_peers; i++)
+		r->peers[i]->dirty = true;
+}
+
+void
+content_limit(struct repl *r, uint64_t rate)
+{
+	bucket_set(&r->down, rate, r->now_ms);
+	limit_tick(r);
+}
+
+bool
+repl_held(const struct repl *r)
+{
+	return r->held && r->n_wants > 0;
+}
+
 void
 content_tick(struct repl *r)
 {
+	limit_tick(r);
 	for (uint32_t i = 0; i < r->n_peers; i++) {
 		struct peer *p = r->peers[i];
 

@@ -164,6 +164,7 @@ void content_on_not_have(struct repl *r, struct link *l, const struct msg *m);
 void content_on_busy(struct repl *r, struct link *l, const struct msg *m);
 void content_peer_gone(struct repl *r, struct peer *p);
 void content_tick(struct repl *r);
+void content_limit(struct repl *r, uint64_t rate);
 struct copy *want_copy(struct want *w, const struct peer *p);
 /* A copy is given up: its bytes are free again. */
 void content_unask(struct repl *r, struct copy *c);

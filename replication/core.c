@@ -238,6 +238,7 @@ dispatch(struct repl *r, const struct repl_event *ev)
 	case RE_WANT: want_add(r, ev); break;
 	case RE_UNWANT: want_remove(r, ev); break;
 	case RE_PROVE: prove_ask(r, ev); break;
+	case RE_LIMIT: content_limit(r, ev->rate); break;
 	case RE_CONN_UP: peer_up(r, ev); break;
 	case RE_CONN_DOWN: peer_down(r, ev->conn); break;
 	case RE_MSG: on_msg(r, ev); break;

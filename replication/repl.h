@@ -59,6 +59,7 @@ enum repl_ev_kind {
 	RE_WANT,      /* share, compartment, cid, c_len, cls */
 	RE_UNWANT,    /* share, compartment, cid; all: every one of it */
 	RE_PROVE,     /* share, compartment, cid, nonce: who else holds it? */
+	RE_LIMIT,     /* rate: content asked, bytes/s on average; 0: any */
 	RE_CONN_UP,   /* conn, initiator, peer, hash */
 	RE_CONN_DOWN, /* conn */
 	RE_MSG,       /* conn, type, bytes */
@@ -87,6 +88,7 @@ struct repl_event {
 	struct slice bytes; /* message body, claim, record, chunk */
 	struct cry_id cid, nonce;
 	uint32_t c_len;
+	uint64_t rate;
 	struct repl_ops ops;
 };
 
@@ -202,6 +204,8 @@ struct repl_lag {
  * that is not spoken of though it should be. */
 uint32_t repl_lags(
     const struct repl *r, uint32_t i, struct repl_lag *out, uint32_t max);
+/* Something is wanted and not asked for because of RE_LIMIT. */
+bool repl_held(const struct repl *r);
 uint64_t repl_wanted(const struct repl *r, uint64_t *bytes); /* chunks */
 /* sync wait (rulings.md 27): roots equal to those of every connected peer,
  * nothing wanted, nothing on its way to disk. */

@@ -10,6 +10,7 @@
 #ifndef PSC_REPLICATION_INTERNAL_H
 #define PSC_REPLICATION_INTERNAL_H
 
+#include "replication/bucket.h"
 #include "replication/content.h"
 #include "replication/msg.h"
 #include "replication/repl.h"
@@ -275,6 +276,8 @@ struct repl {
 	struct want **want_hash;
 	uint32_t want_cap, n_wants;
 	uint64_t want_bytes;
+	struct bucket down; /* what may be asked for */
+	bool held;          /* it is why a want was not */
 };
 
 /* --- core.c --- */

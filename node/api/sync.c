@@ -82,7 +82,9 @@ peer_why(const struct sync_view *v, const struct net_peer *p)
 	}
 	if (!any)
 		return "no share that both are members of";
-	return v->s.wanted_chunks > 0 ? "content is on its way" : NULL;
+	if (v->s.wanted_chunks == 0)
+		return NULL;
+	return v->s.held_down ? v->s.held : "content is on its way";
 }
 
 static void
@@ -139,6 +141,7 @@ sync_answer(struct api_call *c, const struct net_sync *s)
 	jw_u64(&w, "connected", s->connected);
 	jw_u64(&w, "wanted_chunks", s->wanted_chunks);
 	jw_u64(&w, "wanted_bytes", s->wanted_bytes);
+	jw_str(&w, "held", s->held[0] != '\0' ? s->held : NULL);
 	jw_arr(&w, "peers");
 	for (uint32_t i = 0; i < v.n_peers; i++) {
 		if (only != NULL && !peer_is(&v.peer[i], only))

@@ -58,7 +58,7 @@ static enum err
 node_net(struct node *n, const struct app_args *a, struct errmsg *em)
 {
 	struct net_opts o = { n->store, n->shares, &n->id, n->conf.peers_listen,
-		n->conf.peers_proxy, NULL };
+		n->conf.peers_proxy, NULL, &n->conf };
 	struct buf login = BUF_MAX(2 * KIB);
 	char path[APP_PATH_MAX];
 	enum err e = ERR_OK;

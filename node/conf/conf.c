@@ -29,7 +29,8 @@ conf_defaults(struct conf *c)
 	for (i = 0; i < conf_n_keys; i++) {
 		const struct conf_key *k = &conf_keys[i];
 
-		if (*k->def == '\0' || k->kind == CONF_INBOXES)
+		if (*k->def == '\0' || k->kind == CONF_INBOXES ||
+		    k->kind == CONF_SCHEDULE)
 			continue;
 		REQUIRE(
 		    conf_value_text(c, k, k->def, why, sizeof(why)) == ERR_OK);
@@ -121,6 +122,12 @@ conf_check_tree(const struct json *root, const struct yaml_marks *m,
 	if (e == ERR_OK && out->site[0] == '\0')
 		return errmsg_set(em, ERR_MALFORMED, CONF_NEXT,
 		    "%s:1: site is missing", name);
+	if (e == ERR_OK && !(conf_rate_ok(out->peers_limit_up) &&
+			       conf_rate_ok(out->peers_limit_down)))
+		return errmsg_set(em, ERR_LIMIT, CONF_NEXT,
+		    "%s:1: peers.limit.up and peers.limit.down must be 0 or "
+		    "4k and more",
+		    name);
 	return e;
 }
 
@@ -220,6 +227,9 @@ conf_value_put(const struct conf *c, const struct conf_key *k, struct buf *out)
 	if (k->kind == CONF_INBOXES) {
 		jw_init(&w, out);
 		conf_inboxes_put(c, &w, NULL);
+	} else if (k->kind == CONF_SCHEDULE) {
+		jw_init(&w, out);
+		conf_schedule_put(c, &w, NULL);
 	} else if (k->kind == CONF_COUNT || k->kind == CONF_BYTES) {
 		buf_printf(out, "%llu", (unsigned long long)conf_number(c, k));
 	} else {
@@ -291,6 +301,8 @@ conf_show_json(const struct conf *c, struct buf *out)
 			jw_obj(&w, section);
 		if (k->kind == CONF_INBOXES)
 			conf_inboxes_put(c, &w, key);
+		else if (k->kind == CONF_SCHEDULE)
+			conf_schedule_put(c, &w, key);
 		else if (k->kind == CONF_COUNT || k->kind == CONF_BYTES)
 			jw_u64(&w, key, conf_number(c, k));
 		else
@@ -327,8 +339,9 @@ conf_doc(struct buf *out)
 		buf_printf(out, " | %llu to %llu%s | %s |\n",
 		    (unsigned long long)k->min, (unsigned long long)k->max,
 		    k->kind == CONF_COUNT || k->kind == CONF_BYTES ? ""
-		    : k->kind == CONF_INBOXES                      ? " items"
-					      : " characters",
+		    : k->kind == CONF_INBOXES || k->kind == CONF_SCHEDULE
+			? " items"
+			: " characters",
 		    k->help);
 	}
 	return buf_err(out);

@@ -17,6 +17,17 @@ struct conf_inbox {
 	uint32_t n_tags;
 };
 
+/* An entry of peers.schedule.  Minutes of the day; from > to: over midnight. */
+#define CONF_SPANS_MAX 16u
+#define CONF_RATE_SAME UINT64_MAX /* as peers.limit says */
+#define CONF_RATE_MIN (4 * KIB)
+#define CONF_RATE_MAX (4 * GIB)
+struct conf_span {
+	uint8_t days; /* bit 0: Monday */
+	uint16_t from, to;
+	uint64_t up, down; /* bytes a second; 0: no limit */
+};
+
 struct conf {
 	char site[LIM_NAME_BYTES + 1];
 	char dicom_listen[80]; /* HOST:PORT or "off" */
@@ -25,6 +36,10 @@ struct conf {
 	uint32_t n_inboxes;
 	char peers_listen[80];
 	char peers_proxy[160];
+	uint64_t peers_limit_up; /* bytes a second; 0: no limit */
+	uint64_t peers_limit_down;
+	struct conf_span schedule[CONF_SPANS_MAX]; /* key peers.schedule */
+	uint32_t n_schedule;
 	char rest_listen[80];
 	char release_policy[512];   /* "manual" or a query */
 	char pseudonym_pattern[64]; /* key deid.pseudonym_pattern */
@@ -73,5 +88,14 @@ struct conf_proxy {
 	uint16_t port;
 };
 enum err conf_proxy(const char *text, struct conf_proxy *out) PSC_MUST_USE;
+
+/* The limits of peers at a moment (unix seconds), by local time. */
+struct conf_limits {
+	uint64_t up, down; /* bytes a second; 0: no limit */
+};
+void conf_limits_at(
+    const struct conf *c, int64_t unix_s, struct conf_limits *out);
+/* When they change, to the minute; 0: never. */
+int64_t conf_limits_until(const struct conf *c, int64_t unix_s);
 
 #endif

@@ -42,6 +42,7 @@ enum conf_kind {
 	CONF_COUNT,   /* integer */
 	CONF_BYTES,   /* integer with k, m, g */
 	CONF_INBOXES,
+	CONF_SCHEDULE, /* peers.schedule */
 };
 
 /* One row of conf.def. */
@@ -70,6 +71,13 @@ enum err conf_value_text(struct conf *c, const struct conf_key *k,
 /* The value as it stands in a file: quoted where YAML needs it. */
 void conf_value_put(
     const struct conf *c, const struct conf_key *k, struct buf *out);
+/* A scalar as text, in room where YAML read a number; else NULL. */
+const char *conf_scalar(const struct json *v, char *room, size_t cap);
+enum err conf_schedule_set(
+    struct conf *c, const struct json *v, char *why, size_t cap) PSC_MUST_USE;
+void conf_schedule_put(const struct conf *c, struct jw *w, const char *key);
+/* 0, or within CONF_RATE_MIN and CONF_RATE_MAX. */
+bool conf_rate_ok(uint64_t rate);
 /* A text as a YAML scalar. */
 void conf_text_put(struct buf *out, const char *text);
 const char *conf_kind_text(enum conf_kind k);

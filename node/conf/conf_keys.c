@@ -91,6 +91,7 @@ conf_kind_text(enum conf_kind k)
 	case CONF_COUNT: return "number";
 	case CONF_BYTES: return "bytes (k, m, g)";
 	case CONF_INBOXES: return "list of inboxes";
+	case CONF_SCHEDULE: return "list of times";
 	}
 	return "?";
 }
@@ -263,7 +264,7 @@ conf_text_check(const struct conf_key *k, const char *s, char *why, size_t cap)
 }
 
 /* A scalar as text: a number that YAML read as one is a text again. */
-static const char *
+const char *
 conf_scalar(const struct json *v, char *room, size_t cap)
 {
 	struct buf b = BUF_MAX(cap);
@@ -456,6 +457,8 @@ conf_value_set(struct conf *c, const struct conf_key *k, const struct json *v,
 
 	if (k->kind == CONF_INBOXES)
 		return conf_inboxes_set(c, v, why, cap);
+	if (k->kind == CONF_SCHEDULE)
+		return conf_schedule_set(c, v, why, cap);
 	s = conf_scalar(v, room, sizeof(room));
 	if (s == NULL) {
 		(void)snprintf(

@@ -187,6 +187,7 @@ loop_tick(void *ctx)
 
 	if (!n->broken && repl_deadline_ms(n->core) <= clock_mono_ms())
 		net_step(n, &ev);
+	net_limit_tick(n);
 	loop_look(n);
 }
 
@@ -296,6 +297,7 @@ start_core(struct net *n)
 	n->rng |= 1;
 	if ((e = repl_new(&o, &n->core)) != ERR_OK)
 		return e;
+	net_limit_start(n);
 	if ((e = net_scan_start(n)) != ERR_OK)
 		return e;
 	net_scan(n, clock_mono_ms());
@@ -322,6 +324,7 @@ net_init(struct net *n, const struct net_opts *o)
 	n->store = o->store;
 	n->shares = o->shares;
 	n->me = o->me;
+	n->conf = o->conf;
 	n->todo_end = &n->todo;
 	n->box_end = &n->box;
 	pthread_mutex_init(&n->box_lock, NULL);

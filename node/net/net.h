@@ -9,6 +9,7 @@
 #ifndef PSC_NET_NET_H
 #define PSC_NET_NET_H
 
+#include "node/conf/conf.h"
 #include "node/share/share.h"
 
 struct net;
@@ -19,6 +20,7 @@ struct net_opts {
 	const char *listen;      /* "HOST:PORT", port 0 = any free, or "off" */
 	const char *proxy;       /* peers.proxy; NULL: off */
 	const char *proxy_login; /* "user:password"; NULL: none */
+	const struct conf *conf; /* limits; NULL: none.  Outlives the net */
 };
 /* Binds (ERR_BUSY: port taken), then starts the loop thread. */
 enum err net_start(
@@ -74,7 +76,9 @@ struct net_sync {
 	bool in_sync; /* rulings.md 27 */
 	uint32_t connected;
 	uint64_t wanted_chunks, wanted_bytes;
-	enum err disk; /* why what came last was not stored, or ERR_OK */
+	enum err disk;  /* why what came last was not stored, or ERR_OK */
+	bool held_down; /* content that is wanted waits for peers.limit */
+	char held[64];  /* "" or "held by peers.limit until 22:00" */
 };
 void net_sync_status(struct net *n, struct net_sync *out);
 /* Waits until in sync with at least one peer connected. ERR_TIMEOUT. */

@@ -137,6 +137,8 @@ run_timer(struct net *n)
 		next = net_book_dial(n, now);
 		at = next < at ? next : at;
 	}
+	next = net_limit_due(n);
+	at = next < at ? next : at;
 	if (n->snap_stale && n->snap_ms + NET_SNAP_MS < at)
 		at = n->snap_ms + NET_SNAP_MS;
 	if (n->wants_more && n->wants_next_ms < at)

@@ -16,6 +16,7 @@
 #include "node/loop/loop.h"
 #include "node/net/net.h"
 #include "node/net/proxy.h"
+#include "replication/bucket.h"
 #include "store/base/limits.h"
 #include "store/base/mem.h"
 #include "store/base/rd.h"
@@ -92,6 +93,7 @@ struct net_link {
 	uint64_t rx, tx;
 	uint64_t meter_ms, meter_tx; /* tx at meter_ms */
 	size_t queue;                /* bytes, see NET_QUEUE_MS */
+	bool held;                   /* waits for net->up */
 };
 
 enum net_todo_kind {
@@ -198,6 +200,16 @@ struct net {
 	struct net_fetch *fetches; /* somebody waits for these */
 	uint64_t db_wants;
 
+	/* limits of the line */
+	const struct conf *conf;
+	struct bucket up;
+	bool up_held;        /* some link is */
+	uint64_t up_held_ms; /* when it last was; 0: never */
+	repl_conn up_turn;   /* the link that sent last under the limit */
+	struct conf_limits lim;
+	int64_t lim_until; /* unix seconds; 0: never */
+	uint64_t lim_look_ms;
+
 	bool stopping;
 	uint64_t stop_ms;
 	bool closed;
@@ -241,6 +253,16 @@ void net_link_close(struct net_link *l, const char *why);
 /* Handshakes that take too long; when to look again. */
 uint64_t net_link_deadlines(struct net *n, uint64_t now_ms);
 void net_link_pause(struct net *n);
+
+/* --- net_limit.c: peers.limit and peers.schedule --- */
+void net_limit_start(struct net *n);
+/* Which limits hold by now; links that may send again do; when to look. */
+void net_limit_tick(struct net *n);
+uint64_t net_limit_due(const struct net *n);
+/* Bytes that may leave now on this link; 0: it is held. */
+size_t net_limit_room(struct net_link *l);
+void net_limit_sent(struct net_link *l, size_t bytes);
+void net_limit_text(const struct net *n, struct net_sync *out);
 
 /* --- net_book.c --- */
 enum err net_book_load(struct net *n) PSC_MUST_USE;

@@ -404,20 +404,23 @@ net_link_pump(struct net_link *l)
 {
 	struct net_todo t = { .kind = DUE_SENT, .conn = l->conn };
 	struct buf b;
-	size_t got;
+	size_t got, room;
 	enum err e;
 
 	if (l->proxy != NULL)
 		return;
 	link_meter(l);
 	while (!l->closing && loop_conn_pending(l->tcp) < l->queue) {
+		if ((room = net_limit_room(l)) == 0)
+			break;
 		b = BUF_MAX(2 * NET_QUEUE_MAX);
-		e = sess_pull(l->sess, l->queue, &b);
+		e = sess_pull(l->sess, room < l->queue ? room : l->queue, &b);
 		got = b.n;
 		if (e == ERR_OK && got > 0)
 			e = loop_conn_write(l->tcp, &b);
 		buf_fini(&b);
 		l->tx += got;
+		net_limit_sent(l, got);
 		if (e != ERR_OK) {
 			link_fail(l, e);
 			return;

@@ -168,6 +168,7 @@ net_status_refresh(struct net *n)
 	}
 	s.sync.wanted_chunks = repl_wanted(n->core, &s.sync.wanted_bytes);
 	s.sync.disk = n->disk;
+	net_limit_text(n, &s.sync);
 	s.sync.in_sync = !busy && repl_in_sync(n->core);
 	pthread_mutex_lock(&n->snap_lock);
 	old = n->snap;
