@@ -129,8 +129,11 @@ leave(struct member *m, const struct member_registrars *r)
 static void
 come(struct member *m, const struct cry_device_pub *d)
 {
-	struct grant_state g = *grant_of(m, d);
+	const struct grant_state *had = grant_of(m, d);
+	struct grant_state g;
 
+	REQUIRE(had != NULL); /* registrars_check found it */
+	g = *had;
 	freezes_end(m, &d->sign);
 	if (g.g.role == ROLE_REGISTRAR)
 		return;
