@@ -95,12 +95,15 @@ draft_record(const struct member *m, const struct member_record *r,
 	struct cry_sig sig;
 
 	if (memcmp(&r->share, &m->share, sizeof(m->share)) != 0 ||
-	    r->n_sigs != 1 || who >= by->n || d->kind == MEMBER_REGISTRARS)
+	    r->n_sigs != 1 || d->kind == MEMBER_REGISTRARS)
 		return ERR_MALFORMED; /* others sign after such a record */
+	/* Before the signer: a chain of another length has other registrars. */
 	if (d->n == 0 && r->seq != first)
 		return r->seq < first ? ERR_EXISTS : ERR_AGAIN;
 	if (d->n == 0 && memcmp(&r->prev, member_head(m), sizeof(r->prev)) != 0)
 		return ERR_DENIED;
+	if (who >= by->n)
+		return ERR_MALFORMED;
 	if (d->n > 0 && (who != d->signer || r->seq != first + d->n ||
 			    memcmp(&r->prev, &d->id, sizeof(d->id)) != 0 ||
 			    r->kind == MEMBER_REGISTRARS))

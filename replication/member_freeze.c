@@ -180,6 +180,19 @@ freezes_end(struct member *m, const struct cry_sign_pk *device)
 	m->feeds_gen++;
 }
 
+void
+freezes_end_unheld(struct member *m)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < m->n_freezes; i++) {
+		if (member_may_freeze(m, &m->freezes[i].by))
+			m->freezes[kept++] = m->freezes[i];
+	}
+	m->n_freezes = kept;
+	m->feeds_gen++;
+}
+
 enum err
 apply_thaw(struct member *m, const struct member_record *r, struct slice raw)
 {

@@ -206,6 +206,8 @@ enum err apply_rotate(struct member *m, const struct member_record *r,
 enum err apply_thaw(struct member *m, const struct member_record *r,
     struct slice raw) PSC_MUST_USE;
 void freezes_end(struct member *m, const struct cry_sign_pk *device);
+/* Those whose author may freeze no more, as they are refused from then on. */
+void freezes_end_unheld(struct member *m);
 /* --- member_build.c, for member_build_more.c --- */
 struct seals { /* under construction: count first, patched at the end */
 	struct buf body;

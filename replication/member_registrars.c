@@ -168,7 +168,10 @@ apply_registrars(
 	for (uint8_t i = 0; i < v.to.n; i++)
 		come(m, &v.to.device[i]);
 	leave(m, &v.to);
-	return registrars_set(m, m->n_records, &v.to);
+	e = registrars_set(m, m->n_records, &v.to);
+	if (e == ERR_OK)
+		freezes_end_unheld(m);
+	return e;
 }
 
 enum err

@@ -194,6 +194,7 @@ apply_revoke(struct member *m, const struct member_record *r, struct slice raw)
 	m->revoked[m->n_revoked++] =
 	    (struct revoked_state){ .device = v.device.sign, .seq = r->seq };
 	freezes_end(m, &v.device.sign);
+	freezes_end_unheld(m);
 	cuts_take(m, &v);
 	return ERR_OK;
 }

@@ -233,6 +233,31 @@ every_flipped_byte_of_a_draft_is_refused(void **state)
 	assert_int_equal(member_draft_read(w.m, buf_slice(b), &d), ERR_EXISTS);
 }
 
+/* Drafts cross the records of the chain on their way: who is behind, or ahead,
+ * has other registrars and may not take it for a forgery. */
+static void
+a_draft_of_a_chain_of_another_length_is_no_forgery(void **state)
+{
+	struct member_registrars alone = { 1, 1, { w.a.pub } };
+	struct member_draft d;
+	struct member *behind;
+
+	(void)state;
+	assert_int_equal(member_new(member_record(w.m, 0), &behind), ERR_OK);
+	two_of_three();
+	drafted(); /* draft[2] is signed by number 2 */
+	assert_int_equal(
+	    member_draft_read(behind, buf_slice(&w.draft[2]), &d), ERR_AGAIN);
+	buf_reset(&w.rec);
+	assert_int_equal(
+	    member_build_registrars(w.m, &w.a, &w.keys, &alone, &w.rec),
+	    ERR_OK);
+	assert_int_equal(member_apply_draft(w.m, buf_slice(&w.rec)), ERR_OK);
+	assert_int_equal(
+	    member_draft_read(w.m, buf_slice(&w.draft[2]), &d), ERR_EXISTS);
+	member_free(behind);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -244,6 +269,7 @@ main(void)
 		T(records_are_judged_by_those_who_signed_then),
 		T(registrars_that_make_no_sense_are_refused),
 		T(every_flipped_byte_of_a_draft_is_refused),
+		T(a_draft_of_a_chain_of_another_length_is_no_forgery),
 	};
 
 	if (cry_init() != ERR_OK)
