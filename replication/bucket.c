@@ -4,8 +4,8 @@
 #define BURST_MS 100u
 #define BURST_MIN (16 * 1024) /* bytes: a frame */
 #define MILLI 1000
-#define PAUSE_MAX_MS ((uint64_t)1000000) /* longer ones fill it all the same   \
-					  */
+/* Longer ones fill it all the same. */
+#define PAUSE_MAX_MS ((uint64_t)1000000)
 
 static int64_t
 burst(const struct bucket *b)

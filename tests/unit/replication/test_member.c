@@ -505,33 +505,6 @@ test_frozen_device_has_no_right_until_it_is_thawed(void **state)
 	assert_true(member_is_revoked(w.m, d));
 }
 
-/* Who hears of the revoke first refuses the freeze, who restarts reads the
- * chain first: whoever had it before may not go on with it alone. */
-static void
-test_a_freeze_ends_with_the_right_of_its_author(void **state)
-{
-	struct buf said = BUF_MAX(MIB);
-	struct member *late;
-
-	(void)state;
-	add_compartment("a");
-	grant(&w.writer, ROLE_ADMIN, COMPARTMENT_ALL);
-	grant(&w.stranger, ROLE_READER, 1);
-	assert_int_equal(freeze(&w.writer, &w.stranger), ERR_OK);
-	buf_put_slice(&said, buf_slice(&w.rec));
-	assert_true(member_is_frozen(w.m, &w.stranger.pub.sign));
-	assert_int_equal(revoke(NULL, 0), ERR_OK);
-	assert_int_equal(member_new(member_record(w.m, 0), &late), ERR_OK);
-	for (uint64_t i = 1; i <= member_seq(w.m); i++)
-		assert_int_equal(
-		    member_apply(late, member_record(w.m, i)), ERR_OK);
-	assert_int_equal(member_freeze(late, buf_slice(&said)), ERR_DENIED);
-	assert_false(member_is_frozen(late, &w.stranger.pub.sign));
-	assert_false(member_is_frozen(w.m, &w.stranger.pub.sign));
-	member_free(late);
-	buf_fini(&said);
-}
-
 static void
 test_two_admins_who_freeze_each_other_both_are(void **state)
 {
@@ -812,7 +785,6 @@ main(void)
 		T(test_new_epoch_is_closed_to_the_revoked_and_old_one_stays_readable),
 		T(test_history_climbs_down_the_ladder_and_none_does_not),
 		T(test_frozen_device_has_no_right_until_it_is_thawed),
-		T(test_a_freeze_ends_with_the_right_of_its_author),
 		T(test_two_admins_who_freeze_each_other_both_are),
 		T(test_freezes_by_those_who_may_not_are_refused),
 		T(test_every_act_in_every_role_is_as_the_documentation_says),
