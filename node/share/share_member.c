@@ -377,6 +377,25 @@ registrar_check(const struct revoke *v)
 	    "this site is no registrar of the share");
 }
 
+/* Has it a grant, whose keys it was given?  Frozen or not: who is frozen has no
+ * right, but its keys.  0: any compartment; a hub has no keys. */
+static bool
+device_given(
+    const struct member *m, const struct cry_device_pub *d, uint16_t no)
+{
+	for (uint32_t i = 0; i < member_n_grants(m); i++) {
+		const struct member_grant *g = member_grant(m, i);
+
+		if (memcmp(&g->device, d, sizeof(*d)) != 0)
+			continue;
+		if (no == 0 || (g->role != ROLE_HUB &&
+				   (g->compartment == COMPARTMENT_ALL ||
+				       g->compartment == no)))
+			return true;
+	}
+	return false;
+}
+
 static enum err
 revoke_check(const struct revoke *v)
 {
@@ -387,7 +406,7 @@ revoke_check(const struct revoke *v)
 		return errmsg_set(v->em, ERR_DENIED,
 		    "take it out of the registrars first",
 		    "a registrar cannot be revoked");
-	if (e == ERR_OK && !member_is_device(m, &v->device))
+	if (e == ERR_OK && !device_given(m, &v->device, 0))
 		return errmsg_set(v->em, ERR_NOTFOUND,
 		    "see `pesscara share members`",
 		    "no such device is a member of the share");
@@ -411,7 +430,7 @@ revoke_job(struct store_txn *t, void *ctx)
 		return e;
 	m = v->slot->wrk->m;
 	for (uint32_t i = 1; i <= member_n_compartments(m); i++)
-		read[i] = member_may_read(m, &v->device.sign, (uint16_t)i);
+		read[i] = device_given(m, &v->device, (uint16_t)i);
 	e = revoke_records(t, v);
 	for (uint32_t i = 1; e == ERR_OK && i <= LIM_COMPARTMENTS; i++) {
 		if (read[i])

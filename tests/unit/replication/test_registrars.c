@@ -258,6 +258,65 @@ a_draft_of_a_chain_of_another_length_is_no_forgery(void **state)
 	member_free(behind);
 }
 
+/* The same chain as ours, and the statement after it. */
+static void
+assert_late_agrees(struct slice said, const struct cry_sign_pk *d)
+{
+	struct member *late;
+
+	assert_int_equal(member_new(member_record(w.m, 0), &late), ERR_OK);
+	for (uint64_t i = 1; i <= member_seq(w.m); i++)
+		assert_int_equal(
+		    member_apply(late, member_record(w.m, i)), ERR_OK);
+	assert_int_equal(member_freeze(late, said), ERR_DENIED);
+	assert_int_equal(member_is_frozen(late, d), member_is_frozen(w.m, d));
+	member_free(late);
+}
+
+/* Who hears of the record first refuses the freeze, and so does every restart,
+ * which reads the chain first: who had it before may not hold on to it. */
+static void
+a_freeze_ends_with_the_right_of_its_author(void **state)
+{
+	struct member_registrars r = { .k = 1, .n = 1 };
+	struct member_freeze_opts o = { w.c.pub.sign, NULL };
+	struct cry_box_sk recovery;
+	struct cry_identity next;
+	struct member_grant admin;
+	struct member_revoke v = { w.b.pub, NULL, 0, "lost" };
+	struct buf said = BUF_MAX(MIB);
+
+	(void)state;
+	cry_identity_new(&next, &recovery);
+	grant(&next, ROLE_READER);
+	r.device[0] = next.pub;
+	admin = (struct member_grant){ w.b.pub, ROLE_ADMIN, COMPARTMENT_ALL,
+		false };
+	assert_int_equal(
+	    member_build_grant(w.m, &w.a, &w.keys, &admin, "site", &w.rec),
+	    ERR_OK);
+	apply();
+	for (int by_b = 1; by_b >= 0; by_b--) {
+		buf_reset(&said);
+		assert_int_equal(
+		    member_build_freeze(
+			w.m, by_b != 0 ? &w.b : &w.a, &w.keys, &o, &said),
+		    ERR_OK);
+		assert_int_equal(member_freeze(w.m, buf_slice(&said)), ERR_OK);
+		assert_true(member_is_frozen(w.m, &w.c.pub.sign));
+		buf_reset(&w.rec);
+		assert_int_equal(by_b != 0 ? member_build_revoke(
+						 w.m, &w.a, &w.keys, &v, &w.rec)
+					   : member_build_registrars(w.m, &w.a,
+						 &w.keys, &r, &w.rec),
+		    ERR_OK);
+		apply();
+		assert_false(member_is_frozen(w.m, &w.c.pub.sign));
+		assert_late_agrees(buf_slice(&said), &w.c.pub.sign);
+	}
+	buf_fini(&said);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -269,6 +328,7 @@ main(void)
 		T(records_are_judged_by_those_who_signed_then),
 		T(registrars_that_make_no_sense_are_refused),
 		T(every_flipped_byte_of_a_draft_is_refused),
+		T(a_freeze_ends_with_the_right_of_its_author),
 		T(a_draft_of_a_chain_of_another_length_is_no_forgery),
 	};
 

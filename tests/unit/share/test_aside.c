@@ -326,6 +326,25 @@ new_ops_are_closed_to_the_revoked_and_open_to_the_others(void **state)
 	assert_true(shows(&other, &c));
 }
 
+/* First the quick stop, then the revoke: the keys go round all the same. */
+static void
+a_frozen_device_can_be_revoked_and_reads_nothing_new(void **state)
+{
+	struct errmsg em = { 0 };
+	struct asset_id c;
+
+	(void)state;
+	assert_ok(shares_freeze(lab.sh, "trial", &bad.me.pub, "stolen", &em));
+	assert_ok(shares_revoke(lab.sh, "trial", &bad.me.pub, "stolen", &em));
+	carry_members(&lab, &other);
+	c = put(&lab, "subject-c", "after the rotation");
+	carry_members(&lab, &bad);
+	carry_ops(&lab, &bad);
+	carry_ops(&lab, &other);
+	assert_false(shows(&bad, &c));
+	assert_true(shows(&other, &c));
+}
+
 static void
 revoked_site_writes_nothing_and_comes_back_only_with_new_keys(void **state)
 {
@@ -410,6 +429,7 @@ main(void)
 		T(who_joins_late_sees_the_same),
 		T(new_ops_are_closed_to_the_revoked_and_open_to_the_others),
 		T(a_registrar_that_signs_twice_halts_the_share_also_after_a_restart),
+		T(a_frozen_device_can_be_revoked_and_reads_nothing_new),
 		T(revoked_site_writes_nothing_and_comes_back_only_with_new_keys),
 	};
 
