@@ -44,7 +44,10 @@ struct net_peer {
 	uint64_t rate;   /* received, bytes a second, of late */
 	char error[120]; /* why the last dial failed, "" if it did not */
 };
-/* device->box must be set.  ERR_EXISTS. */
+/*
+ * device->box must be set.  Without device->sign (from an invite) it does not
+ * replace an address that was given with one: ERR_EXISTS.
+ */
 enum err net_peer_add(struct net *n, const char *host, uint16_t port,
     const struct cry_device_pub *device, struct errmsg *em) PSC_MUST_USE;
 enum err net_peer_remove(

@@ -230,6 +230,28 @@ struct row_job {
 	bool found;
 };
 
+/*
+ * ERR_EXISTS: the row stays as it is.  An invite names only the box key: it
+ * does not replace an address that a person gave with the whole key, for the
+ * inviter may be reached elsewhere from here.
+ */
+static enum err
+row_join(struct net_rec *r, const struct net_rec *had)
+{
+	static const struct cry_sign_pk unknown;
+	bool invited = memcmp(&r->device.sign, &unknown, sizeof(unknown)) == 0;
+	bool named = memcmp(&had->device.sign, &unknown, sizeof(unknown)) != 0;
+
+	if (had->port == r->port && strcmp(had->host, r->host) == 0)
+		return ERR_EXISTS;
+	if (!invited || !named)
+		return ERR_OK;
+	if (had->port != 0)
+		return ERR_EXISTS;
+	r->device = had->device;
+	return ERR_OK;
+}
+
 static enum err
 add_job(struct store_txn *t, void *ctx)
 {
@@ -242,9 +264,8 @@ add_job(struct store_txn *t, void *ctx)
 
 	e = store_row_get(
 	    store_txn_store(t), store_txn_db(t), NET_TAG_PEER, key, &old);
-	if (e == ERR_OK && row_decode(key, buf_slice(&old), &had) == ERR_OK &&
-	    had.port == j->row.port && strcmp(had.host, j->row.host) == 0)
-		e = ERR_EXISTS;
+	if (e == ERR_OK && row_decode(key, buf_slice(&old), &had) == ERR_OK)
+		e = row_join(&j->row, &had);
 	else if (e == ERR_NOTFOUND)
 		e = ERR_OK;
 	if (e == ERR_OK) {

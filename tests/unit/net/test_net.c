@@ -623,6 +623,27 @@ taken_port_and_bad_address_are_told(void **state)
 	assert_string_equal(lab.addr, "off");
 }
 
+/* The hub as the one who invites reaches it need not be how we do. */
+static void
+an_invite_does_not_replace_an_address_given_by_hand(void **state)
+{
+	struct cry_device_pub whole = hub.s.me.pub, box = { .box = whole.box };
+	struct errmsg em = { 0 };
+	struct net_peer p;
+
+	(void)state;
+	assert_ok(net_peer_add(c1.net, "127.0.0.2", 1, &box, &em));
+	assert_ok(net_peer_add(c1.net, "127.0.0.2", 2, &box, &em));
+	assert_ok(net_peer_add(c1.net, "127.0.0.2", 3, &whole, &em));
+	assert_int_equal(
+	    net_peer_add(c1.net, "127.0.0.2", 4, &box, &em), ERR_EXISTS);
+	node_down(&c1);
+	node_up(&c1, "off");
+	p = node_peer(&c1, &hub);
+	assert_int_equal(p.port, 3);
+	assert_memory_equal(&p.device.sign, &whole.sign, sizeof(p.device.sign));
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -638,6 +659,7 @@ main(void)
 		T(wrong_key_is_said_and_never_connects),
 		T(silent_strangers_are_bounded),
 		T(noise_of_a_stranger_closes_its_connection_only),
+		T(an_invite_does_not_replace_an_address_given_by_hand),
 		T(taken_port_and_bad_address_are_told),
 	};
 
