@@ -33,6 +33,7 @@ struct settle {
 	struct lseqs aside, again;
 	bool second;      /* pass: first notes, second finds what it hits */
 	uint64_t at[2];   /* where each pass stands */
+	uint64_t seq;     /* of the chain when the first pass began */
 	uint16_t no;      /* compartment */
 	uint32_t left;    /* ops in this read */
 	uint32_t feed_no; /* whose answer is known */
@@ -352,6 +353,8 @@ settle_compartment(struct settle *x, bool (*stop)(void *ctx), void *ctx)
 	return e;
 }
 
+/* A record that came meanwhile may have left this very row, when some
+ * compartments were done: then the row stays, and all is looked at again. */
 static enum err
 done_job(struct store_txn *t, void *ctx)
 {
@@ -359,8 +362,14 @@ done_job(struct store_txn *t, void *ctx)
 	struct buf key;
 	enum err e = mark_key(&key, &x->id, &x->device);
 
+	if (e == ERR_OK && x->slot != NULL)
+		e = share_work(t, x->sh, &x->id, &x->slot);
+	if (e == ERR_OK && x->slot != NULL &&
+	    member_seq(x->slot->wrk->m) != x->seq)
+		goto out;
 	if (e == ERR_OK)
 		e = store_row_del(t, SHARE_TAG_ASIDE, buf_slice(&key));
+out:
 	buf_fini(&key);
 	return e == ERR_NOTFOUND ? ERR_OK : e;
 }
@@ -373,6 +382,8 @@ settle_load(struct settle *x)
 	if (e != ERR_OK)
 		return e;
 	e = share_state_sync(x->sh, x->txn, x->slot, &x->s);
+	if (e == ERR_OK)
+		x->seq = member_seq(x->s->m);
 	if (e == ERR_OK)
 		e = cat_told_load(x->sh->store, x->txn, &x->told);
 	db_abort(x->txn);

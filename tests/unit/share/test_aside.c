@@ -51,7 +51,7 @@ join(struct site *s, enum role role)
 static int
 setup(void **state)
 {
-	static const char *const names[] = { "images" };
+	static const char *const names[] = { "images", "notes" };
 	struct errmsg em = { 0 };
 
 	(void)state;
@@ -59,7 +59,7 @@ setup(void **state)
 	site_new(&bad, "centre-bad");
 	site_new(&other, "centre-other");
 	site_new(&late, "centre-late");
-	assert_ok(shares_create(lab.sh, "trial", names, 1, false, &em));
+	assert_ok(shares_create(lab.sh, "trial", names, 2, false, &em));
 	assert_ok(shares_grant(
 	    lab.sh, "trial", &lab.me.pub, ROLE_WRITER, "images", &em));
 	join(&bad, ROLE_WRITER);
@@ -345,6 +345,97 @@ a_frozen_device_can_be_revoked_and_reads_nothing_new(void **state)
 	assert_true(shows(&other, &c));
 }
 
+/* The last head of each feed, as the device signed it. */
+static int
+cut_take(void *ctx, const struct oplog_feed *f, const struct oplog_head *head)
+{
+	struct member_cut *cut = ctx;
+
+	if (memcmp(f->device, bad.me.pub.sign.b, 32) != 0)
+		return 0;
+	cut->feed.compartment = f->compartment;
+	cut->feed.incarnation = f->incarnation;
+	cut->feed.device = bad.me.pub.sign;
+	assert_non_null(head);
+	assert_ok(op_head_decode(slice_of(head->bytes, 128), &cut->head));
+	return 0;
+}
+
+static struct member *
+chain_of(struct site *s, const struct share_info *i, struct buf *rec)
+{
+	struct member *m = NULL;
+	struct db_txn *txn = NULL;
+	enum err e = ERR_OK;
+
+	assert_ok(store_read(s->st, &txn));
+	for (uint64_t seq = 0; e == ERR_OK; seq++) {
+		buf_reset(rec);
+		e = oplog_member_get(s->st, txn, i->no, seq, rec);
+		if (e == ERR_OK)
+			assert_ok(seq == 0 ? member_new(buf_slice(rec), &m)
+					   : member_apply(m, buf_slice(rec)));
+	}
+	db_abort(txn);
+	assert_int_equal(e, ERR_NOTFOUND);
+	return m;
+}
+
+/* All that bad wrote counts after all, says the lab. */
+static void
+adopt_all(void)
+{
+	struct share_info i = site_share(&lab, "trial");
+	struct member_cut cut = { .feed = { .share = i.id } };
+	struct member_revoke v = { bad.me.pub, &cut, 1, "found again" };
+	struct carry c = { .to = &other, .share = i.id };
+	struct member_keys keys = { 0 };
+	struct buf rec = BUF_MAX(MIB);
+	struct member *m = chain_of(&lab, &i, &rec);
+	struct db_txn *txn = NULL;
+
+	assert_ok(store_read(bad.st, &txn));
+	assert_ok(oplog_feeds_each(txn, cut_take, &cut));
+	db_abort(txn);
+	assert_ok(member_open_keys(m, &lab.me.pub, &lab.me.box_sk, &keys));
+	buf_reset(&rec);
+	assert_ok(member_build_adopt(m, &lab.me, &keys, &v, &rec));
+	c.seq = member_seq(m) + 1;
+	c.bytes = buf_slice(&rec);
+	assert_ok(store_write(other.st, member_job, &c));
+	member_free(m);
+	member_keys_fini(&keys);
+	buf_fini(&rec);
+	share_info_fini(&i);
+}
+
+/* Asked once a pass, two passes a compartment. */
+static bool
+adopt_when_images_are_done(void *ctx)
+{
+	uint32_t *asked = ctx;
+
+	if (++*asked == 3)
+		adopt_all();
+	return false;
+}
+
+static void
+a_record_that_comes_while_views_follow_is_followed_too(void **state)
+{
+	struct errmsg em = { 0 };
+	uint32_t asked = 0;
+
+	(void)state;
+	assert_ok(shares_grant(
+	    lab.sh, "trial", &bad.me.pub, ROLE_WRITER, "notes", &em));
+	story();
+	assert_ok(shares_settle(other.sh, adopt_when_images_are_done, &asked));
+	assert_true(asked > 3);
+	assert_false(shares_unsettled(other.sh));
+	assert_true(shows(&other, &b_id));
+}
+
 static void
 revoked_site_writes_nothing_and_comes_back_only_with_new_keys(void **state)
 {
@@ -430,6 +521,7 @@ main(void)
 		T(new_ops_are_closed_to_the_revoked_and_open_to_the_others),
 		T(a_registrar_that_signs_twice_halts_the_share_also_after_a_restart),
 		T(a_frozen_device_can_be_revoked_and_reads_nothing_new),
+		T(a_record_that_comes_while_views_follow_is_followed_too),
 		T(revoked_site_writes_nothing_and_comes_back_only_with_new_keys),
 	};
 
