@@ -537,7 +537,7 @@ api_h_registrars(struct api_call *c)
 	list = json_get(c->body, "keys");
 	if (json_len(list) == 0 || json_len(list) > MEMBER_REGISTRARS_MAX)
 		return errmsg_set(&c->em, ERR_LIMIT,
-		    "Name all registrars with --registrar KEY.",
+		    "Name the KEY of each, after the share.",
 		    "a share has 1 to %u registrars", MEMBER_REGISTRARS_MAX);
 	to.n = (uint8_t)json_len(list);
 	for (uint8_t i = 0; i < to.n; i++) {
@@ -552,7 +552,8 @@ api_h_registrars(struct api_call *c)
 	}
 	sign = json_get_int(c->body, "sign", to.n / 2 + 1);
 	if (sign < 1 || sign > to.n)
-		return errmsg_set(&c->em, ERR_MALFORMED, "Use --sign 2.",
+		return errmsg_set(&c->em, ERR_MALFORMED,
+		    "Leave --sign out: more than half then sign.",
 		    "sign must be 1 to the number of registrars");
 	to.k = (uint8_t)sign;
 	chain_fetch(c);

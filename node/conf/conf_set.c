@@ -123,7 +123,7 @@ conf_file_write(const char *home, struct slice text, struct errmsg *em)
 	return ERR_OK;
 }
 
-/* The value as it goes into the file; inboxes are JSON and stay one line. */
+/* The value as it goes into the file; lists are JSON and stay one line. */
 static enum err
 conf_new_value(const struct conf_key *k, const char *value, struct buf *out,
     struct errmsg *em)
@@ -136,7 +136,7 @@ conf_new_value(const struct conf_key *k, const char *value, struct buf *out,
 
 	if (c == NULL)
 		return errmsg_set(em, ERR_NOMEM, "", "out of memory");
-	if (k->kind != CONF_INBOXES) {
+	if (k->kind != CONF_INBOXES && k->kind != CONF_SCHEDULE) {
 		conf_text_put(out, value);
 		e = buf_err(out);
 		if (e == ERR_OK)

@@ -239,8 +239,9 @@ grant_job(struct store_txn *t, void *ctx)
 	if (e != ERR_OK)
 		return e;
 	if (share_has_grant(slot->wrk, &g->g))
-		return errmsg_set(
-		    g->em, ERR_EXISTS, "", "the device has this grant already");
+		return errmsg_set(g->em, ERR_EXISTS,
+		    "see `pesscara share members`",
+		    "the device has this grant already");
 	if (member_is_revoked(slot->wrk->m, &g->g.device.sign))
 		return errmsg_set(g->em, ERR_DENIED,
 		    "have it make new keys (pesscara init) and grant those",

@@ -206,6 +206,13 @@ test_set_keeps_comments_and_other_keys(void **state)
 	    "rest:\n  listen: off\n");
 	assert_int_equal(conf_load(h->dir, &c, &em), ERR_OK);
 	assert_string_equal(c.inboxes[0].calling_ae, "Y");
+	assert_int_equal(
+	    conf_set(h->dir,
+		"peers.schedule=[{\"from\": \"07:00\", \"to\": \"19:00\", "
+		"\"up\": \"500k\"}]",
+		&em),
+	    ERR_OK);
+	assert_int_equal(conf_set(h->dir, "peers.schedule=[]", &em), ERR_OK);
 }
 
 static void
@@ -216,6 +223,9 @@ test_set_refuses_wrong_values_and_changes_nothing(void **state)
 	struct errmsg em = { 0 };
 
 	put_file(h, text);
+	assert_int_equal(
+	    conf_set(h->dir, "peers.schedule=[{\"days\": \"x\"}]", &em),
+	    ERR_MALFORMED);
 	assert_int_equal(conf_set(h->dir, "rest.lisen=off", &em), ERR_NOTFOUND);
 	assert_non_null(strstr(em.cause, "nearest known key is rest.listen"));
 	assert_int_equal(conf_set(h->dir, "rest.listen", &em), ERR_MALFORMED);
