@@ -188,13 +188,16 @@ enum err
 delta_head_read(
     struct rd *r, struct blob_entry base[BLOB_BASES_MAX], uint32_t *n)
 {
-	uint32_t i;
+	uint32_t i, said;
 
+	*n = 0;
 	if (rd_u8(r) != DELTA_VERSION)
 		return ERR_MALFORMED;
-	*n = rd_u8(r);
-	if (*n == 0 || *n > BLOB_BASES_MAX || r->left < (size_t)*n * BASE_BYTES)
+	said = rd_u8(r);
+	if (said == 0 || said > BLOB_BASES_MAX ||
+	    r->left < (size_t)said * BASE_BYTES)
 		return ERR_MALFORMED;
+	*n = said;
 	for (i = 0; i < *n; i++) {
 		struct blob_entry *e = &base[i];
 

@@ -63,7 +63,8 @@ void delta_part(
 void delta_literal(struct delta *d, struct slice bytes);
 /* What stands before the steps. */
 void delta_head_put(struct buf *b, const struct blob_entry *base, uint32_t n);
-/* ERR_MALFORMED.  The entries yield nothing and are no deltas. */
+/* ERR_MALFORMED.  The entries yield nothing and are no deltas; *n is never more
+ * than BLOB_BASES_MAX, also if it fails. */
 enum err delta_head_read(struct rd *r, struct blob_entry base[BLOB_BASES_MAX],
     uint32_t *n) PSC_MUST_USE;
 /* Appends what the steps yield; out->max bounds it.  at: as in struct delta

@@ -319,6 +319,26 @@ test_base_that_is_gone(void **state)
 	series_free(fourth);
 }
 
+/* The number of bases is a peer's word: the reader walks so many of its own,
+ * also to let them go when the head was refused. */
+static void
+test_number_of_bases_is_never_more_than_there_is_room_for(void **state)
+{
+	struct blob_entry base[BLOB_BASES_MAX];
+	uint8_t head[KIB] = { 1 };
+	uint32_t said, n;
+
+	(void)state;
+	for (said = 0; said < 256; said++) {
+		struct rd r = rd_init(slice_of(head, sizeof(head)));
+
+		head[1] = (uint8_t)said;
+		n = 0;
+		assert_int_not_equal(delta_head_read(&r, base, &n), ERR_OK);
+		assert_true(n <= BLOB_BASES_MAX);
+	}
+}
+
 /* Any change of the steps yields an error or other bytes of bounded length,
  * never anything outside the base. */
 static void
@@ -405,6 +425,7 @@ main(void)
 		T(test_two_forms_of_the_same_pixels),
 		T(test_what_manifests_say_is_learnt_again),
 		T(test_base_that_is_gone),
+		T(test_number_of_bases_is_never_more_than_there_is_room_for),
 		T(test_steps_that_lie),
 		T(test_steps_of_odd_pairs),
 	};
