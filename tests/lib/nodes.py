@@ -18,6 +18,7 @@ class Node:
         self.bin = pathlib.Path(bin_dir)
         self.home = pathlib.Path(home)
         self.site = site
+        self.wrap = []  # runs the daemon elsewhere (netns.py)
         self.proc = None
 
     def cli(self, *args, check=True, timeout=120):
@@ -53,7 +54,8 @@ class Node:
         """Start the daemon; the log goes beside the home."""
         with open(f"{self.home}.log", "ab") as log:
             self.proc = subprocess.Popen(
-                [str(self.bin / "pesscarad"), "--home", str(self.home)],
+                self.wrap + [str(self.bin / "pesscarad"), "--home",
+                             str(self.home)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True, env={**os.environ, **(env or {})})
         pathlib.Path(f"{self.home}.pid").write_text(f"{self.proc.pid}\n",
@@ -113,10 +115,10 @@ def until(what, seconds, fn, every=0.05):
         time.sleep(every)
 
 
-def storescu(port, calling_ae, files, called_ae="PESSCARA"):
+def storescu(port, calling_ae, files, called_ae="PESSCARA", wrap=()):
     """Send files by C-STORE over loopback; the finished process."""
     return subprocess.run(
-        ["storescu", "-xs", "-aet", calling_ae, "-aec", called_ae,
+        [*wrap, "storescu", "-xs", "-aet", calling_ae, "-aec", called_ae,
          "127.0.0.1", str(port)] + [str(f) for f in files],
         text=True, capture_output=True, timeout=300, check=False,
         env={**os.environ, "TCP_NODELAY": "1"})
