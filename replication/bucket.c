@@ -2,7 +2,7 @@
 #include "replication/bucket.h"
 
 #define BURST_MS 100u
-#define BURST_MIN (16 * 1024) /* bytes: a frame */
+#define BURST_MIN ((uint64_t)16 * 1024) /* bytes: a frame */
 #define MILLI 1000
 /* Longer ones fill it all the same. */
 #define PAUSE_MAX_MS ((uint64_t)1000000)

@@ -11,7 +11,7 @@
 
 #include "store/base/num.h"
 
-#define DAY_MIN (24u * 60u)
+#define DAY_MIN ((size_t)24 * 60)
 #define ALL_DAYS 0x7fu
 
 static const char *const day_names[7] = { "mon", "tue", "wed", "thu", "fri",

@@ -169,7 +169,9 @@ net_status_refresh(struct net *n)
 	s.sync.wanted_chunks = repl_wanted(n->core, &s.sync.wanted_bytes);
 	s.sync.disk = n->disk;
 	net_limit_text(n, &s.sync);
-	s.sync.in_sync = !busy && repl_in_sync(n->core);
+	/* who is known and not here may lack anything of ours */
+	s.sync.in_sync = !busy && repl_in_sync(n->core) &&
+			 (s.sync.connected > 0 || n->n_recs == 0);
 	pthread_mutex_lock(&n->snap_lock);
 	old = n->snap;
 	n->snap = s;

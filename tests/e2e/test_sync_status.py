@@ -101,6 +101,8 @@ def run(hub, lab, port, wrong):
     # not reachable
     hub.stop()
     until("not reachable", 20, lambda: not peer(lab)["connected"])
+    assert not lab.json("sync", "status")["in_sync"], "nobody to be level with"
+    assert lab.cli("sync", "wait", "--timeout", "1s", check=False).returncode
     until("and why", 20, lambda: peer(lab)["why"])
     assert "being dialled" not in peer(lab)["why"] or peer(lab)["error"] == ""
     text = lab.cli("sync", "status").stdout
