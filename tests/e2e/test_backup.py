@@ -29,19 +29,10 @@ def build(top):
     lab.cli("share", "join", node.json(
         "share", "invite", SHARE, "--role", "reader", "--compartment",
         "images")["invite"])
-    release(node, top / "first", 4, 1)
+    e2e.release(node, top / "first", 4, 1)
     until("the lab has the first series", 60,
           lambda: lab.rows("find", "level=series"))
     return node, lab
-
-
-def release(node, folder, n, seed, size=64):
-    """A series, sent and released."""
-    files = e2e.make_series(folder, n, seed=seed, size=size)
-    done = storescu(node.port("dicom"), "SCANNER1", files)
-    assert done.returncode == 0, done.stderr
-    item = node.rows("quarantine", "list")[-1]["id"]
-    return node.json("quarantine", "release", item, "--reason", "r")["asset"]
 
 
 def restore(top, name, backup, check=True):
@@ -166,7 +157,7 @@ def cut_and_go_on(node, top, backup):
     before = node.json("backup", backup)
     node.cli("config", "set", "gc.grace_hours=7")
     for seed in (21, 22, 23):
-        release(node, top / f"more{seed}", 24, seed, size=512)
+        e2e.release(node, top / f"more{seed}", 24, seed, size=512)
     cut = threading.Thread(
         target=lambda: node.cli("backup", backup, check=False))
     cut.start()
@@ -200,12 +191,12 @@ def another_past(node, lab, top, backup):
     err = e2e.error_of(lab.cli("backup", fork, "--json", check=False))
     assert "another node" in err["cause"], err
     twin, _ = restore(top, "past", fork)
-    release(node, top / "here", 8, 31, size=256)
+    e2e.release(node, top / "here", 8, 31, size=256)
     want = node.json("backup", backup)
     node.kill()
     twin.start()
     for seed in (32, 33):
-        release(twin, top / f"there{seed}", 8, seed, size=256)
+        e2e.release(twin, top / f"there{seed}", 8, seed, size=256)
     twin.cli("backup", fork)  # its own past: it goes on
     err = e2e.error_of(twin.cli("backup", backup, "--json", check=False))
     assert "another" in err["cause"], err
@@ -236,7 +227,7 @@ def rot_here_is_not_rot_there(node, top):
     """A byte that rots in the node's log after it was copied: the next
     backup keeps the copy as it was, and restores."""
     backup = top / "kept"
-    release(node, top / "sound", 4, 41)
+    e2e.release(node, top / "sound", 4, 41)
     node.json("backup", backup)
     last = max((node.home / "store" / "segments").iterdir())
     end = (backup / "segments" / last.name).stat().st_size
@@ -246,7 +237,7 @@ def rot_here_is_not_rot_there(node, top):
         byte = log.read(1)
         log.seek(end // 2)
         log.write(bytes([byte[0] ^ 1]))
-    release(node, top / "behind", 1, 42)
+    e2e.release(node, top / "behind", 1, 42)
     again = node.json("backup", backup)
     assert (backup / "segments" / last.name).stat().st_size > end
     _, done = restore(top, "kept-twin", backup)

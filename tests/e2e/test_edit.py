@@ -9,49 +9,9 @@ import sys
 import tempfile
 
 import e2e
-from nodes import Node, storescu, until
+from nodes import until
 
 SHARE = "edit-trial-3"
-
-
-def role(node):
-    """Our role in the share, or None while the grant is on its way."""
-    for share in node.json("status")["shares"]:
-        if share["role"] and share["role"] != "pending":
-            return share["role"]
-    return None
-
-
-def build(top):
-    """Hub, lab (registrar), centre (writer); both dial the hub."""
-    off = {"dicom__listen": "off", "peers__listen": "off",
-           "rest__listen": "off", "store__segment_bytes": "32m"}
-    hub, lab, centre = (Node(e2e.BIN, top / s, s)
-                        for s in ("hub", "lab", "centre"))
-    hub.init(**{**off, "peers__listen": "127.0.0.1:0"})
-    hub.start()
-    port = hub.port("peers")
-    hub.stop()  # from here on it keeps this port
-    hub.cli("config", "set", f"peers.listen=127.0.0.1:{port}")
-    lab.init(**off)
-    centre.init(**{**off, "dicom__listen": "127.0.0.1:0",
-                   "dicom__inboxes": json.dumps(
-                       [{"calling_ae": "SCANNER1", "share": SHARE,
-                         "compartment": "images", "profile": "basic",
-                         "tags": ["source=scanner"]}])})
-    for node in (hub, lab, centre):
-        node.start()
-    lab.cli("peer", "add", f"127.0.0.1:{port}", "--key",
-            hub.json("id")["key"])
-    lab.cli("share", "create", SHARE, "--compartment", "images")
-    hub.cli("share", "join",
-            lab.json("share", "invite", SHARE, "--role", "hub")["invite"])
-    until("hub granted", 20, lambda: role(hub))
-    centre.cli("share", "join", lab.json(
-        "share", "invite", SHARE, "--role", "writer", "--compartment",
-        "images")["invite"])
-    until("centre granted", 20, lambda: role(centre))
-    return hub, lab, centre
 
 
 WORKFLOW = """name: to-nifti
@@ -65,16 +25,6 @@ steps:
     with:
       to: nifti
 """
-
-
-def release(node, folder, n, seed=5):
-    """Send n images of one series and release what is new; its id."""
-    files = e2e.make_series(folder, n, seed=seed, size=32)
-    done = storescu(node.port("dicom"), "SCANNER1", files)
-    assert done.returncode == 0, done.stderr
-    item = node.rows("quarantine", "list")[-1]
-    return node.json("quarantine", "release", item["id"], "--reason",
-                     "synthetic")["asset"]
 
 
 def roots(node):
@@ -242,7 +192,7 @@ def check_groups(hub, lab, centre, asset):
 
 def check_versions(hub, lab, centre, asset, top):
     """Late images make version 2; undo makes version 3 of what 1 was."""
-    assert release(centre, top / "late", 6) == asset
+    assert e2e.release(centre, top / "late", 6) == asset
     meet(hub, lab, centre)
     was = lab.json("show", asset)["versions"]
     assert len(was) == 2 and was[1]["parents"] == [was[0]["version"]], was
@@ -301,11 +251,11 @@ def check_workflows(hub, lab, centre, top):
               "--workflows"]
     lab.cli(*permit, "other-one")
     hub.start()
-    release(centre, top / "w1", 2, seed=21)
+    e2e.release(centre, top / "w1", 2, seed=21)
     until("first", 30, lambda: count(lab, "level=image and not tag:x") >= 8)
     until("said no", 20, lambda: "not permitted" in lab.log_tail(200))
     lab.cli(*permit, "to-nifti,other-one")
-    second = release(centre, top / "w2", 2, seed=22)
+    second = e2e.release(centre, top / "w2", 2, seed=22)
     run = until("a run", 30, lambda: lab.rows("workflow", "runs"))
     assert [r["input"] for r in run] == [second], run
     until("in sync", 60, lambda: roots(lab) == roots(centre), 0.2)
@@ -325,10 +275,11 @@ def main():
     """One story, start to end; a rebuilt index then says the same."""
     with tempfile.TemporaryDirectory(prefix="psc-edit-") as tmp:
         top = pathlib.Path(tmp)
-        nodes = hub, lab, centre = build(top)
+        nodes = hub, lab, centre = e2e.hub_lab_centre(
+            top, SHARE, store__segment_bytes="32m")
         try:
             centre.cli("peer", "list")
-            asset = release(centre, top / "in", 4)
+            asset = e2e.release(centre, top / "in", 4)
             until("at the lab", 30, lambda: lab.rows("find", "level=series"))
             check_refusals(lab, centre, asset)
             lab.cli("share", "grant", SHARE, lab.json("id")["key"], "--role",

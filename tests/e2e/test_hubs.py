@@ -11,7 +11,7 @@ import sys
 import tempfile
 
 import e2e
-from nodes import Failed, Node, storescu, until
+from nodes import Failed, Node, until
 
 OFF = {"dicom__listen": "off", "peers__listen": "off", "rest__listen": "off"}
 SHARE = "turns-trial"
@@ -68,16 +68,6 @@ class Turns:
             p["connected"] for p in node.json("sync", "status")["peers"]))
 
 
-def release(node, folder, seed):
-    """Send a series and release it; its asset."""
-    files = e2e.make_series(folder, 3, seed=seed, size=64)
-    done = storescu(node.port("dicom"), "SCANNER1", files)
-    assert done.returncode == 0, done.stderr
-    item = node.rows("quarantine", "list")[-1]
-    return node.json("quarantine", "release", item["id"], "--reason",
-                     "synthetic")["asset"]
-
-
 def content(node, asset, out):
     """Hashes of the files of an asset."""
     shutil.rmtree(out, ignore_errors=True)
@@ -123,9 +113,9 @@ def run(top, one, two, east, west):
             east.json("share", "invite", SHARE, "--role", "hub")["invite"])
     until("the hub joined", 30, lambda: ops(one))
     join(turns, east, west)
-    first = release(east, top / "e1", 1)
+    first = e2e.release(east, top / "e1", seed=1)
     pass_on(turns, one, east, west, first, top)
-    second = release(west, top / "w1", 2)
+    second = e2e.release(west, top / "w1", seed=2)
     pass_on(turns, one, west, east, second, top)
 
     # A second hub: granted while one centre is up, filled by the first hub.
@@ -133,7 +123,7 @@ def run(top, one, two, east, west):
     two.cli("share", "join",
             east.json("share", "invite", SHARE, "--role", "hub")["invite"])
     until("the second hub joined", 30, lambda: ops(two))
-    third = release(east, top / "e2", 3)
+    third = e2e.release(east, top / "e2", seed=3)
     until("the first hub has it", 30, lambda: level(one, east))
     east.stop()
     until("the hubs are level with no centre up", 30, lambda: level(one, two))
@@ -145,7 +135,7 @@ def run(top, one, two, east, west):
     west.cli("peer", "add", two.address, "--key", two.key)
     until("west has it from the second", 30, lambda: level(two, west))
     got = content(west, third, top / "got")
-    fourth = release(west, top / "w2", 4)
+    fourth = e2e.release(west, top / "w2", seed=4)
     pass_on(turns, two, west, east, fourth, top)
     assert got == content(east, third, top / "want")
     assert {a["id"] for a in east.rows("find", "level=series")} == \
@@ -155,7 +145,7 @@ def run(top, one, two, east, west):
     turns.of(east)
     east.cli("share", "revoke", SHARE, one.key, "--reason", "disk lost")
     east.cli("peer", "remove", one.address)
-    fifth = release(east, top / "e3", 5)
+    fifth = e2e.release(east, top / "e3", seed=5)
     pass_on(turns, two, east, west, fifth, top)
     assert all(m["key"] != one.key
                for m in west.rows("share", "members", SHARE))

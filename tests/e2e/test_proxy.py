@@ -9,7 +9,7 @@ import sys
 import tempfile
 
 import e2e
-from nodes import Node, storescu, until
+from nodes import Node, until
 from proxy import Proxy
 
 OFF = {"dicom__listen": "off", "peers__listen": "off", "rest__listen": "off"}
@@ -26,15 +26,6 @@ def through(node, kind, port):
     node.stop()
     node.cli("config", "set", f"peers.proxy={kind}://127.0.0.1:{port}")
     node.start()
-
-
-def release(node, folder, seed):
-    """Send a series and release it."""
-    files = e2e.make_series(folder, 3, seed=seed, size=32)
-    done = storescu(node.port("dicom"), "SCANNER1", files)
-    assert done.returncode == 0, done.stderr
-    item = node.rows("quarantine", "list")[-1]
-    node.cli("quarantine", "release", item["id"], "--reason", "synthetic")
 
 
 def ops(node):
@@ -86,11 +77,11 @@ def run(top, hub, lab, address):
           ["connected"])
     hub.cli("share", "join", lab.json(
         "share", "invite", SHARE, "--role", "hub")["invite"])
-    release(lab, top / "one", 1)
+    e2e.release(lab, top / "one", seed=1)
     until("came through CONNECT", 30, lambda: ops(hub) == ops(lab))
     socks = Proxy("socks5")
     through(lab, "socks5", socks.port)
-    release(lab, top / "two", 2)
+    e2e.release(lab, top / "two", seed=2)
     until("came through SOCKS5", 30, lambda: ops(hub) == ops(lab))
     assert ops(hub)[0] >= 2, ops(hub)
     host, port = address.rsplit(":", 1)

@@ -5,56 +5,23 @@ Two centres write into one compartment through a blind hub. The lab revokes
 one of them; what that one releases afterwards reaches nobody, what the others
 release afterwards it never gets, and the rest go on under new keys.
 """
-import json
 import pathlib
 import sys
 import tempfile
 import time
 
 import e2e
-from nodes import Node, storescu, until
+from nodes import Node, until
 
 SHARE = "revoke-trial"
 
 
-def role(node):
-    """Our role in the share, or None while the grant is on its way."""
-    for share in node.json("status")["shares"]:
-        if share["role"] and share["role"] != "pending":
-            return share["role"]
-    return None
-
-
 def build(top):
     """Hub, lab (registrar), centre and stolen (writers)."""
-    off = {"dicom__listen": "off", "peers__listen": "off",
-           "rest__listen": "off"}
-    hub, lab, centre, stolen = (Node(e2e.BIN, top / s, s) for s in
-                                ("hub", "lab", "centre", "stolen"))
-    hub.init(**{**off, "peers__listen": "127.0.0.1:0"})
-    hub.start()
-    port = hub.port("peers")
-    hub.stop()  # from here on it keeps this port
-    hub.cli("config", "set", f"peers.listen=127.0.0.1:{port}")
-    hub.start()
-    lab.init(**off)
-    inbox = json.dumps([{"calling_ae": "SCANNER1", "share": SHARE,
-                         "compartment": "images", "profile": "basic"}])
-    for node in (centre, stolen):
-        node.init(**{**off, "dicom__listen": "127.0.0.1:0",
-                     "dicom__inboxes": inbox})
-    for node in (lab, centre, stolen):
-        node.start()
-    lab.cli("peer", "add", f"127.0.0.1:{port}", "--key",
-            hub.json("id")["key"])
-    lab.cli("share", "create", SHARE, "--compartment", "images")
-    hub.cli("share", "join",
-            lab.json("share", "invite", SHARE, "--role", "hub")["invite"])
-    until("hub granted", 20, lambda: role(hub))
-    centre.cli("share", "join", lab.json(
-        "share", "invite", SHARE, "--role", "writer", "--compartment",
-        "images")["invite"])
-    until("centre granted", 20, lambda: role(centre))
+    hub, lab, centre = e2e.hub_lab_centre(top, SHARE)
+    stolen = Node(e2e.BIN, top / "stolen", "stolen")
+    stolen.init(**{**e2e.OFF, **e2e.inbox(SHARE)})
+    stolen.start()
     join_approved(lab, stolen)
     lab.cli("share", "grant", SHARE, lab.json("id")["key"], "--role",
             "reader", "--compartment", "images")
@@ -69,22 +36,12 @@ def join_approved(lab, node):
     ask = until("the claim is there", 20,
                 lambda: lab.rows("share", "requests", SHARE))[0]
     assert ask["key"] == node.json("id")["key"] and ask["role"] == "writer"
-    assert ask["site"] == node.site and not role(node)
+    assert ask["site"] == node.site and not e2e.role(node)
     wrong = lab.cli("share", "approve", SHARE, "aaaaaaaaaa", check=False)
     assert wrong.returncode == 1, wrong
     lab.cli("share", "approve", SHARE, ask["id"][:10])
     assert not lab.rows("share", "requests", SHARE)
-    until(f"{node.site} granted", 20, lambda: role(node))
-
-
-def release(node, folder, seed):
-    """Send a series and release it; its asset id."""
-    files = e2e.make_series(folder, 3, seed=seed, size=32)
-    done = storescu(node.port("dicom"), "SCANNER1", files)
-    assert done.returncode == 0, done.stderr
-    item = node.rows("quarantine", "list")[-1]
-    return node.json("quarantine", "release", item["id"], "--reason",
-                     "synthetic")["asset"]
+    until(f"{node.site} granted", 20, lambda: e2e.role(node))
 
 
 def series(node):
@@ -100,15 +57,15 @@ def ops(node):
 
 def check(top, hub, lab, centre, stolen):
     """The story."""
-    one = release(stolen, top / "s1", 1)
+    one = e2e.release(stolen, top / "s1", seed=1)
     until("the lab has the first", 30, lambda: one in series(lab))
     until("the centre has the first", 30, lambda: one in series(centre))
     # Frozen: it goes on alone, until it is thawed.
     lab.cli("share", "freeze", SHARE, stolen.json_key, "--reason", "odd")
     until("the centre knows of the freeze", 30, lambda: any(
         m["frozen"] for m in centre.rows("share", "members", SHARE)))
-    alone = release(stolen, top / "s0", 9)
-    other = release(centre, top / "c0", 8)
+    alone = e2e.release(stolen, top / "s0", seed=9)
+    other = e2e.release(centre, top / "c0", seed=8)
     until("the lab hears the centre", 30, lambda: other in series(lab))
     assert alone not in series(lab) | series(centre)
     assert other not in series(stolen)
@@ -121,7 +78,7 @@ def check(top, hub, lab, centre, stolen):
     until("it has what it missed", 30, lambda: other in series(stolen))
     # Written while nobody hears it: it will be back-dated.
     hub.stop()
-    hidden = release(stolen, top / "s2", 2)
+    hidden = e2e.release(stolen, top / "s2", seed=2)
     stolen.stop()
     hub.start()
     lab.cli("share", "revoke", SHARE, stolen.json_key, "--reason",
@@ -129,17 +86,18 @@ def check(top, hub, lab, centre, stolen):
     until("the centre knows", 30, lambda: all(
         m["key"] != stolen.json_key
         for m in centre.rows("share", "members", SHARE)))
-    two = release(centre, top / "c1", 3)
+    two = e2e.release(centre, top / "c1", seed=3)
     until("the lab has the new one", 30, lambda: two in series(lab))
     stolen.start()
     until("it hears that it was revoked", 30, lambda: stolen.json(
         "share", "show", SHARE)["state"] == "revoked")
-    three = release(centre, top / "c2", 4)
+    three = e2e.release(centre, top / "c2", seed=4)
     until("the lab has the next", 30, lambda: three in series(lab))
     stolen.cli("sync", "now")
     until("all agree", 30, lambda: ops(lab) == ops(centre) == ops(hub))
     for node in (lab, centre):
-        assert series(node) == {one, two, three, alone, other}, (node.site, series(node))
+        assert series(node) == {one, two, three, alone, other}, \
+            (node.site, series(node))
     assert stolen.json("share", "show", SHARE)["state"] == "revoked"
     until("it sets aside what does not count, as all do", 30,
           lambda: hidden not in series(stolen))
@@ -148,7 +106,7 @@ def check(top, hub, lab, centre, stolen):
                     "reader", "--compartment", "images", check=False)
     assert again.returncode == 1 and "for good" in again.stderr, again.stderr
     lab.cli("share", "rotate", SHARE)
-    four = release(centre, top / "c3", 5)
+    four = e2e.release(centre, top / "c3", seed=5)
     until("after a rotation", 30, lambda: four in series(lab))
     two_sign(lab, centre)
 

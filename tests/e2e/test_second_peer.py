@@ -14,19 +14,9 @@ import tempfile
 import e2e
 import msgpack
 import second_peer as second
-from nodes import storescu, until
+from nodes import until
 
 OLD, NEW = "written in the first epoch", "written after a rotation"
-
-
-def release(node, folder, seed):
-    """A series of three images; its asset id."""
-    files = e2e.make_series(folder, 3, seed=seed, size=32)
-    done = storescu(node.port("dicom"), "SCANNER1", files)
-    assert done.returncode == 0, done.stderr
-    item = node.rows("quarantine", "list")[-1]
-    return node.json("quarantine", "release", item["id"], "--reason",
-                     "synthetic")["asset"]
 
 
 def root(node):
@@ -104,7 +94,7 @@ def wrong_key(node, address):
 def run(top, node):
     """The story."""
     address = ("127.0.0.1", node.port("peers"))
-    asset = release(node, top / "one", 1)
+    asset = e2e.release(node, top / "one", seed=1)
     node.cli("note", asset, OLD)
     node.cli("share", "rotate", e2e.SHARE, "--compartment", "images")
     node.cli("note", asset, NEW)

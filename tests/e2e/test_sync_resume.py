@@ -5,66 +5,16 @@ the reconnect, and pushes new ops live.
 
 The centre and the lab dial the hub; nobody dials them.
 """
-import json
 import pathlib
 import sys
 import tempfile
 import time
 
 import e2e
-from nodes import Node, storescu, until
+from nodes import until
 
 SHARE = "resume-trial-9"
 IMAGES, SIDE = 160, 512  # 84 MB of noise: nothing to compress away
-
-
-def role(node):
-    """Our role in the share, or None while the grant is on its way."""
-    for share in node.json("status")["shares"]:
-        if share["role"] and share["role"] != "pending":
-            return share["role"]
-    return None
-
-
-def build(top):
-    """Hub, centre (writer), lab (registrar and reader)."""
-    off = {"dicom__listen": "off", "peers__listen": "off",
-           "rest__listen": "off"}
-    hub, lab, centre = (Node(e2e.BIN, top / s, s)
-                        for s in ("hub", "lab", "centre"))
-    hub.init(**{**off, "peers__listen": "127.0.0.1:0"})
-    hub.start()
-    port = hub.port("peers")
-    hub.stop()  # from here on it keeps this port
-    hub.cli("config", "set", f"peers.listen=127.0.0.1:{port}")
-    lab.init(**off)
-    centre.init(**{**off, "dicom__listen": "127.0.0.1:0",
-                   "dicom__inboxes": json.dumps(
-                       [{"calling_ae": "SCANNER1", "share": SHARE,
-                         "compartment": "images", "profile": "basic"}])})
-    for node in (hub, lab, centre):
-        node.start()
-    lab.cli("peer", "add", f"127.0.0.1:{port}", "--key",
-            hub.json("id")["key"])
-    lab.cli("share", "create", SHARE, "--compartment", "images")
-    hub.cli("share", "join",
-            lab.json("share", "invite", SHARE, "--role", "hub")["invite"])
-    until("hub granted", 20, lambda: role(hub))
-    centre.cli("share", "join", lab.json(
-        "share", "invite", SHARE, "--role", "writer", "--compartment",
-        "images")["invite"])
-    until("centre granted", 20, lambda: role(centre))
-    return hub, lab, centre
-
-
-def release(centre, folder, n, seed, size):
-    """Send a series and release it; its asset id."""
-    files = e2e.make_series(folder, n, seed=seed, size=size)
-    done = storescu(centre.port("dicom"), "SCANNER1", files)
-    assert done.returncode == 0, done.stderr
-    item = centre.rows("quarantine", "list")[-1]
-    return centre.json("quarantine", "release", item["id"], "--reason",
-                       "synthetic")["asset"]
 
 
 def chunks_in(node):
@@ -101,10 +51,10 @@ def main():
     """Kills in the middle, then a live push."""
     with tempfile.TemporaryDirectory(prefix="psc-sync-") as tmp:
         top = pathlib.Path(tmp)
-        nodes = hub, lab, centre = build(top)
+        nodes = hub, lab, centre = e2e.hub_lab_centre(top, SHARE)
         try:
             lab.cli("subscribe", SHARE, "--content", "all")
-            asset = release(centre, top / "big", IMAGES, 1, SIDE)
+            asset = e2e.release(centre, top / "big", IMAGES, 1, SIDE)
             total = IMAGES  # at least one chunk an image
             got = kill_midway(hub, 0.4, total)
             hub.start()
@@ -123,7 +73,7 @@ def main():
             assert n == IMAGES, n
             for node in nodes:
                 assert not node.json("verify", "--deep")["bad"], node.site
-            asset = release(centre, top / "small", 2, 2, 64)
+            asset = e2e.release(centre, top / "small", 2, 2, 64)
             t = time.monotonic()
             until("the new series is at the lab", 10, lambda: lab.cli(
                 "show", asset, "--json", check=False).returncode == 0)

@@ -72,6 +72,47 @@ carry_members(struct site *from, struct site *to)
 	share_info_fini(&i);
 }
 
+static UNUSED_FN int
+claim_take(void *ctx, const struct share_id *share,
+    const struct cry_sign_pk *registrar, struct slice claim)
+{
+	struct buf *b = ctx;
+
+	(void)share;
+	(void)registrar;
+	buf_reset(b);
+	buf_put_slice(b, claim);
+	return 0;
+}
+
+/* `s` joins lab's share "trial" by an invite: claim there, records back. */
+static UNUSED_FN void
+carry_join(
+    struct site *lab, struct site *s, enum role role, const char *compartment)
+{
+	struct invite_addr a = { .host = "127.0.0.1", .port = 1 };
+	struct share_invite_opts o = { .role = role,
+		.compartment = compartment,
+		.expires_in_s = 60,
+		.addrs = &a,
+		.n_addrs = 1 };
+	struct buf text = BUF_MAX(4096), claim = BUF_MAX(4096);
+	struct share_info i = site_share(lab, "trial");
+	struct carry c = { .to = lab, .share = i.id };
+	struct errmsg em = { 0 };
+	struct invite v;
+
+	assert_ok(shares_invite(lab->sh, "trial", &o, &text, &em));
+	assert_ok(shares_join(s->sh, buf_cstr(&text), &v, &em));
+	assert_ok(shares_joins_each(s->sh, claim_take, &claim));
+	c.bytes = buf_slice(&claim);
+	assert_ok(store_write(lab->st, claim_job, &c));
+	carry_members(lab, s);
+	share_info_fini(&i);
+	buf_fini(&text);
+	buf_fini(&claim);
+}
+
 struct carry_feed {
 	struct site *from, *to;
 	struct share_info *i;

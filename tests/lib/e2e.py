@@ -9,7 +9,7 @@ import pydicom
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
-from nodes import Node
+from nodes import Node, storescu, until
 
 SRC = pathlib.Path(os.environ.get(
     "PSC_SRC", pathlib.Path(__file__).resolve().parent.parent.parent))
@@ -80,6 +80,64 @@ def make_series(folder, n, seed=0, size=64, patient="P-SYNTH-77",
         ds.save_as(str(path), write_like_original=False)
         paths.append(path)
     return paths
+
+
+OFF = {"dicom__listen": "off", "peers__listen": "off", "rest__listen": "off"}
+
+
+def inbox(share, ae="SCANNER1", compartment="images", **more):
+    """Settings of a node that takes DICOM from ae into a compartment."""
+    return {"dicom__listen": "127.0.0.1:0", "dicom__inboxes": json.dumps(
+        [{"calling_ae": ae, "share": share, "compartment": compartment,
+          "profile": "basic", **more}])}
+
+
+def role(node):
+    """Our role in the share, or None while the grant is on its way."""
+    for share in node.json("status")["shares"]:
+        if share["role"] and share["role"] != "pending":
+            return share["role"]
+    return None
+
+
+def join(lab, node, share, *invite):
+    """The node joins by an invite of the lab; waits for its grant."""
+    node.cli("share", "join",
+             lab.json("share", "invite", share, *invite)["invite"])
+    until(f"{node.site} granted", 20, lambda: role(node))
+
+
+def hub_lab_centre(top, share, **settings):
+    """Blind hub, lab (registrar), centre (writer); both dial the hub, which
+    keeps its port over a restart."""
+    off = {**OFF, **settings}
+    hub, lab, centre = (Node(BIN, top / s, s)
+                        for s in ("hub", "lab", "centre"))
+    hub.init(**{**off, "peers__listen": "127.0.0.1:0"})
+    hub.start()
+    port = hub.port("peers")
+    hub.stop()
+    hub.cli("config", "set", f"peers.listen=127.0.0.1:{port}")
+    lab.init(**off)
+    centre.init(**{**off, **inbox(share, tags=["source=scanner"])})
+    for node in (hub, lab, centre):
+        node.start()
+    lab.cli("peer", "add", f"127.0.0.1:{port}", "--key",
+            hub.json("id")["key"])
+    lab.cli("share", "create", share, "--compartment", "images")
+    join(lab, hub, share, "--role", "hub")
+    join(lab, centre, share, "--role", "writer", "--compartment", "images")
+    return hub, lab, centre
+
+
+def release(node, folder, n=3, seed=5, size=32):
+    """Sends a series of n images and releases it; its asset id."""
+    files = make_series(folder, n, seed=seed, size=size)
+    done = storescu(node.port("dicom"), "SCANNER1", files)
+    assert done.returncode == 0, done.stderr
+    item = node.rows("quarantine", "list")[-1]
+    return node.json("quarantine", "release", item["id"], "--reason",
+                     "synthetic")["asset"]
 
 
 def error_of(done):

@@ -10,45 +10,6 @@ static struct site lab, bad, other, late;
 /* --- coming in --- */
 
 static int
-claim_take(void *ctx, const struct share_id *share,
-    const struct cry_sign_pk *registrar, struct slice claim)
-{
-	struct buf *b = ctx;
-
-	(void)share;
-	(void)registrar;
-	buf_reset(b);
-	buf_put_slice(b, claim);
-	return 0;
-}
-
-static void
-join(struct site *s, enum role role)
-{
-	struct invite_addr a = { .host = "127.0.0.1", .port = 1 };
-	struct share_invite_opts o = { .role = role,
-		.compartment = "images",
-		.expires_in_s = 60,
-		.addrs = &a,
-		.n_addrs = 1 };
-	struct buf text = BUF_MAX(4096), claim = BUF_MAX(4096);
-	struct share_info i = site_share(&lab, "trial");
-	struct carry c = { .to = &lab, .share = i.id };
-	struct errmsg em = { 0 };
-	struct invite v;
-
-	assert_ok(shares_invite(lab.sh, "trial", &o, &text, &em));
-	assert_ok(shares_join(s->sh, buf_cstr(&text), &v, &em));
-	assert_ok(shares_joins_each(s->sh, claim_take, &claim));
-	c.bytes = buf_slice(&claim);
-	assert_ok(store_write(lab.st, claim_job, &c));
-	carry_members(&lab, s);
-	share_info_fini(&i);
-	buf_fini(&text);
-	buf_fini(&claim);
-}
-
-static int
 setup(void **state)
 {
 	static const char *const names[] = { "images", "notes" };
@@ -62,8 +23,8 @@ setup(void **state)
 	assert_ok(shares_create(lab.sh, "trial", names, 2, false, &em));
 	assert_ok(shares_grant(
 	    lab.sh, "trial", &lab.me.pub, ROLE_WRITER, "images", &em));
-	join(&bad, ROLE_WRITER);
-	join(&other, ROLE_WRITER);
+	carry_join(&lab, &bad, ROLE_WRITER, "images");
+	carry_join(&lab, &other, ROLE_WRITER, "images");
 	carry_members(&lab, &bad);
 	return 0;
 }
@@ -303,7 +264,7 @@ who_joins_late_sees_the_same(void **state)
 	story();
 	assert_ok(shares_settle(other.sh, NULL, NULL));
 	carry_ops_of(&other, &lab, &other.me.pub.sign);
-	join(&late, ROLE_READER);
+	carry_join(&lab, &late, ROLE_READER, "images");
 	carry_ops(&lab, &late);
 	same_views(&lab, &late);
 	same_views(&other, &late);

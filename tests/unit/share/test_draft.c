@@ -7,45 +7,6 @@ static struct site lab, two, three, bad;
 
 /* --- carrying --- */
 
-static int
-claim_take(void *ctx, const struct share_id *share,
-    const struct cry_sign_pk *registrar, struct slice claim)
-{
-	struct buf *b = ctx;
-
-	(void)share;
-	(void)registrar;
-	buf_reset(b);
-	buf_put_slice(b, claim);
-	return 0;
-}
-
-static void
-join(struct site *s)
-{
-	struct invite_addr a = { .host = "127.0.0.1", .port = 1 };
-	struct share_invite_opts o = { .role = ROLE_WRITER,
-		.compartment = "images",
-		.expires_in_s = 60,
-		.addrs = &a,
-		.n_addrs = 1 };
-	struct buf text = BUF_MAX(4096), claim = BUF_MAX(4096);
-	struct share_info i = site_share(&lab, "trial");
-	struct carry c = { .to = &lab, .share = i.id };
-	struct errmsg em = { 0 };
-	struct invite v;
-
-	assert_ok(shares_invite(lab.sh, "trial", &o, &text, &em));
-	assert_ok(shares_join(s->sh, buf_cstr(&text), &v, &em));
-	assert_ok(shares_joins_each(s->sh, claim_take, &claim));
-	c.bytes = buf_slice(&claim);
-	assert_ok(store_write(lab.st, claim_job, &c));
-	carry_members(&lab, s);
-	share_info_fini(&i);
-	buf_fini(&text);
-	buf_fini(&claim);
-}
-
 static enum err
 statement_job(struct store_txn *t, void *ctx)
 {
@@ -100,9 +61,9 @@ setup(void **state)
 	site_new(&three, "three");
 	site_new(&bad, "bad");
 	assert_ok(shares_create(lab.sh, "trial", names, 1, false, &em));
-	join(&two);
-	join(&three);
-	join(&bad);
+	carry_join(&lab, &two, ROLE_WRITER, "images");
+	carry_join(&lab, &three, ROLE_WRITER, "images");
+	carry_join(&lab, &bad, ROLE_WRITER, "images");
 	r.device[0] = lab.me.pub;
 	r.device[1] = two.me.pub;
 	r.device[2] = three.me.pub;

@@ -12,42 +12,6 @@
 static struct site lab, site1;
 
 static int
-join_one(void *ctx, const struct share_id *share,
-    const struct cry_sign_pk *registrar, struct slice claim)
-{
-	(void)share;
-	(void)registrar;
-	buf_put_slice(ctx, claim);
-	return 0;
-}
-
-static void
-join(struct site *s)
-{
-	struct invite_addr a = { .host = "127.0.0.1", .port = 1 };
-	struct share_invite_opts o = { .role = ROLE_WRITER,
-		.compartment = "centre1",
-		.expires_in_s = 60,
-		.addrs = &a,
-		.n_addrs = 1 };
-	struct buf text = BUF_MAX(4096), claim = BUF_MAX(4096);
-	struct share_info i = site_share(&lab, "trial");
-	struct carry c = { .to = &lab, .share = i.id };
-	struct errmsg em = { 0 };
-	struct invite v;
-
-	assert_ok(shares_invite(lab.sh, "trial", &o, &text, &em));
-	assert_ok(shares_join(s->sh, buf_cstr(&text), &v, &em));
-	assert_ok(shares_joins_each(s->sh, join_one, &claim));
-	c.bytes = buf_slice(&claim);
-	assert_ok(store_write(lab.st, claim_job, &c));
-	carry_members(&lab, s);
-	share_info_fini(&i);
-	buf_fini(&text);
-	buf_fini(&claim);
-}
-
-static int
 setup(void **state)
 {
 	static const char *const names[] = { "centre1", "centre2" };
@@ -58,7 +22,7 @@ setup(void **state)
 	site_new(&lab, "lab");
 	site_new(&site1, "centre-one");
 	assert_ok(shares_create(lab.sh, "trial", names, 2, false, &em));
-	join(&site1);
+	carry_join(&lab, &site1, ROLE_WRITER, "centre1");
 	return 0;
 }
 
