@@ -169,7 +169,7 @@ struct img_msg {
 struct img_context {
 	const char *profile; /* "basic" or "trial-imaging" */
 	const char *subject; /* pseudonym for PatientID and PatientName */
-	int32_t shift_days;  /* 0: dates are removed (basic profile) */
+	int32_t shift_days;  /* where the profile moves dates; 0: removed */
 	/* new_uids[i] replaces identity.uids[i]; NULL keeps it. */
 	const char *const *new_uids;
 	uint32_t n_uids;

@@ -4,11 +4,14 @@
  * list, the next number of the site's pattern.  The map's row is durable
  * before the name is used.  UIDs are 2.25.<UUID> with 122 keyed bits, so that
  * every object of a site maps the same UID alike, for years, and references
- * resolve even if the target arrives later.  domain.md 4, 6; rulings.md 12. */
+ * resolve even if the target arrives later.  Days by which dates are moved
+ * are keyed by the share and the subject.  domain.md 4, 6, 7; rulings.md 12. */
 #include <ctype.h>
 
 #include "node/ingest/ingest_internal.h"
 #include "store/base/mem.h"
+
+#define SHIFT_DAYS_MAX 3652u
 
 struct name_job {
 	struct ingest *g;
@@ -287,6 +290,21 @@ uid_new(const struct cry_key *key, const char *old, char out[IMG_UID_MAX + 1])
 	out[5 + n] = '\0';
 }
 
+/* Whole days, the same for a subject for years, 1 to 3,652 (ten years) back:
+ * no date of a trial lies in the future, and never 0.  domain.md 7. */
+static int32_t
+shift_of(const struct cry_key *key, const char *subject)
+{
+	struct slice part = slice_str(subject);
+	uint8_t h[16];
+	uint64_t v = 0;
+
+	cry_hash_parts(key, "psc.shift.1", &part, 1, h, sizeof(h));
+	for (size_t k = 0; k < 8; k++)
+		v = v << 8 | h[k];
+	return -(int32_t)(1 + v % SHIFT_DAYS_MAX);
+}
+
 enum err
 id_answer_make(struct ingest *g, const struct sink *k,
     const struct img_identity *id, struct id_answer *out)
@@ -312,14 +330,15 @@ id_answer_make(struct ingest *g, const struct sink *k,
 		uid_new(&key, id->uids[i], out->uids[i]);
 		out->uid_ptrs[i] = out->uids[i];
 	}
-	cry_wipe(&key, sizeof(key));
 	out->ctx = (struct img_context){
 		.profile = k->profile,
 		.subject = out->subject,
+		.shift_days = shift_of(&key, out->subject),
 		.new_uids = out->uid_ptrs,
 		.n_uids = id->n_uids,
 		.no_deid = k->no_deid,
 	};
+	cry_wipe(&key, sizeof(key));
 	return ERR_OK;
 }
 

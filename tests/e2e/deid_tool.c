@@ -3,7 +3,9 @@
  *
  *   deid_tool walk FILE         one line an element: tag vr length
  *   deid_tool plan FILE         one line a piece
- *   deid_tool deid PROFILE SUBJECT IN OUT   findings and fields on stdout
+ *   deid_tool deid PROFILE SUBJECT IN OUT   findings and fields on stdout;
+ *                               a profile that moves dates moves them back
+ *                               by 1,000 days
  *
  * The UID map is deterministic: 2.25. + a 126-bit FNV of the old UID. */
 #include <fcntl.h>
@@ -16,6 +18,8 @@
 
 #include "node/imaging/helper/walk.h"
 #include "store/base/mem.h"
+
+#define SHIFT_DAYS (-1000)
 
 static struct slice
 map_file(const char *path)
@@ -109,7 +113,9 @@ deid(const struct dcm_file *f, char **argv, struct errmsg *em)
 {
 	struct img_identity id;
 	struct deid_result r = { 0 };
-	struct img_context ctx = { .profile = argv[2], .subject = argv[3] };
+	struct img_context ctx = {
+		.profile = argv[2], .subject = argv[3], .shift_days = SHIFT_DAYS
+	};
 	char **map;
 	enum err e = deid_identity(f, &id);
 

@@ -8,10 +8,12 @@ profiles and in both little endian syntaxes:
 - dciodvfy has no error line for the output that it had not for the input;
 - pixel bytes, transfer syntax and geometry are what they were;
 - the file meta names the new SOP instance and nothing else of the input;
+- the profile that moves dates moves all by the same days, and no time;
 - references stay consistent: one old UID, one new UID, in all files.
 On the odd files: no crash, and what must not be released is not.
 """
 import base64
+import datetime
 import os
 import re
 import subprocess
@@ -100,7 +102,33 @@ def uids_of(ds):
     return out
 
 
-def check_pair(src, dst, phi, uid_map):
+def check_dates(before, after):
+    """Every date that is left is the original's, 1,000 days earlier, in the
+    same place; times are what they were; some dates are left."""
+    def dates(ds, at=()):
+        for e in ds:
+            if e.VR == "SQ":
+                for i, item in enumerate(e.value):
+                    yield from dates(item, at + (e.tag, i))
+            elif e.VR in ("DA", "DT", "TM") and e.value:
+                yield at + (e.tag,), e.VR, e.value
+    old = {at: v for at, _, v in dates(before)}
+    days = datetime.timedelta(days=-1000)
+    n = 0
+    for at, vr, value in dates(after):
+        values = [value] if isinstance(value, str) else list(value)
+        was = [old[at]] if isinstance(old[at], str) else list(old[at])
+        assert len(values) == len(was), at
+        for new, v in zip(values, was):
+            if vr != "TM":
+                day = datetime.datetime.strptime(v[:8], "%Y%m%d") + days
+                v = day.strftime("%Y%m%d") + v[8:]
+                n += 1
+            assert new == v, (at, new, v)
+    assert n > 0 and not after.PatientBirthDate
+
+
+def check_pair(src, dst, phi, uid_map, profile):
     before, after = dcmread(src), dcmread(dst)
     old = {u for _, u in uids_of(before)}
     blob = header_of(dst)
@@ -120,9 +148,13 @@ def check_pair(src, dst, phi, uid_map):
         {0, 1, 2, 3, 0x10, 0x12, 0x13}, dst
     assert after.PatientID == SUBJECT and str(after.PatientName) == SUBJECT
     assert after.PatientIdentityRemoved == "YES"
-    assert after.LongitudinalTemporalInformationModified == "REMOVED"
+    moved = profile == "trial-imaging"
+    assert after.LongitudinalTemporalInformationModified == \
+        ("MODIFIED" if moved else "REMOVED")
     codes = [c.CodeValue for c in after.DeidentificationMethodCodeSequence]
-    assert codes[0] == "113100" and "113107" not in codes, codes
+    assert codes[0] == "113100" and ("113107" in codes) == moved, codes
+    if moved:
+        check_dates(before, after)
     assert not any(e.tag.group in range(0x6000, 0x6020)
                    for e in after.iterall())
     with open(dst, "rb") as f:
@@ -154,7 +186,7 @@ def test_series(name, profile, tmp):
         r = deid(profile, src, dst)
         assert r.returncode == 0, r.stdout
         assert ("releasable=1" in r.stdout) == RELEASED[name], r.stdout
-        ds = check_pair(src, dst, phi, uid_map)
+        ds = check_pair(src, dst, phi, uid_map, profile)
         if profile == "basic":
             assert not any(e.tag.is_private for e in ds.iterall()), fn
         if i == 0:
@@ -199,7 +231,8 @@ def test_private(tmp):
         assert all(e.VR in ("DS", "IS", "SS", "US", "SL", "FL", "FD", "CS")
                    for e in kept), kept
         codes = [c.CodeValue for c in after.DeidentificationMethodCodeSequence]
-        assert codes == ["113100", "113105", "113108", "113111"], codes
+        assert codes == ["113100", "113105", "113107", "113108",
+                         "113111"], codes
         assert deid("basic", src, out).returncode == 0
         assert not any(e.tag.is_private for e in dcmread(out).iterall())
     print("ok private")

@@ -4,9 +4,7 @@
  * Happy path: risks noted, object rewritten (write.c), the result walked
  * again and searched for every identifier of the original (scrub.c), catalog
  * fields read from the result.  A finding that blocks release leaves the
- * file in place but releasable false.  Dates are removed under both
- * profiles: shifting them (113107) is neither done nor claimed, whatever
- * ctx->shift_days says. */
+ * file in place but releasable false. */
 #include "node/imaging/helper/deid.h"
 
 #include "node/imaging/helper/fields.h"
@@ -213,9 +211,10 @@ rewrite(struct job *j, struct writer *w, struct deid_result *r)
 
 /* The result is walked again: what it says is taken from it alone. */
 static enum err
-check_result(struct job *j, struct deid_result *r, struct errmsg *em)
+check_result(
+    struct job *j, int32_t shift_days, struct deid_result *r, struct errmsg *em)
 {
-	struct scrub_search q = { &j->scrub, &j->uids, j->keep };
+	struct scrub_search q = { &j->scrub, &j->uids, j->keep, shift_days };
 	struct dcm_file *f = NULL;
 	char detail[80];
 	uint32_t tag = 0;
@@ -279,6 +278,7 @@ apply_profile(const struct dcm_file *f, const struct img_identity *id,
 		goto out;
 	}
 	w.rules.family = classes_family(f);
+	w.rules.dates = w.rules.dates && ctx->shift_days != 0;
 	if ((e = job_init(j, id)) != ERR_OK)
 		goto out;
 	note_risks(f, out);
@@ -288,7 +288,7 @@ apply_profile(const struct dcm_file *f, const struct img_identity *id,
 	if ((e = rewrite(j, &w, out)) != ERR_OK)
 		goto out;
 	note_writer(&w, &j->uids, &j->scrub, out);
-	e = check_result(j, out, em);
+	e = check_result(j, w.rules.dates ? ctx->shift_days : 0, out, em);
 out:
 	job_free(j);
 	return e;

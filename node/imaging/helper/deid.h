@@ -41,10 +41,10 @@ struct deid_result {
  * Profiles: "basic" is PS3.15 table E.1-1 plus our keep set; "trial-imaging"
  * is the same with Clean Descriptors (113105: study, series, protocol and
  * step descriptions reduced to the words of words.c), Retain Patient
- * Characteristics (113108) and Retain Safe Private (113111: numeric
- * diffusion and scaling elements, listed in rules.c).  Both remove dates,
- * whatever ctx->shift_days says: 113107 is neither done nor claimed.  Table and
- * reviewed list: dict/.
+ * Characteristics (113108), Retain Safe Private (113111: numeric diffusion
+ * and scaling elements, listed in rules.c) and, when ctx->shift_days is not
+ * 0, Retain Longitudinal Temporal Information With Modified Dates (113107).
+ * Table and reviewed list: dict/.
  *
  * ERR_UNSUPPORTED (transfer syntax, media directory, unknown profile or a
  * pseudonym that is not plain ASCII), ERR_LIMIT, ERR_NOMEM.  *out is always

@@ -57,9 +57,10 @@ enum dict_act {
 	ACT_XZU,
 };
 
-#define DICT_RET 0x01u /* retired */
-#define DICT_PAT 0x02u /* K under Retain Patient Characteristics */
-#define DICT_XS 0x04u  /* US or SS, by PixelRepresentation */
+#define DICT_RET 0x01u  /* retired */
+#define DICT_PAT 0x02u  /* K under Retain Patient Characteristics */
+#define DICT_XS 0x04u   /* US or SS, by PixelRepresentation */
+#define DICT_DATE 0x08u /* C under Retain Long. Modified Dates */
 /* Reviewed by hand, dict/keep_text.tsv: */
 #define DICT_KEEP 0x10u
 #define DICT_EMPTY 0x20u

@@ -14,12 +14,14 @@ rules_profile(const char *profile, struct rules *r)
 		r->patient = false;
 		r->descriptors = false;
 		r->safe_private = false;
+		r->dates = false;
 		return true;
 	}
 	if (strcmp(profile, "trial-imaging") == 0) {
 		r->patient = true;
 		r->descriptors = true;
 		r->safe_private = true;
+		r->dates = true;
 		return true;
 	}
 	return false;
@@ -176,6 +178,14 @@ unnamed_fate(const struct dict_row *d, const struct dcm_elem *q)
 static const uint32_t descriptions[] = { 0x00081030, 0x0008103E, 0x00181030,
 	0x00400254 };
 
+/* What 113107 cleans: dates, times, and the offset that belongs to them.  The
+ * two opaque time stamps of the column are not taken apart: they go. */
+static bool
+is_date(const struct dict_row *d, const struct dcm_elem *q)
+{
+	return (d->flags & DICT_DATE) != 0 && d->vr == q->vr && d->vr != VR_OB;
+}
+
 static enum fate
 named_fate(
     const struct rules *r, const struct dict_row *d, const struct dcm_elem *q)
@@ -184,6 +194,8 @@ named_fate(
 		return FATE_KEEP;
 	if (r->descriptors && IN(d->tag, descriptions) && d->vr == q->vr)
 		return FATE_WORDS;
+	if (r->dates && is_date(d, q))
+		return FATE_DATE;
 	switch ((enum dict_act)d->act) {
 	case ACT_X: return FATE_DROP;
 	case ACT_Z: return FATE_EMPTY;

@@ -11,6 +11,7 @@ enum fate {
 	FATE_KEEP,  /* as it is; a sequence: its items by these rules */
 	FATE_TEXT,  /* kept after identifiers are taken out */
 	FATE_WORDS, /* reduced to words of imaging */
+	FATE_DATE,  /* moved by the days of the subject */
 	FATE_UID,   /* each value by the map; fixed tags: well-formed ones */
 };
 
@@ -19,6 +20,7 @@ struct rules {
 	bool patient;      /* 113108: patient characteristics kept */
 	bool descriptors;  /* 113105: words of imaging kept in descriptions */
 	bool safe_private; /* 113111: numeric private elements kept */
+	bool dates;        /* 113107: dates moved, not removed */
 };
 
 /* False: no such profile. */

@@ -7,6 +7,7 @@
  * for ids and dates, never for names: Head, May and Long are surnames. */
 #include "node/imaging/helper/scrub.h"
 #include "node/imaging/helper/content.h"
+#include "node/imaging/helper/dates.h"
 #include "store/base/limits.h"
 #include "store/base/mem.h"
 
@@ -161,16 +162,23 @@ add_date(struct scrub *s, struct slice da)
 	unsigned d[8];
 	unsigned m;
 	unsigned day;
+	uint8_t plain[8];
 	enum err e = ERR_OK;
 
 	if (da.n < 8)
 		return ERR_OK;
+	if (da.n == 10 && da.p[4] == '.' && da.p[7] == '.') { /* ACR-NEMA */
+		memcpy(plain, da.p, 4);
+		memcpy(plain + 4, da.p + 5, 2);
+		memcpy(plain + 6, da.p + 8, 2);
+		da = slice_of(plain, 8);
+	}
 	for (size_t k = 0; k < 8; k++) {
 		if (da.p[k] < '0' || da.p[k] > '9')
 			return ERR_OK;
 		d[k] = da.p[k] - (unsigned)'0';
 	}
-	if (memcmp(da.p, "19000101", 8) == 0)
+	if (memcmp(da.p, DATES_DUMMY, 8) == 0)
 		return ERR_OK; /* the dummy */
 	m = d[4] * 10 + d[5];
 	day = d[6] * 10 + d[7];
@@ -449,6 +457,30 @@ is_prose(const struct dcm_elem *e, struct slice v)
 	return e->vr != VR_IS && e->vr != VR_DS && !is_coded(e->tag);
 }
 
+/* A date that was moved goes back to one the original has, or it was not
+ * moved at all.  Ids are looked for as whole values: four digits of one are
+ * found in every tenth date. */
+static bool
+date_hits(
+    const struct scrub_search *q, const struct dcm_elem *e, struct slice all)
+{
+	char back[DATES_VALUE_MAX + 1];
+	struct slice v;
+
+	for (uint32_t k = 0; dcm_nth(all, k, &v); k++) {
+		if (v.n >= 6 && is_known(q->s, v, NEEDLE_ID))
+			return true;
+		if (e->vr == VR_TM || v.n == 0)
+			continue;
+		if (!dates_shift(v, (enum dcm_vr)e->vr, -q->shift_days, back))
+			return true;
+		if (memcmp(back, DATES_DUMMY, 8) != 0 &&
+		    !is_known(q->s, slice_of(back, 8), NEEDLE_DATE))
+			return true;
+	}
+	return false;
+}
+
 static bool
 text_hits(
     const struct scrub_search *q, const struct dcm_elem *e, struct slice v)
@@ -505,6 +537,8 @@ element_hits(const struct scrub_search *q, const struct dcm_file *f, uint32_t i)
 		return false;
 	if (vr == VR_UI)
 		return uid_hits(q, e, v);
+	if (q->shift_days != 0 && (vr == VR_DA || vr == VR_DT || vr == VR_TM))
+		return date_hits(q, e, v);
 	if (dict_vr_text(vr))
 		return text_hits(q, e, v);
 	if (vr == VR_OB || vr == VR_OW || vr == VR_UN)

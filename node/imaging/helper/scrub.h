@@ -40,6 +40,7 @@ struct scrub_search {
 	const struct scrub *s;
 	const struct uids *uids;
 	const bool *keep;
+	int32_t shift_days; /* dates of the output were moved; 0: removed */
 };
 enum err scrub_search(const struct scrub_search *q, const struct dcm_file *f,
     uint32_t *tag) PSC_MUST_USE;

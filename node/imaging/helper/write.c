@@ -6,10 +6,12 @@
  * only failure is the output buffer's. */
 #include "node/imaging/helper/write.h"
 #include "node/imaging/helper/content.h"
+#include "node/imaging/helper/dates.h"
 #include "node/imaging/helper/words.h"
 #include "store/base/mem.h"
 
 static void put_level(struct writer *w, uint32_t parent);
+static void put_dummy(struct writer *w, uint32_t i);
 
 static void
 put_tag(struct writer *w, uint32_t tag)
@@ -95,6 +97,10 @@ put_methods(struct writer *w)
 	    w, "113100", "DCM", "Basic Application Confidentiality Profile");
 	if (w->rules.descriptors)
 		put_code(w, "113105", "DCM", "Clean Descriptors Option");
+	if (w->rules.dates)
+		put_code(w, "113107", "DCM",
+		    "Retain Longitudinal Temporal Information Modified Dates "
+		    "Option");
 	if (w->rules.patient)
 		put_code(w, "113108", "DCM",
 		    "Retain Patient Characteristics Option");
@@ -118,7 +124,8 @@ put_ours(struct writer *w, uint32_t tag)
 		break;
 	case 0x00120064: put_methods(w); break;
 	default:
-		put_str(w, tag, VR_CS, "REMOVED"); /* (0028,0303) */
+		put_str(w, tag, VR_CS, /* (0028,0303) */
+		    w->rules.dates ? "MODIFIED" : "REMOVED");
 		break;
 	}
 }
@@ -169,6 +176,38 @@ put_uids(struct writer *w, uint32_t i)
 	if (v.err != ERR_OK)
 		w->err = v.err;
 	put_value(w, w->f->e[i].tag, VR_UI, buf_slice(&v));
+	buf_fini(&v);
+}
+
+/* Each value moved by the subject's days; what is no whole date is emptied.
+ * A type 1 attribute left with nothing gets the dummy. */
+static void
+put_dates(struct writer *w, uint32_t i)
+{
+	const struct dcm_elem *e = &w->f->e[i];
+	struct slice all = dcm_value(w->f, i);
+	struct buf v = BUF_MAX(all.n * 2 + DATES_VALUE_MAX);
+	struct rules removed = w->rules;
+	char moved[DATES_VALUE_MAX + 1];
+	bool none = true;
+	struct slice one;
+
+	for (uint32_t k = 0; dcm_nth(all, k, &one); k++) {
+		if (!dates_shift(
+			one, (enum dcm_vr)e->vr, w->ctx->shift_days, moved))
+			w->ill_formed = true;
+		if (k > 0)
+			buf_u8(&v, '\\');
+		buf_put_str(&v, moved);
+		none = none && moved[0] == '\0';
+	}
+	if (v.err != ERR_OK)
+		w->err = v.err;
+	removed.dates = false;
+	if (none && rules_fate(&removed, w->f, i) == FATE_DUMMY)
+		put_dummy(w, i);
+	else
+		put_value(w, e->tag, (enum dcm_vr)e->vr, buf_slice(&v));
 	buf_fini(&v);
 }
 
@@ -338,6 +377,7 @@ put_standard(struct writer *w, uint32_t i)
 	case FATE_KEEP: put_kept(w, i); break;
 	case FATE_TEXT: put_text(w, i); break;
 	case FATE_WORDS: put_words(w, i); break;
+	case FATE_DATE: put_dates(w, i); break;
 	case FATE_UID: put_uids(w, i); break;
 	}
 }

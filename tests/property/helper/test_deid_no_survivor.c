@@ -209,7 +209,9 @@ survivor(struct slice bytes)
 static bool
 one_object(struct gen *g, const char *profile)
 {
-	struct img_context c = { .profile = profile, .subject = "S-01" };
+	struct img_context c = {
+		.profile = profile, .subject = "S-01", .shift_days = -1234
+	};
 	struct dcm_file *f = NULL;
 	struct img_identity id;
 	struct deid_result r = { 0 };

@@ -79,6 +79,140 @@ test_type_1_dates_of_enhanced_objects_get_a_dummy(void **state)
 }
 
 static void
+shifted(struct run *t, int32_t days)
+{
+	struct img_context c = { .profile = "trial-imaging",
+		.subject = "S-01",
+		.shift_days = days };
+
+	assert_int_equal(run_with(t, &c), ERR_OK);
+}
+
+/* domain.md 7: whole days, the same for all dates of an object at any depth,
+ * times and offsets untouched, BirthDate removed. */
+static void
+test_dates_move_by_the_days_of_the_subject(void **state)
+{
+	struct run *t = run_new(DCM_EXPLICIT);
+	uint32_t sq;
+
+	(void)state;
+	dcm_build_str(&t->d, 0x00080008, "CS", "ORIGINAL\\PRIMARY");
+	dcm_build_str(&t->d, 0x00080016, "UI", DCM_CT);
+	dcm_build_str(&t->d, 0x00080018, "UI", "1.2.3.4.5.6.7");
+	dcm_build_str(&t->d, 0x00080020, "DA", "20200301");
+	dcm_build_str(&t->d, 0x00080021, "DA", "2020.03.02");
+	dcm_build_str(&t->d, 0x0008002A, "DT", "20200301101112.123456+0100");
+	dcm_build_str(&t->d, 0x00080030, "TM", "101112.5");
+	dcm_build_str(&t->d, 0x00080201, "SH", "+0100");
+	dcm_build_str(&t->d, 0x00100030, "DA", "19570613");
+	dcm_build_head(&t->d, 0x00400260, "SQ", DCM_UNDEFINED);
+	dcm_build_item(&t->d, DCM_UNDEFINED);
+	dcm_build_str(&t->d, 0x00080106, "DT", "20200229");
+	dcm_build_str(&t->d, 0x00400244, "DA", "20200302\\20200303");
+	dcm_build_item_end(&t->d);
+	dcm_build_seq_end(&t->d);
+	dcm_build_pixels(&t->d, 2, 2);
+	shifted(t, -1);
+	assert_true(t->r.releasable);
+	assert_text(t, 0x00080020, "20200229");
+	assert_text(t, 0x00080021, "20200301");
+	assert_text(t, 0x0008002A, "20200229101112.123456+0100");
+	assert_text(t, 0x00080030, "101112.5");
+	assert_text(t, 0x00080201, "+0100");
+	assert_text(t, 0x00100030, "");
+	assert_text(t, 0x00280303, "MODIFIED");
+	assert_true(out_has(t, "20200301\\20200302"));
+	sq = dcm_find(t->out, 0x00120064);
+	assert_true(slice_eq(dcm_value(t->out, sq + 10), SLICE_LIT("113107")));
+	run_free(t);
+}
+
+static void
+test_what_is_no_whole_date_is_emptied_and_told(void **state)
+{
+	static const char *const v[][2] = { { "DT", "2024" },
+		{ "DT", "202403" }, { "DT", "20240301-20240401" },
+		{ "DT", "20240230" }, { "DT", "20240301 Smith" },
+		{ "DT", "20240301101112+01" } };
+
+	(void)state;
+	for (size_t k = 0; k < sizeof(v) / sizeof(v[0]); k++) {
+		struct run *t = run_new(DCM_EXPLICIT);
+
+		dcm_build_str(&t->d, 0x00080008, "CS", "ORIGINAL\\PRIMARY");
+		dcm_build_str(&t->d, 0x00080016, "UI", DCM_CT);
+		dcm_build_str(&t->d, 0x00080018, "UI", "1.2.3.4.5.6.7");
+		dcm_build_str(&t->d, 0x0008002A, v[k][0], v[k][1]);
+		dcm_build_str(&t->d, 0x00080030, "TM", "Smith");
+		dcm_build_pixels(&t->d, 2, 2);
+		shifted(t, 77);
+		assert_true(t->r.releasable);
+		assert_true(finds(t, "ill-formed-value"));
+		assert_text(t, 0x0008002A, "");
+		assert_text(t, 0x00080030, "");
+		run_free(t);
+	}
+}
+
+/* Type 1: a dummy where nothing could be moved. */
+static void
+test_a_required_date_that_cannot_move_gets_a_dummy(void **state)
+{
+	struct run *t = run_new(DCM_EXPLICIT);
+
+	(void)state;
+	dcm_build_str(&t->d, 0x00080008, "CS", "ORIGINAL\\PRIMARY");
+	dcm_build_str(&t->d, 0x00080016, "UI", "1.2.840.10008.5.1.4.1.1.4.1");
+	dcm_build_str(&t->d, 0x00080018, "UI", "1.2.3.4.5.6.7");
+	dcm_build_str(&t->d, 0x00080023, "DA", "2019");
+	dcm_build_str(&t->d, 0x0008002A, "DT", "20190807101112");
+	dcm_build_pixels(&t->d, 2, 2);
+	shifted(t, -30);
+	assert_text(t, 0x00080023, "19000101");
+	assert_text(t, 0x0008002A, "20190708101112");
+	run_free(t);
+}
+
+/* The same days would be the original's dates: nothing claims otherwise. */
+static void
+test_without_days_the_dates_are_removed(void **state)
+{
+	struct run *t = run_new(DCM_EXPLICIT);
+
+	(void)state;
+	dcm_build_str(&t->d, 0x00080008, "CS", "ORIGINAL\\PRIMARY");
+	dcm_build_str(&t->d, 0x00080016, "UI", DCM_CT);
+	dcm_build_str(&t->d, 0x00080018, "UI", "1.2.3.4.5.6.7");
+	dcm_build_str(&t->d, 0x00080020, "DA", "20200301");
+	dcm_build_pixels(&t->d, 2, 2);
+	shifted(t, 0);
+	assert_text(t, 0x00080020, "");
+	assert_text(t, 0x00280303, "REMOVED");
+	assert_false(out_has(t, "113107"));
+	run_free(t);
+}
+
+/* An accession number that is a moved date: a person looks. */
+static void
+test_an_id_that_equals_a_moved_date_holds_the_object(void **state)
+{
+	struct run *t = run_new(DCM_EXPLICIT);
+
+	(void)state;
+	dcm_build_str(&t->d, 0x00080008, "CS", "ORIGINAL\\PRIMARY");
+	dcm_build_str(&t->d, 0x00080016, "UI", DCM_CT);
+	dcm_build_str(&t->d, 0x00080018, "UI", "1.2.3.4.5.6.7");
+	dcm_build_str(&t->d, 0x00080020, "DA", "20200301");
+	dcm_build_str(&t->d, 0x00080050, "SH", "20200229");
+	dcm_build_pixels(&t->d, 2, 2);
+	shifted(t, -1);
+	assert_true(finds(t, "identifier-survived"));
+	assert_false(t->r.releasable);
+	run_free(t);
+}
+
+static void
 test_only_the_keep_set_survives(void **state)
 {
 	struct run *t = run_new(DCM_EXPLICIT);
@@ -526,6 +660,14 @@ main(void)
 		cmocka_unit_test(test_dates_are_emptied_or_removed_by_type),
 		cmocka_unit_test(
 		    test_type_1_dates_of_enhanced_objects_get_a_dummy),
+		cmocka_unit_test(test_dates_move_by_the_days_of_the_subject),
+		cmocka_unit_test(
+		    test_what_is_no_whole_date_is_emptied_and_told),
+		cmocka_unit_test(
+		    test_a_required_date_that_cannot_move_gets_a_dummy),
+		cmocka_unit_test(test_without_days_the_dates_are_removed),
+		cmocka_unit_test(
+		    test_an_id_that_equals_a_moved_date_holds_the_object),
 		cmocka_unit_test(test_only_the_keep_set_survives),
 		cmocka_unit_test(test_text_in_a_numeric_attribute_is_removed),
 		cmocka_unit_test(

@@ -97,6 +97,45 @@ test_one_patient_one_name_also_after_a_restart(void **state)
 	assert_string_equal(b, a);
 }
 
+static int32_t
+shift_of_patient(struct world *w, const char *patient)
+{
+	struct img_identity id = { 0 };
+	struct id_answer a;
+	int32_t days;
+
+	(void)snprintf(id.patient_id, sizeof(id.patient_id), "%s", patient);
+	assert_int_equal(id_answer_make(&w->g, &w->sink, &id, &a), ERR_OK);
+	days = a.ctx.shift_days;
+	id_answer_fini(&a);
+	return days;
+}
+
+/* domain.md 7: a secret of the subject, whole days, never 0, for years. */
+static void
+test_dates_of_a_subject_move_by_the_same_days_for_ever(void **state)
+{
+	struct world *w = *state;
+	int32_t first = shift_of_patient(w, "MRN 1");
+	uint32_t same = 0;
+	char name[16];
+
+	for (uint32_t i = 0; i < 200; i++) {
+		int32_t days;
+
+		(void)snprintf(name, sizeof(name), "P%u", i);
+		days = shift_of_patient(w, name);
+		assert_in_range(-days, 1, 3652);
+		same += days == first;
+	}
+	assert_true(same < 5);
+	store_close(w->g.o.store);
+	world_open(w);
+	assert_int_equal(shift_of_patient(w, "mrn  1"), first);
+	memset(w->sink.share.b, 8, 32); /* another share, another secret */
+	assert_int_not_equal(shift_of_patient(w, "MRN 1"), first);
+}
+
 static void
 test_other_share_other_name_series(void **state)
 {
@@ -273,6 +312,7 @@ main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_one_patient_one_name_also_after_a_restart),
+		T(test_dates_of_a_subject_move_by_the_same_days_for_ever),
 		T(test_other_share_other_name_series),
 		T(test_lookup_list_wins_over_the_pattern),
 		T(test_the_head_and_byte_order_mark_of_a_table_are_no_patient),

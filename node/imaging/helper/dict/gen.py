@@ -59,6 +59,8 @@ def main():
         row[1] = ACTIONS[r["basic_profile"]]
         if r["retain_patient_characteristics"] == "K":
             row[2].add("PAT")
+        if r["retain_long_modified_dates"] == "C":
+            row[2].add("DATE")
     with open(keep, encoding="utf-8") as f:
         for line in f:
             if line.startswith("#"):
