@@ -6,6 +6,7 @@
  * need a reviewed line in dict/keep_text.tsv. */
 #include "node/imaging/helper/rules.h"
 #include "node/imaging/helper/content.h"
+#include "node/imaging/helper/csa.h"
 
 bool
 rules_profile(const char *profile, struct rules *r)
@@ -239,7 +240,8 @@ struct safe_row {
 };
 
 /* By (group, creator, element): what conversion to NIfTI with correct
- * scaling and diffusion needs.  All numeric; the two CS are directions. */
+ * scaling and diffusion needs.  All numeric, but for three CS, which are
+ * directions and kinds, and an LO that content_fits() reads. */
 static const struct safe_row safe[] = {
 	{ "GEMS_ACQU_01", 0x0019, 0x9F, VR_SS }, /* transmitting coil */
 	{ "GEMS_ACQU_01", 0x0019, 0xBB, VR_DS }, /* gradient x */
@@ -273,22 +275,55 @@ static const struct safe_row safe[] = {
 	{ "Philips MR Imaging DD 005", 0x2005, 0x13, VR_IS }, /* direction */
 	{ "Philips PET Private Group", 0x7053, 0x00, VR_DS }, /* SUV */
 	{ "Philips PET Private Group", 0x7053, 0x09, VR_DS },
-	{ "SIEMENS MR HEADER", 0x0019, 0x0A, VR_US }, /* mosaic count */
-	{ "SIEMENS MR HEADER", 0x0019, 0x0C, VR_IS }, /* b-value */
-	{ "SIEMENS MR HEADER", 0x0019, 0x0D, VR_CS }, /* directionality */
-	{ "SIEMENS MR HEADER", 0x0019, 0x0E, VR_FD }, /* direction */
-	{ "SIEMENS MR HEADER", 0x0019, 0x27, VR_FD }, /* B matrix */
-	{ "SIEMENS MR HEADER", 0x0019, 0x28, VR_FD }, /* bandwidth */
-	{ "SIEMENS MR HEADER", 0x0019, 0x29, VR_FD }, /* slice times */
+	{ "SIEMENS CSA HEADER", 0x0029, 0x10, VR_OB }, /* by csa.h */
+	{ "SIEMENS MR HEADER", 0x0019, 0x0A, VR_US },  /* mosaic count */
+	{ "SIEMENS MR HEADER", 0x0019, 0x0B, VR_DS },  /* slice duration */
+	{ "SIEMENS MR HEADER", 0x0019, 0x0C, VR_IS },  /* b-value */
+	{ "SIEMENS MR HEADER", 0x0019, 0x0D, VR_CS },  /* directionality */
+	{ "SIEMENS MR HEADER", 0x0019, 0x0E, VR_FD },  /* direction */
+	{ "SIEMENS MR HEADER", 0x0019, 0x16, VR_DS },  /* time after start */
+	{ "SIEMENS MR HEADER", 0x0019, 0x18, VR_IS },  /* dwell time */
+	{ "SIEMENS MR HEADER", 0x0019, 0x27, VR_FD },  /* B matrix */
+	{ "SIEMENS MR HEADER", 0x0019, 0x28, VR_FD },  /* bandwidth */
+	{ "SIEMENS MR HEADER", 0x0019, 0x29, VR_FD },  /* slice times */
+	{ "SIEMENS MR HEADER", 0x0051, 0x11, VR_LO },  /* p2, p2s2 */
 };
+
+/* Acceleration in plane and across slices, as Siemens writes it: p2, p2s3,
+ * s3.  Without it a reader takes the echo spacing to be too long. */
+static bool
+is_acceleration(struct slice s)
+{
+	size_t k = 0, parts = 0;
+
+	for (; k < s.n && (s.p[k] == 'p' || s.p[k] == 's'); parts++) {
+		size_t from = ++k;
+
+		while (
+		    k < s.n && k < from + 2 && s.p[k] >= '0' && s.p[k] <= '9')
+			k++;
+		if (k == from)
+			return false;
+	}
+	return k == s.n && parts > 0 && parts <= 2;
+}
 
 static bool
 content_fits(struct slice s, enum dcm_vr vr)
 {
+	if (vr == VR_OB) { /* rewritten: does anything stay? */
+		struct buf b = BUF_MAX(CSA_ROOM(s.n));
+		bool stays = csa_reduce(s, &b);
+
+		buf_fini(&b);
+		return stays;
+	}
 	if (s.n > 8192)
 		return false;
 	if (vr == VR_DS || vr == VR_IS)
 		return content_is_number(s);
+	if (vr == VR_LO)
+		return is_acceleration(dcm_trim(s));
 	if (vr == VR_CS) { /* a direction has no digits; an id does */
 		for (size_t k = 0; k < s.n; k++)
 			if (s.p[k] >= '0' && s.p[k] <= '9')

@@ -30,7 +30,8 @@ enum fate rules_fate(
     const struct rules *r, const struct dcm_file *f, uint32_t i);
 
 /* Private elements kept under 113111: by creator, group and low byte, and
- * only with numeric content.  VR_NONE: not kept. */
+ * only with numeric content.  VR_NONE: not kept; VR_OB: what csa_reduce()
+ * leaves of it. */
 enum dcm_vr rules_private(
     struct slice creator, uint32_t tag, struct slice value, enum dcm_vr vr);
 

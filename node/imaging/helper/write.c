@@ -6,6 +6,7 @@
  * only failure is the output buffer's. */
 #include "node/imaging/helper/write.h"
 #include "node/imaging/helper/content.h"
+#include "node/imaging/helper/csa.h"
 #include "node/imaging/helper/dates.h"
 #include "node/imaging/helper/words.h"
 #include "store/base/mem.h"
@@ -420,6 +421,18 @@ creator_used(const struct writer *w, const struct level *l, uint32_t k)
 }
 
 static void
+put_csa(struct writer *w, uint32_t i)
+{
+	struct buf v = BUF_MAX(CSA_ROOM(dcm_value(w->f, i).n));
+
+	if (csa_reduce(dcm_value(w->f, i), &v))
+		put_value(w, w->f->e[i].tag, VR_OB, buf_slice(&v));
+	if (v.err != ERR_OK)
+		w->err = v.err;
+	buf_fini(&v);
+}
+
+static void
 put_private(struct writer *w, struct level *l, uint32_t k)
 {
 	uint32_t i = l->at[k];
@@ -440,7 +453,9 @@ put_private(struct writer *w, struct level *l, uint32_t k)
 		return;
 	}
 	vr = private_vr(w, l, i);
-	if (vr != VR_NONE)
+	if (vr == VR_OB)
+		put_csa(w, i);
+	else if (vr != VR_NONE)
 		put_value(w, tag, vr, dcm_value(w->f, i));
 }
 

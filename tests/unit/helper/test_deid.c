@@ -212,6 +212,36 @@ test_an_id_that_equals_a_moved_date_holds_the_object(void **state)
 	run_free(t);
 }
 
+/* A private text that is read as a code, or not at all. */
+static void
+test_a_private_acceleration_stays_and_prose_in_its_place_goes(void **state)
+{
+	static const struct {
+		const char *text;
+		bool stays;
+	} v[] = { { "p2", true }, { "p2s3", true }, { "s8 ", true },
+		{ "p2 Smith", false }, { "p", false }, { "p123", false },
+		{ "p1s2p3", false }, { "2p", false }, { "", false } };
+
+	(void)state;
+	for (size_t k = 0; k < sizeof(v) / sizeof(v[0]); k++) {
+		struct run *t = run_new(DCM_EXPLICIT);
+		uint32_t tag = 0x00511011;
+
+		dcm_build_str(&t->d, 0x00080016, "UI", DCM_CT);
+		dcm_build_str(&t->d, 0x00080018, "UI", "1.2.3.4.5.6.7");
+		dcm_build_str(&t->d, 0x00510010, "LO", "SIEMENS MR HEADER");
+		dcm_build_str(&t->d, tag, "LO", v[k].text);
+		dcm_build_head(&t->d, TAG_PIXELS, "OW", 2);
+		buf_put_zero(&t->d.b, 2);
+		shifted(t, -1);
+		assert_int_equal(dcm_find(t->out, tag) != DCM_NONE, v[k].stays);
+		assert_int_equal(
+		    dcm_find(t->out, 0x00510010) != DCM_NONE, v[k].stays);
+		run_free(t);
+	}
+}
+
 static void
 test_only_the_keep_set_survives(void **state)
 {
@@ -669,6 +699,8 @@ main(void)
 		cmocka_unit_test(
 		    test_an_id_that_equals_a_moved_date_holds_the_object),
 		cmocka_unit_test(test_only_the_keep_set_survives),
+		cmocka_unit_test(
+		    test_a_private_acceleration_stays_and_prose_in_its_place_goes),
 		cmocka_unit_test(test_text_in_a_numeric_attribute_is_removed),
 		cmocka_unit_test(
 		    test_values_that_break_their_vr_are_cleaned_or_emptied),
