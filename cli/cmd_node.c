@@ -367,10 +367,36 @@ print_sync_peer(const json_t *p)
 		print_lag(json_array_get(shares, i));
 }
 
+/* What a member signed and is not so. */
+static void
+print_finding(const json_t *f)
+{
+	const json_t *level = json_object_get(f, "level_with");
+
+	(void)printf("%-14s ", "finding");
+	cli_print_text(stdout, cli_str(f, "site"));
+	(void)fputs(", ", stdout);
+	cli_print_text(stdout, cli_str(f, "share"));
+	(void)fputc('/', stdout);
+	cli_print_text(stdout, cli_str(f, "compartment"));
+	(void)printf(": %s", cli_str(f, "finding"));
+	if (num(f, "missing") > 0)
+		(void)printf(" (%" PRIu64 ")", num(f, "missing"));
+	if (*cli_str(f, "said") != '\0')
+		(void)printf(", said %s", cli_str(f, "said"));
+	for (size_t i = 0; i < json_array_size(level); i++) {
+		(void)fputs(i == 0 ? "; as here it is at " : ", ", stdout);
+		cli_print_text(
+		    stdout, json_string_value(json_array_get(level, i)));
+	}
+	(void)fputc('\n', stdout);
+}
+
 static void
 print_sync(struct cli *c, const json_t *doc)
 {
 	const json_t *peers = json_object_get(doc, "peers");
+	const json_t *found = json_object_get(doc, "findings");
 	char bytes[16];
 	size_t i;
 
@@ -383,6 +409,8 @@ print_sync(struct cli *c, const json_t *doc)
 	    num(doc, "wanted_chunks"), bytes);
 	for (i = 0; i < json_array_size(peers); i++)
 		print_sync_peer(json_array_get(peers, i));
+	for (i = 0; i < json_array_size(found); i++)
+		print_finding(json_array_get(found, i));
 }
 
 enum cli_exit

@@ -36,6 +36,7 @@ bound_feed(struct comp *c, struct feed *f)
 	enum member_feed state = feed_state(c->share, &f->f, &cut);
 	bool held = state == MEMBER_FEED_HELD;
 
+	c->share->any_held |= held;
 	if (held != f->held) {
 		f->held = held;
 		front_moved(c, f);
@@ -63,6 +64,7 @@ bound_share(struct repl *r, struct share *s)
 	if (s->m == NULL || s->feeds_gen == member_feeds_gen(s->m))
 		return;
 	s->feeds_gen = member_feeds_gen(s->m);
+	s->any_held = false;
 	for (uint32_t i = 0; i < s->n_comps; i++) {
 		struct comp *c = s->comps[i];
 

@@ -206,6 +206,8 @@ on_persisted(struct repl *r, const struct repl_event *ev)
 		ops_persisted(r, ps, ev->err);
 	else if (ps->kind == PERSIST_CHUNK)
 		content_persisted(r, ps, ev->err);
+	else if (ps->kind == PERSIST_WITNESS)
+		witnesses_persisted(r, ps, ev->err);
 	else if (ev->err == ERR_OK)
 		join_persisted(r, ps->share);
 	else
@@ -234,6 +236,8 @@ dispatch(struct repl *r, const struct repl_event *ev)
 	case RE_JOIN: join_start(r, ev); break;
 	case RE_MEMBER: join_signed(r, ev); break;
 	case RE_STATEMENT: statement_known(r, ev); break;
+	case RE_WITNESS: witnesses_known(r, ev); break;
+	case RE_SIGNED: witnesses_signed(r, ev); break;
 	case RE_LOCAL: ops_local(r, ev); break;
 	case RE_WANT: want_add(r, ev); break;
 	case RE_UNWANT: want_remove(r, ev); break;
@@ -262,6 +266,7 @@ timers(struct repl *r)
 		for (uint32_t c = 0; c < s->n_comps; c++) {
 			sync_comp_tick(r, s->comps[c]);
 			gossip_tick(r, s->comps[c]);
+			witnesses_tick(r, s->comps[c]);
 		}
 	}
 	content_tick(r);
@@ -308,6 +313,7 @@ pump(struct repl *r)
 		content_serve(r, p);
 		peer_pump(r, p);
 		front_pump(r, p);
+		witnesses_pump(r, p);
 	}
 }
 

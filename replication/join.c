@@ -248,6 +248,8 @@ void
 share_moved(struct repl *r, struct share *s)
 {
 	bound_share(r, s);
+	for (uint32_t i = 0; i < s->n_comps; i++)
+		witnesses_touch(r, s->comps[i]);
 	for (uint32_t i = 0; i < r->n_peers && r->err == ERR_OK; i++) {
 		struct peer *p = r->peers[i];
 

@@ -2,6 +2,7 @@
 #include "replication/msg.h"
 
 #include "replication/member.h"
+#include "replication/witness.h"
 #include "store/base/rd.h"
 
 enum field {
@@ -81,6 +82,10 @@ static const struct msg_row {
 	    { F_TAG, F_COMPARTMENT, F_ID, F_ITEMS } },
 	{ MSG_STATEMENT, SESS_OPS, 0, 0, 0, LIM_MEMBER_RECORD_BYTES,
 	    { F_TAG, F_BYTES } },
+	{ MSG_WITNESS, SESS_OPS, 0, 0, 0, WITNESS_BYTES_MAX,
+	    { F_TAG, F_BYTES } },
+	{ MSG_WITNESSES, SESS_CONTROL, WITNESSES_LIST, 0, 0, 0,
+	    { F_TAG, F_COMPARTMENT, F_FLAGS, F_BASE, F_SHORTS } },
 	{ MSG_CLAIM, SESS_CONTROL, 0, 0, 0, CLAIM_BYTES_MAX,
 	    { F_TAG, F_BYTES } },
 };

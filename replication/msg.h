@@ -36,13 +36,16 @@ enum msg_type {
 	MSG_BUSY = 0x36,      /* tag, compartment, ms, cids: of GET */
 	MSG_CHALLENGE = 0x37, /* tag, compartment, nonce, one cid */
 	MSG_PROOF = 0x38,     /* tag, compartment, nonce, one {cid, hash} */
+	MSG_WITNESS = 0x3B,   /* tag, signed statement */
+	MSG_WITNESSES = 0x3C, /* tag, compartment, flags, sum, who said which */
 	MSG_CLAIM = 0x50,     /* tag, claim */
 };
 
-#define FRONT_MORE 1u  /* another page follows */
-#define FRONT_DELTA 2u /* only what may be news; no answer expected */
-#define FRONT_SINCE 4u /* only what is new since the root that base names */
-#define GET_CLASS 3u   /* enum repl_class */
+#define FRONT_MORE 1u     /* another page follows */
+#define FRONT_DELTA 2u    /* only what may be news; no answer expected */
+#define FRONT_SINCE 4u    /* only what is new since the root that base names */
+#define GET_CLASS 3u      /* enum repl_class */
+#define WITNESSES_LIST 1u /* and not the sum alone */
 
 #define MSG_FRONT_MAX 512u
 #define MSG_SHORTS_MAX 1024u

@@ -130,6 +130,7 @@ peer_free(struct peer *p)
 		for (uint32_t k = 0; k < p->links[i].n_pc; k++) {
 			mem_free(p->links[i].pc[k].have);
 			mem_free(p->links[i].pc[k].tell);
+			mem_free(p->links[i].pc[k].wit_due);
 		}
 		mem_free(p->links[i].pc);
 		buf_fini(&p->links[i].held_open);
@@ -378,6 +379,8 @@ live_handler(uint8_t type)
 	case MSG_BUSY: return content_on_busy;
 	case MSG_CHALLENGE: return prove_on_challenge;
 	case MSG_PROOF: return prove_on_proof;
+	case MSG_WITNESS: return witnesses_on;
+	case MSG_WITNESSES: return witnesses_on_sums;
 	default: return NULL;
 	}
 }

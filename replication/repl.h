@@ -28,6 +28,8 @@ struct repl_opts {
 	uint64_t seed;         /* all randomness of the core */
 	uint32_t chunk_window; /* chunks asked and not yet here, a peer */
 	bool paced; /* RE_SENT tells when a connection takes more chunks */
+	/* Between two witness statements; 0: an hour, UINT64_MAX: never. */
+	uint64_t witness_ms;
 	uint64_t now_ms;
 };
 
@@ -55,6 +57,10 @@ enum repl_ev_kind {
 	RE_JOIN,   /* we want to join: share, registrar, claim */
 	RE_MEMBER, /* a membership record we signed is durable: share, record */
 	RE_STATEMENT, /* one that is on disk: share, bytes */
+	RE_WITNESS,   /* share, compartment, ops.feed.device, bytes: at start,
+			 as the last RX_WITNESS of that device had them */
+	RE_SIGNED,    /* share, compartment, bytes: of RX_SIGN, with clock and
+			 signature; or err */
 	RE_LOCAL,     /* ops we wrote are durable: ops */
 	RE_WANT,      /* share, compartment, cid, c_len, cls */
 	RE_UNWANT,    /* share, compartment, cid; all: every one of it */
@@ -103,9 +109,12 @@ enum repl_fx_kind {
 	RX_PERSIST_CHUNK,  /* token, cid, bytes */
 	RX_PERSIST_MEMBER, /* token, share, seq, bytes; seq 0: a share joined */
 	RX_STATEMENT,      /* share, bytes: keep it; nothing waits for that */
-	RX_CLAIM,          /* share, bytes: decide, and send RE_MEMBER if so */
-	RX_PROOF, /* share, compartment, cid, nonce, device, hash: compare
-		     with repl_proof_hash() */
+	RX_SIGN,           /* share, compartment, bytes: witness_sign() them */
+	RX_WITNESS, /* share, compartment, device, bytes: keep them, in place
+		       of the last; token not 0: it waits for that */
+	RX_CLAIM,   /* share, bytes: decide, and send RE_MEMBER if so */
+	RX_PROOF,   /* share, compartment, cid, nonce, device, hash: compare
+		       with repl_proof_hash() */
 };
 
 /* Valid until the next repl_step; slices borrow the core's memory, which is
@@ -204,6 +213,31 @@ struct repl_lag {
  * that is not spoken of though it should be. */
 uint32_t repl_lags(
     const struct repl *r, uint32_t i, struct repl_lag *out, uint32_t max);
+/* What members signed that they hold, against what we do. */
+enum repl_word {
+	REPL_WORD_OK,
+	REPL_WORD_PUT_BACK, /* it took back what it had signed */
+	REPL_WORD_OWN,      /* n ops of its own have not come */
+	REPL_WORD_MORE,     /* n ops of anybody's have not come */
+	REPL_WORD_CHAIN,    /* n records have not come */
+	REPL_WORD_BRANCH,   /* it has another chain */
+	REPL_WORD_UNHEARD,  /* others heard more of it than we did */
+	REPL_WORDS
+};
+const char *repl_word_text(enum repl_word w); /* "" for OK */
+struct repl_words_row {
+	struct share_id share;
+	uint16_t compartment;
+	struct cry_sign_pk device;
+	uint64_t no;      /* of its last statement; 0: none came */
+	uint64_t wall_ms; /* by its clock */
+	enum repl_word what;
+	uint64_t n;
+};
+/* Writes up to max rows; returns how many there are: one a member and
+ * compartment whose statement is here, or is missed. */
+uint32_t repl_words(
+    const struct repl *r, struct repl_words_row *out, uint32_t max);
 /* Something is wanted and not asked for because of RE_LIMIT. */
 bool repl_held(const struct repl *r);
 uint64_t repl_wanted(const struct repl *r, uint64_t *bytes); /* chunks */

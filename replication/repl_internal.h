@@ -1,6 +1,6 @@
 /* replication/repl_internal.h: the core's state; shared by core.c, peer.c,
- * join.c, bound.c, sync.c, front.c, ops.c, gossip.c, content.c, status.c, not
- * for other rooms.
+ * join.c, bound.c, sync.c, front.c, ops.c, gossip.c, content.c, witnesses.c,
+ * status.c, not for other rooms.
  *
  *   repl --- shares --- compartments --- feeds, wants
  *        \-- peers  --- links (one per share) --- pcomps (one per compartment)
@@ -14,6 +14,7 @@
 #include "replication/content.h"
 #include "replication/msg.h"
 #include "replication/repl.h"
+#include "replication/witness.h"
 
 /* --- bounds and times; docs/protocol.md section 12 --- */
 #define REPL_FEEDS_MAX 65536u         /* per compartment */
@@ -77,6 +78,15 @@ struct missing_run {
 	uint64_t to, due_ms;
 };
 
+/* What a member said last of a compartment. */
+struct wit {
+	struct cry_sign_pk device;
+	struct buf b;            /* as it was signed */
+	struct buf older, newer; /* newer takes older back, or says so */
+	uint64_t no;             /* of b; 0: none */
+	uint64_t heard_ms, turn; /* when; one after the other, this run */
+};
+
 struct comp {
 	struct share *share;
 	uint16_t no;
@@ -99,6 +109,13 @@ struct comp {
 	uint64_t news_ms; /* 0: none */
 	struct missing_run *missing;
 	uint32_t n_missing;
+	struct wit *wits;    /* index is stable */
+	uint32_t *wit_order; /* indexes by device */
+	uint32_t n_wits;
+	uint64_t wit_due_ms;  /* when to say something; 0: nothing to say */
+	uint64_t wit_said_ms; /* last, this run; 0: not yet said */
+	bool wit_waits;       /* for its signature, or the disk */
+	bool wit_confess, wit_confessed; /* that we were put back */
 };
 
 struct claim {
@@ -113,6 +130,7 @@ struct share {
 	struct member *m; /* NULL: joining, chain not seen yet */
 	bool open;        /* we are a member and the chain is durable */
 	bool halted;      /* equivocation: chain stands still */
+	bool any_held;    /* somebody is frozen */
 	struct statement {
 		struct statement *next;
 		struct buf b;
@@ -168,6 +186,9 @@ struct pcomp {
 	uint32_t pull_at;      /* where to look for the next pull */
 	uint64_t root_due_ms, check_ms;
 	uint32_t backoff_ms;
+	uint8_t *wit_due; /* per witness: to be sent */
+	uint32_t n_wit_due;
+	bool wit_out; /* any */
 };
 
 enum link_state { LINK_SILENT, LINK_OFFERED, LINK_LIVE, LINK_STATES };
@@ -237,7 +258,12 @@ struct fetch {
 	uint32_t feed;
 };
 
-enum persist_kind { PERSIST_OPS, PERSIST_CHUNK, PERSIST_MEMBER };
+enum persist_kind {
+	PERSIST_OPS,
+	PERSIST_CHUNK,
+	PERSIST_MEMBER,
+	PERSIST_WITNESS
+};
 
 struct persist {
 	struct persist *next;
@@ -278,6 +304,7 @@ struct repl {
 	uint64_t want_bytes;
 	struct bucket down; /* what may be asked for */
 	bool held;          /* it is why a want was not */
+	uint64_t wit_turn;
 };
 
 /* --- core.c --- */
@@ -347,6 +374,25 @@ void statement_send_all(struct repl *r, struct link *l);
 void statement_free(struct share *s);
 /* The chain grew, or somebody was frozen. */
 void share_moved(struct repl *r, struct share *s);
+
+/* --- witnesses.c: what members say that they hold --- */
+/* latest and two that prove something, u16 lengths */
+#define REPL_WITNESS_KEPT_MAX (8 * KIB)
+#define REPL_WITS_MAX MSG_SHORTS_MAX /* of a compartment; a list names them */
+/* By a device's key, or its first n bytes; NULL: not here. */
+struct wit *wit_find(const struct comp *c, const uint8_t *key, size_t n);
+/* What we keep decodes. */
+struct witness wit_word(const struct buf *b);
+void witnesses_known(struct repl *r, const struct repl_event *ev);
+void witnesses_signed(struct repl *r, const struct repl_event *ev);
+void witnesses_persisted(struct repl *r, struct persist *ps, enum err e);
+void witnesses_touch(struct repl *r, struct comp *c); /* it changed */
+void witnesses_tick(struct repl *r, struct comp *c);
+void witnesses_meet(struct repl *r, struct link *l, struct pcomp *pc);
+void witnesses_on(struct repl *r, struct link *l, const struct msg *m);
+void witnesses_on_sums(struct repl *r, struct link *l, const struct msg *m);
+void witnesses_pump(struct repl *r, struct peer *p);
+void witnesses_free(struct comp *c);
 
 /* --- sync.c: roots, pulls --- */
 struct comp *comp_get(struct repl *r, struct share *s, uint16_t no);

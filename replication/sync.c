@@ -55,6 +55,7 @@ comp_free(struct comp *c)
 	mem_free(c->missing);
 	mem_free(c->pasts);
 	mem_free(c->bases);
+	witnesses_free(c);
 	mem_free(c);
 }
 
@@ -408,8 +409,10 @@ sync_on_open(
 		struct msg_root root = msg_root_at(m, i);
 		struct pcomp *pc = pc_allowed(r, l, root.compartment);
 
-		if (pc != NULL)
-			root_seen(r, l, pc, &root, true);
+		if (pc == NULL)
+			continue;
+		root_seen(r, l, pc, &root, true);
+		witnesses_meet(r, l, pc);
 	}
 	content_link_live(r, l);
 }
@@ -430,6 +433,7 @@ void
 sync_changed(struct repl *r, struct comp *c)
 {
 	c->dirty = true;
+	witnesses_touch(r, c);
 	for (uint32_t i = 0; i < r->n_peers; i++) {
 		struct link *l = peer_link(r->peers[i], c->share);
 		struct pcomp *pc;

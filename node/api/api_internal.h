@@ -146,6 +146,9 @@ struct api_roots {
 };
 void api_jw_share(struct jw *w, const char *key, const struct share_info *i,
     const struct api_roots *roots);
+/* sync_words.c: {findings: [...], statements: n} into an open object. */
+enum err api_jw_words(struct api_call *c, struct jw *w,
+    const struct api_shares *shares) PSC_MUST_USE;
 
 /* asset.c */
 enum err api_resolve(struct api_call *c, struct db_txn *t, const char *text,

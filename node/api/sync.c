@@ -150,6 +150,8 @@ sync_answer(struct api_call *c, const struct net_sync *s)
 		shown++;
 	}
 	jw_end(&w);
+	if ((e = api_jw_words(c, &w, &v.shares)) != ERR_OK)
+		goto out;
 	jw_end(&w);
 	e = only != NULL && shown == 0
 		? errmsg_set(&c->em, ERR_NOTFOUND, "See: pesscara peer list",

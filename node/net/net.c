@@ -343,6 +343,7 @@ net_free(struct net *n)
 
 	while ((t = n->todo) != NULL) {
 		n->todo = t->next;
+		buf_fini(&t->bytes);
 		mem_free(t);
 	}
 	repl_free(n->core);

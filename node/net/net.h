@@ -65,6 +65,11 @@ enum err net_lags(
     struct net *n, struct net_lag **list, uint32_t *count) PSC_MUST_USE;
 void net_lags_free(struct net_lag *list);
 
+/* What members signed that they hold, as of the last second. */
+enum err net_words(
+    struct net *n, struct repl_words_row **list, uint32_t *count) PSC_MUST_USE;
+void net_words_free(struct repl_words_row *list);
+
 struct net_root {
 	struct share_id share;
 	uint16_t compartment;

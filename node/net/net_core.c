@@ -2,6 +2,7 @@
 #include "node/net/net_internal.h"
 
 #include "node/ops/log.h"
+#include "replication/witness.h"
 #include "store/base/clock.h"
 
 void
@@ -57,11 +58,20 @@ core_effect(struct net *n, const struct repl_effect *fx)
 		t.bytes_max = fx->bytes_max;
 		net_todo_add(n, &t);
 		break;
+	case RX_SIGN:
+		t.kind = DUE_SIGN;
+		t.share = fx->share;
+		t.compartment = fx->compartment;
+		t.bytes = BUF_MAX(WITNESS_BYTES_MAX);
+		buf_put_slice(&t.bytes, fx->bytes);
+		net_todo_add(n, &t);
+		break;
 	case RX_FETCH_CHUNK: net_store_fetch_chunk(n, fx); break;
 	case RX_PERSIST_OPS:
 	case RX_PERSIST_CHUNK:
 	case RX_PERSIST_MEMBER:
 	case RX_STATEMENT:
+	case RX_WITNESS:
 	case RX_CLAIM: net_store_persist(n, fx); break;
 	case RX_PROOF: break;
 	}
@@ -86,7 +96,22 @@ net_step(struct net *n, struct repl_event *ev)
 }
 
 static void
-todo_do(struct net *n, const struct net_todo *t)
+sign_do(struct net *n, struct net_todo *t)
+{
+	struct repl_event ev = { .kind = RE_SIGNED,
+		.share = t->share,
+		.compartment = t->compartment };
+
+	ev.err = buf_err(&t->bytes);
+	if (ev.err == ERR_OK)
+		ev.err =
+		    witness_sign(&t->bytes, clock_wall_ms(), &n->me->sign_sk);
+	ev.bytes = buf_slice(&t->bytes);
+	net_step(n, &ev);
+}
+
+static void
+todo_do(struct net *n, struct net_todo *t)
 {
 	struct repl_event ev = {
 		.token = t->token, .err = t->err, .conn = t->conn
@@ -94,6 +119,7 @@ todo_do(struct net *n, const struct net_todo *t)
 
 	switch (t->kind) {
 	case DUE_FETCH_OPS: net_store_fetch_ops(n, t); return;
+	case DUE_SIGN: sign_do(n, t); return;
 	case DUE_FETCH_FAILED: ev.kind = RE_FETCHED; break;
 	case DUE_PERSIST_FAILED: ev.kind = RE_PERSISTED; break;
 	case DUE_SENT: ev.kind = RE_SENT; break;
@@ -113,6 +139,7 @@ todo_next(struct net *n)
 	if (n->todo == NULL)
 		n->todo_end = &n->todo;
 	todo_do(n, t);
+	buf_fini(&t->bytes);
 	mem_free(t);
 	return true;
 }

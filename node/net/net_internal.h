@@ -101,7 +101,8 @@ enum net_todo_kind {
 	DUE_FETCH_FAILED,
 	DUE_SENT,
 	DUE_DOWN,
-	DUE_PERSIST_FAILED
+	DUE_PERSIST_FAILED,
+	DUE_SIGN
 };
 struct net_todo {
 	struct net_todo *next;
@@ -112,6 +113,9 @@ struct net_todo {
 	uint64_t from_seq;
 	size_t bytes_max;
 	enum err err;
+	struct share_id share; /* DUE_SIGN */
+	uint16_t compartment;
+	struct buf bytes; /* freed with it */
 };
 
 enum net_mail_kind {
@@ -129,7 +133,7 @@ struct net_mail {
 	uint64_t token;
 	enum err err;
 	size_t bytes;
-	bool member, claim, chunk, statement;
+	bool member, claim, chunk, statement, witness;
 	struct cry_id cid; /* chunk: which */
 	struct net_fetch *fetch;
 	bool *done; /* a waiter's flag, under box_lock */
@@ -151,6 +155,9 @@ struct net_snap {
 	uint32_t n_lags;
 	struct net_root *root;
 	uint32_t n_roots;
+	struct repl_words_row *word;
+	uint32_t n_words;
+	uint64_t words_ms; /* when they were looked at */
 	struct net_sync sync;
 };
 

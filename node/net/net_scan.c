@@ -480,6 +480,19 @@ scan_feed_tell(
 	return e;
 }
 
+static int
+scan_witness(void *ctx, const struct share_witness *w)
+{
+	struct repl_event ev = { .kind = RE_WITNESS,
+		.share = w->share,
+		.compartment = w->compartment,
+		.bytes = w->kept };
+
+	ev.ops.feed.device = w->device;
+	net_step(ctx, &ev);
+	return 0;
+}
+
 enum err
 net_scan_start(struct net *n)
 {
@@ -499,6 +512,8 @@ net_scan_start(struct net *n)
 	db_abort(txn);
 	for (i = 0; e == ERR_OK && i < feeds.n_v; i++)
 		e = scan_feed_tell(n, &feeds.v[i], &s);
+	if (e == ERR_OK)
+		e = shares_witnesses_each(n->shares, scan_witness, n);
 out:
 	mem_free(s.v);
 	mem_free(feeds.v);

@@ -15,9 +15,11 @@ net_snap_fini(struct net_snap *s)
 	mem_free(s->peer);
 	mem_free(s->lag);
 	mem_free(s->root);
+	mem_free(s->word);
 	s->peer = NULL;
 	s->lag = NULL;
 	s->root = NULL;
+	s->word = NULL;
 }
 
 /* Bytes a second since the last look a second or more ago. */
@@ -152,6 +154,26 @@ snap_roots(struct net *n, struct net_snap *s)
 	return e;
 }
 
+/* Comparing all words costs more than the rest: once a second will do. */
+static enum err
+snap_words(struct net *n, struct net_snap *s)
+{
+	const struct net_snap *was = &n->snap;
+	bool fresh = was->words_ms == 0 || n->snap_ms >= was->words_ms + 1000;
+	uint32_t count = fresh ? repl_words(n->core, NULL, 0) : was->n_words;
+
+	s->word = mem_array(count + 1u, sizeof(*s->word));
+	if (s->word == NULL)
+		return ERR_NOMEM;
+	if (fresh)
+		(void)repl_words(n->core, s->word, count);
+	else if (count > 0)
+		memcpy(s->word, was->word, count * sizeof(*s->word));
+	s->n_words = count;
+	s->words_ms = fresh ? n->snap_ms : was->words_ms;
+	return ERR_OK;
+}
+
 void
 net_status_refresh(struct net *n)
 {
@@ -162,7 +184,7 @@ net_status_refresh(struct net *n)
 	n->snap_ms = clock_mono_ms();
 	n->snap_stale = false;
 	if (n->broken || snap_peers(n, &s) != ERR_OK ||
-	    snap_roots(n, &s) != ERR_OK) {
+	    snap_roots(n, &s) != ERR_OK || snap_words(n, &s) != ERR_OK) {
 		net_snap_fini(&s);
 		return;
 	}
@@ -225,6 +247,29 @@ net_lags(struct net *n, struct net_lag **list, uint32_t *count)
 
 void
 net_lags_free(struct net_lag *list)
+{
+	mem_free(list);
+}
+
+enum err
+net_words(struct net *n, struct repl_words_row **list, uint32_t *count)
+{
+	struct repl_words_row *v;
+
+	pthread_mutex_lock(&n->snap_lock);
+	v = mem_array(n->snap.n_words + 1, sizeof(*v));
+	if (v != NULL) {
+		if (n->snap.n_words > 0)
+			memcpy(v, n->snap.word, n->snap.n_words * sizeof(*v));
+		*list = v;
+		*count = n->snap.n_words;
+	}
+	pthread_mutex_unlock(&n->snap_lock);
+	return v == NULL ? ERR_NOMEM : ERR_OK;
+}
+
+void
+net_words_free(struct repl_words_row *list)
 {
 	mem_free(list);
 }

@@ -275,6 +275,7 @@ struct persist {
 	uint16_t compartment;
 	uint64_t seq;
 	struct cry_id cid;
+	struct cry_sign_pk device;
 	struct repl_ops ops;
 	struct slice *slices;
 	struct buf bytes;
@@ -307,10 +308,14 @@ persist_job(struct store_txn *t, void *ctx)
 		return shares_put_member(t, sh, &p->share, p->seq, bytes);
 	case RX_STATEMENT: return shares_put_statement(t, sh, &p->share, bytes);
 	case RX_CLAIM: return shares_claim(t, sh, &p->share, bytes);
+	case RX_WITNESS:
+		return shares_put_witness(
+		    t, &p->share, p->compartment, &p->device, bytes);
 	case RX_SEND:
 	case RX_CLOSE:
 	case RX_FETCH_OPS:
 	case RX_FETCH_CHUNK:
+	case RX_SIGN:
 	case RX_PROOF: break;
 	}
 	return ERR_UNSUPPORTED;
@@ -366,6 +371,7 @@ persist_new(struct net *n, const struct repl_effect *fx, struct persist **out)
 	p->compartment = fx->compartment;
 	p->seq = fx->seq;
 	p->cid = fx->cid;
+	p->device = fx->device;
 	p->bytes = BUF_MAX(NET_RUN_BYTES_MAX);
 	if ((p->mail = mem_new(sizeof(*p->mail))) == NULL)
 		e = ERR_NOMEM;
@@ -385,6 +391,7 @@ persist_new(struct net *n, const struct repl_effect *fx, struct persist **out)
 	p->mail->member = fx->kind == RX_PERSIST_MEMBER;
 	p->mail->claim = fx->kind == RX_CLAIM;
 	p->mail->statement = fx->kind == RX_STATEMENT;
+	p->mail->witness = fx->kind == RX_WITNESS;
 	p->mail->chunk = fx->kind == RX_PERSIST_CHUNK;
 	p->mail->cid = fx->cid;
 	*out = p;

@@ -174,6 +174,19 @@ enum err shares_statements_each(struct shares *sh, const struct share_id *share,
 /* In a job: one that a peer brought (RX_STATEMENT). */
 enum err shares_put_statement(struct store_txn *t, struct shares *sh,
     const struct share_id *share, struct slice bytes) PSC_MUST_USE;
+/* What a member said last that it holds (RX_WITNESS), one row each. */
+struct share_witness {
+	struct share_id share;
+	uint16_t compartment;
+	struct cry_sign_pk device;
+	struct slice kept; /* the core's */
+};
+typedef int (*shares_witness_fn)(void *ctx, const struct share_witness *w);
+enum err shares_witnesses_each(
+    struct shares *sh, shares_witness_fn fn, void *ctx) PSC_MUST_USE;
+enum err shares_put_witness(struct store_txn *t, const struct share_id *share,
+    uint16_t compartment, const struct cry_sign_pk *device,
+    struct slice kept) PSC_MUST_USE; /* in a job */
 /* New keys for a compartment; NULL: for all. */
 enum err shares_rotate(struct shares *sh, const char *share,
     const char *compartment, struct errmsg *em) PSC_MUST_USE;

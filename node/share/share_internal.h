@@ -23,6 +23,7 @@
 #define SHARE_TAG_REQUEST "request" /* share, invite id: who claims it */
 #define SHARE_TAG_SAID "said"       /* share, hash: freeze, or proof */
 #define SHARE_TAG_DRAFT "draft"     /* share, draft, signer: records */
+#define SHARE_TAG_WITNESS "witness" /* share, compartment, device */
 #define SHARE_TAG_ASIDE "aside"     /* share, device: views to make anew */
 #define SHARE_ROW_VERSION 1u
 #define SHARE_KEY_MAX 64u

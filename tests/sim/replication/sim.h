@@ -11,6 +11,7 @@
 #include "replication/member.h"
 #include "replication/repl.h"
 #include "replication/repl_internal.h"
+#include "replication/witness.h"
 #include "store/base/mem.h"
 
 #define SIM_NODES_MAX 8192
@@ -77,6 +78,7 @@ struct sim_result {
 	uint64_t events, messages, converged_ms;
 	uint32_t nodes, crashes, partitions, breaks, acked, chunks;
 	uint32_t rewinds, losses, fulls, rots, jumps, shut;
+	uint32_t put_back, named; /* nodes; seen by others to have been */
 	uint64_t left_out; /* ops of a revoked writer that count nowhere */
 	uint64_t chunk_deliveries, chunk_repeats;
 	uint64_t payloads; /* runs that reached a node, wanted or not */
@@ -110,7 +112,15 @@ struct sim_feed {
 	struct op_head head;
 };
 
+struct sim_wit { /* a row: what a member said last */
+	uint16_t comp;
+	struct cry_sign_pk device;
+	struct buf kept;
+};
+
 struct sim_disk {
+	struct sim_wit *wits;
+	uint32_t n_wits;
 	struct buf *records;
 	uint32_t n_records;
 	struct sim_feed *feeds;
@@ -141,6 +151,7 @@ struct sim_node {
 	bool nothing_more;   /* of what is under way came to the disk */
 	uint64_t skew;       /* of its clock */
 	struct sim_disk *snapshot;
+	bool put_back; /* its disk was older, or another, once */
 };
 
 struct sim_conn {
@@ -199,6 +210,7 @@ enum sim_ev_kind {
 	SE_CLOCK,
 	SE_FLOOD,
 	SE_REVOKE,
+	SE_SIGN,
 };
 
 struct sim_ev {
@@ -253,6 +265,8 @@ void sim_crash(struct sim *s, struct sim_node *n);
 struct sim_feed *disk_feed(struct sim_disk *d, const struct op_feed *f);
 void disk_add_run(struct sim *s, struct sim_disk *d, const struct repl_ops *run,
     uint16_t comp);
+void disk_add_witness(struct sim_disk *d, uint16_t comp,
+    const struct cry_sign_pk *device, struct slice kept);
 void disk_add_record(struct sim_disk *d, struct slice rec);
 void disk_free(struct sim_disk *d);
 void disk_set_hash(

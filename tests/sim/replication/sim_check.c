@@ -225,6 +225,47 @@ check_plaintext(struct sim *s)
 	}
 }
 
+static const struct sim_node *
+node_of(const struct sim *s, const struct cry_sign_pk *d)
+{
+	for (uint32_t i = 0; i < s->n; i++) {
+		if (same_key(&s->nodes[i].id.pub.sign, d))
+			return &s->nodes[i];
+	}
+	return NULL;
+}
+
+/* Who took its word back was put back, or is no honest node. */
+static void
+check_words(struct sim *s)
+{
+	static struct repl_words_row row[4096];
+	bool *named = must(mem_array(s->n, sizeof(*named)));
+
+	for (uint32_t i = 0; i < s->n && !s->o.crowd; i++) {
+		const struct sim_node *n = &s->nodes[i];
+		uint32_t k = n->core == NULL || n->evil != EVIL_NONE
+				 ? 0
+				 : repl_words(n->core, row, 4096);
+
+		for (REQUIRE(k <= 4096); k-- > 0;) {
+			const struct sim_node *of = node_of(s, &row[k].device);
+
+			if (row[k].what != REPL_WORD_PUT_BACK)
+				continue;
+			named[of->no] = true;
+			if (!of->put_back && of->evil == EVIL_NONE)
+				sim_fail(s, "node %u says that %u was put back",
+				    i, of->no);
+		}
+	}
+	for (uint32_t i = 0; i < s->n; i++) {
+		s->res->put_back += s->nodes[i].put_back;
+		s->res->named += named[i];
+	}
+	mem_free(named);
+}
+
 void
 sim_check(struct sim *s)
 {
@@ -237,6 +278,7 @@ sim_check(struct sim *s)
 	check_leaks(s);
 	check_acks(s);
 	check_plaintext(s);
+	check_words(s);
 	for (uint16_t c = 1; c <= SIM_COMPS; c++) {
 		if (!same_roots(s, c, &who))
 			sim_fail(s, "node %u has another root of %u", who, c);

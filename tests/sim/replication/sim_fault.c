@@ -99,6 +99,7 @@ rewind_node(struct sim *s, struct sim_node *n)
 	sim_crash(s, n);
 	disk_free(&n->disk);
 	disk_copy(s, n->snapshot, &n->disk);
+	n->put_back = true;
 	excuse(s);
 	s->res->rewinds++;
 }
@@ -112,6 +113,7 @@ lose_node(struct sim *s, struct sim_node *n)
 	sim_crash(s, n);
 	disk_free(&n->disk);
 	memset(&n->disk, 0, sizeof(n->disk));
+	n->put_back = true;
 	if (n->role != SIM_OUTSIDER && n->claim.n == 0)
 		joiner_make(s, n);
 	n->joined = n->role != SIM_OUTSIDER;

@@ -189,12 +189,41 @@ fx_persist(struct sim *s, struct sim_node *n, const struct repl_effect *fx)
 	n->persist_at = at;
 	e = sim_push(s, at, SE_PERSIST, n->no);
 	e->fx = *fx;
+	if (fx->kind != RX_WITNESS)
+		return;
+	e->bytes = BUF_MAX(MIB); /* the core lends them for a step */
+	buf_put_slice(&e->bytes, fx->bytes);
+	e->fx.bytes = buf_slice(&e->bytes);
 }
 
 static void
 fx_fetch(struct sim *s, struct sim_node *n, const struct repl_effect *fx)
 {
 	sim_push(s, s->now + sim_rand(s, 3), SE_FETCH, n->no)->fx = *fx;
+}
+
+static void
+fx_sign(struct sim *s, struct sim_node *n, const struct repl_effect *fx)
+{
+	struct sim_ev *e = sim_push(s, s->now, SE_SIGN, n->no);
+
+	e->fx = *fx;
+	e->bytes = BUF_MAX(WITNESS_BYTES_MAX);
+	buf_put_slice(&e->bytes, fx->bytes);
+}
+
+static void
+on_sign(struct sim *s, struct sim_node *n, struct sim_ev *e)
+{
+	struct repl_event ev = { .kind = RE_SIGNED,
+		.share = e->fx.share,
+		.compartment = e->fx.compartment };
+
+	/* a wall clock may say anything */
+	REQUIRE(witness_sign(&e->bytes, sim_rand(s, UINT64_MAX),
+		    &n->id.sign_sk) == ERR_OK);
+	ev.bytes = buf_slice(&e->bytes);
+	sim_step(s, n, &ev);
 }
 
 static void
@@ -209,7 +238,9 @@ effect(struct sim *s, struct sim_node *n, const struct repl_effect *fx)
 	case RX_FETCH_CHUNK: fx_fetch(s, n, fx); break;
 	case RX_PERSIST_OPS:
 	case RX_PERSIST_CHUNK:
-	case RX_PERSIST_MEMBER: fx_persist(s, n, fx); break;
+	case RX_PERSIST_MEMBER:
+	case RX_WITNESS: fx_persist(s, n, fx); break;
+	case RX_SIGN: fx_sign(s, n, fx); break;
 	case RX_STATEMENT: break; /* nobody freezes here */
 	case RX_PROOF: break;     /* nobody asks for proofs here */
 	case RX_CLAIM:
@@ -319,6 +350,15 @@ start_share(struct sim *s, struct sim_node *n)
 		fe.ops.head = n->disk.feeds[i].head;
 		sim_step(s, n, &fe);
 	}
+	for (uint32_t i = 0; i < n->disk.n_wits; i++) {
+		struct repl_event we = { .kind = RE_WITNESS,
+			.share = ev.share,
+			.compartment = n->disk.wits[i].comp,
+			.bytes = buf_slice(&n->disk.wits[i].kept) };
+
+		we.ops.feed.device = n->disk.wits[i].device;
+		sim_step(s, n, &we);
+	}
 	if (n->joined) {
 		struct repl_event je = { .kind = RE_JOIN,
 			.share = n->invite.share,
@@ -360,6 +400,7 @@ sim_start(struct sim *s, struct sim_node *n)
 	struct repl_opts o = { .me = n->id.pub,
 		.seed = s->o.seed * 1000 + n->no * 10 + n->gen,
 		.chunk_window = 8,
+		.witness_ms = s->o.crowd ? UINT64_MAX : 4000,
 		.now_ms = s->now + n->skew };
 
 	REQUIRE(n->core == NULL);

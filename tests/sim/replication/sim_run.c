@@ -54,6 +54,9 @@ sim_persist_apply(
 		if (!continues_disk(n, &fx->ops))
 			return;
 		disk_add_run(s, &n->disk, &fx->ops, fx->compartment);
+	} else if (fx->kind == RX_WITNESS) {
+		disk_add_witness(
+		    &n->disk, fx->compartment, &fx->device, fx->bytes);
 	} else {
 		for (uint32_t i = 0; i < s->n_chunks; i++) {
 			if (memcmp(&s->chunks[i].cid, &fx->cid, 32) != 0)
@@ -362,6 +365,7 @@ node_event(struct sim *s, struct sim_ev *e)
 	case SE_LOCAL: on_local(s, n, e); break;
 	case SE_CLAIM: on_claim(s, n, e); break;
 	case SE_GRANT: on_grant(s, n, e); break;
+	case SE_SIGN: on_sign(s, n, e); break;
 	default: break;
 	}
 }

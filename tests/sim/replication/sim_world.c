@@ -133,8 +133,33 @@ disk_add_record(struct sim_disk *d, struct slice rec)
 }
 
 void
+disk_add_witness(struct sim_disk *d, uint16_t comp,
+    const struct cry_sign_pk *device, struct slice kept)
+{
+	struct sim_wit *w = NULL;
+
+	for (uint32_t i = 0; i < d->n_wits; i++) {
+		if (d->wits[i].comp == comp &&
+		    same_key(&d->wits[i].device, device))
+			w = &d->wits[i];
+	}
+	if (w == NULL) {
+		d->wits = must(mem_grow(d->wits, d->n_wits + 1u, sizeof(*w)));
+		w = &d->wits[d->n_wits++];
+		*w = (struct sim_wit){ .comp = comp, .device = *device };
+	}
+	buf_fini(&w->kept);
+	w->kept = BUF_MAX(MIB);
+	buf_put_slice(&w->kept, kept);
+	REQUIRE(buf_err(&w->kept) == ERR_OK);
+}
+
+void
 disk_free(struct sim_disk *d)
 {
+	for (uint32_t i = 0; i < d->n_wits; i++)
+		buf_fini(&d->wits[i].kept);
+	mem_free(d->wits);
 	for (uint32_t i = 0; i < d->n_records; i++)
 		buf_fini(&d->records[i]);
 	mem_free(d->records);
@@ -167,6 +192,11 @@ disk_copy(struct sim *s, const struct sim_disk *from, struct sim_disk *to)
 
 			disk_add_run(s, to, &run, f->f.compartment);
 		}
+	}
+	for (uint32_t i = 0; i < from->n_wits; i++) {
+		const struct sim_wit *w = &from->wits[i];
+
+		disk_add_witness(to, w->comp, &w->device, buf_slice(&w->kept));
 	}
 	memcpy(to->chunk, from->chunk, sizeof(to->chunk));
 	memcpy(to->rotten, from->rotten, sizeof(to->rotten));

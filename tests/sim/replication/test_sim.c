@@ -115,6 +115,8 @@ sum_up(const struct sim_result *r, struct sim_result *sum)
 	sum->shut += r->shut;
 	sum->acked += r->acked;
 	sum->left_out += r->left_out;
+	sum->put_back += r->put_back;
+	sum->named += r->named;
 	sum->events += r->events;
 	if (r->converged_ms > sum->converged_ms)
 		sum->converged_ms = r->converged_ms;
@@ -153,13 +155,15 @@ test_worlds_converge_under_all_faults(void **state)
 		      "partitions, %u breaks, %u rewound, %u disks lost, %u "
 		      "full, %u chunks rotten, %u clock jumps, %u sessions of "
 		      "adversaries shut, %llu ops of revoked writers left "
-		      "out, whole after at most %llu ms\n",
+		      "out, %u of %u nodes that were put back named, whole "
+		      "after at most %llu ms\n",
 	    (unsigned long long)runs, (unsigned long long)sum->events,
 	    sum->acked, sum->crashes, sum->partitions, sum->breaks,
 	    sum->rewinds, sum->losses, sum->fulls, sum->rots, sum->jumps,
-	    sum->shut, (unsigned long long)sum->left_out,
-	    (unsigned long long)sum->converged_ms);
+	    sum->shut, (unsigned long long)sum->left_out, sum->named,
+	    sum->put_back, (unsigned long long)sum->converged_ms);
 	assert_true(runs < SEEDS || sum->left_out > 0);
+	assert_true(runs < SEEDS || sum->named * 2 > sum->put_back);
 	mem_free(sum);
 }
 

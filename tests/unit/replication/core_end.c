@@ -2,6 +2,7 @@
  * tests of the core, each of which is one program. */
 #include "replication/msg.h"
 #include "replication/repl.h"
+#include "replication/witness.h"
 #include "store/base/mem.h"
 
 /* reg: registrar; wr: writer of 1; rd: reader of 1; hub; out: nobody. */
@@ -33,11 +34,21 @@ struct end {
 	uint32_t proofs;
 	uint32_t full; /* so many records find no space */
 	bool hold_persists;
-	bool hold_fetches; /* chunk reads are not answered */
-	uint64_t held;     /* token of the last one */
+	bool hold_fetches;                 /* chunk reads are not answered */
+	uint64_t held;                     /* token of the last one */
+	const struct cry_identity *signer; /* of its statements; NULL: none */
+	const struct cry_identity *keep;   /* whose row is kept; NULL: none */
+	struct buf sign, kept;
+	uint32_t witnesses;
 };
 
 static void feed(struct end *e, struct repl_event *ev);
+
+static bool
+same_sign_key(const struct cry_sign_pk *d, const struct cry_identity *who)
+{
+	return who != NULL && memcmp(d, &who->pub.sign, sizeof(*d)) == 0;
+}
 
 static void
 record_send(struct end *e, const struct repl_effect *fx)
@@ -68,6 +79,29 @@ carry_out(struct end *e, const struct repl_effect *fx, struct answer *a)
 		e->close_err = fx->err;
 		return;
 	case RX_STATEMENT: return;
+	case RX_SIGN:
+		if (e->signer == NULL)
+			return;
+		buf_fini(&e->sign);
+		e->sign = BUF_MAX(WITNESS_BYTES_MAX);
+		buf_put_slice(&e->sign, fx->bytes);
+		assert_int_equal(
+		    witness_sign(&e->sign, e->now, &e->signer->sign_sk),
+		    ERR_OK);
+		ev.kind = RE_SIGNED;
+		ev.share = fx->share;
+		ev.compartment = fx->compartment;
+		ev.bytes = buf_slice(&e->sign);
+		a->ev[a->n++] = ev;
+		return;
+	case RX_WITNESS:
+		e->witnesses++;
+		if (same_sign_key(&fx->device, e->keep)) {
+			buf_fini(&e->kept);
+			e->kept = BUF_MAX(16 * KIB);
+			buf_put_slice(&e->kept, fx->bytes);
+		}
+		break;
 	case RX_CLAIM: e->claims++; return;
 	case RX_PROOF:
 		e->proof = *fx;
@@ -149,6 +183,8 @@ end_free(struct end *e)
 {
 	for (uint32_t i = 0; i < e->n_sent; i++)
 		buf_fini(&e->sent[i].body);
+	buf_fini(&e->sign);
+	buf_fini(&e->kept);
 	repl_free(e->core);
 }
 

@@ -37,6 +37,8 @@ static const uint8_t types[] = {
 	MSG_STATEMENT,
 	MSG_RBSR,
 	MSG_NEED,
+	MSG_WITNESS,
+	MSG_WITNESSES,
 };
 
 #define N_TYPES (sizeof(types) / sizeof(types[0]))
@@ -154,9 +156,10 @@ test_every_truncation_and_any_tail_is_refused(void **state)
 	(void)state;
 	for (size_t i = 0; i < N_TYPES; i++) {
 		/* these end in "the rest", so a shorter rest is fine */
-		bool open_end =
-		    types[i] == MSG_CHUNK || types[i] == MSG_CLAIM ||
-		    types[i] == MSG_STATEMENT || types[i] == MSG_RBSR;
+		bool open_end = types[i] == MSG_CHUNK ||
+				types[i] == MSG_CLAIM ||
+				types[i] == MSG_STATEMENT ||
+				types[i] == MSG_RBSR || types[i] == MSG_WITNESS;
 		struct buf a;
 		struct msg m;
 
