@@ -147,6 +147,7 @@ cmd_share_invite(struct cli *c)
 	put_opt(o, "compartment", cli_opt(c, "compartment"));
 	put_opt(o, "expires", cli_opt(c, "expires"));
 	put_opt(o, "address", cli_opt(c, "address"));
+	put_opt(o, "history", cli_opt(c, "history"));
 	if (cli_flag(c, "approve"))
 		(void)json_object_set_new(o, "approve", json_true());
 	return share_send(c, "POST", "/invites", o, invite_row);
@@ -198,7 +199,7 @@ cmd_share_requests(struct cli *c)
 	buf_put_str(&path, "/requests");
 	rc = cli_list(c, buf_cstr(&path),
 	    "ID=id,WHAT=what,SIGNED=signed,SITE=site,ROLE=role,"
-	    "COMPARTMENT=compartment,KEY=key");
+	    "COMPARTMENT=compartment,HISTORY=history,KEY=key");
 	buf_fini(&path);
 	return rc;
 }

@@ -53,10 +53,11 @@ const struct cli_verb cli_verbs[] = {
 	    "who takes part in it" },
 	{ "share invite", "SHARE", 1, 1, cmd_share_invite,
 	    { { "role", "ROLE",
-		  "needed: registrar admin writer runner reader auditor "
+		  "needed: admin writer runner reader auditor "
 		  "hub" },
 		O_COMPARTMENT, { "expires", "7d", "how long it is good" },
 		{ "address", "HOST:PORT", "where the joiner meets us" },
+		{ "history", "all|none", "what it may read of before" },
 		{ "approve", NULL, "who claims it waits for share approve" },
 		O_PASSPHRASE },
 	    "one string to send to the site that shall join" },

@@ -207,6 +207,45 @@ compartment_check(const struct member *m, const struct compartment_rec *c)
 	return ERR_OK;
 }
 
+/* A hub holds no key, whatever else it were: so it is nothing else. */
+bool
+member_hub_alone(
+    const struct member *m, const struct cry_sign_pk *d, enum role role)
+{
+	for (uint32_t i = 0; i < m->n_grants; i++) {
+		const struct member_grant *o = &m->grants[i].g;
+
+		if (same_sign(&o->device.sign, d) &&
+		    (o->role == ROLE_HUB) != (role == ROLE_HUB))
+			return false;
+	}
+	return true;
+}
+
+/* Would it let the device read what a grant of it keeps closed? */
+bool
+member_grant_widens(const struct member *m, const struct member_grant *g)
+{
+	bool closed = false;
+
+	if (g->no_history || g->role == ROLE_HUB)
+		return false;
+	for (uint32_t i = 0; i < m->n_grants; i++) {
+		const struct member_grant *o = &m->grants[i].g;
+
+		if (!same_sign(&o->device.sign, &g->device.sign))
+			continue;
+		if (!o->no_history && (o->compartment == COMPARTMENT_ALL ||
+					  o->compartment == g->compartment))
+			return false; /* it reads all of that already */
+		closed |=
+		    o->no_history && (o->compartment == g->compartment ||
+					 o->compartment == COMPARTMENT_ALL ||
+					 g->compartment == COMPARTMENT_ALL);
+	}
+	return closed;
+}
+
 static bool
 role_is_wide(enum role role)
 {
@@ -222,6 +261,8 @@ member_grant_check(const struct member *m, const struct member_grant *g)
 		return ERR_UNSUPPORTED;
 	if (member_is_revoked(m, &g->device.sign))
 		return ERR_DENIED; /* for good: it comes back with new keys */
+	if (!member_hub_alone(m, &g->device.sign, g->role))
+		return ERR_DENIED;
 	if (g->compartment == COMPARTMENT_ALL)
 		return ERR_OK;
 	if (role_is_wide(g->role))

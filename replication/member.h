@@ -92,6 +92,12 @@ bool member_is_member(const struct member *m, const struct cry_sign_pk *d);
  * on a connection is a member only if site, signing and box key are those a
  * registrar granted. */
 bool member_is_device(const struct member *m, const struct cry_device_pub *d);
+/* May it be given this role beside those it has?  A hub has no other: it gets
+ * no key. */
+bool member_hub_alone(
+    const struct member *m, const struct cry_sign_pk *d, enum role role);
+/* A device with --history none would come to read what was before. */
+bool member_grant_widens(const struct member *m, const struct member_grant *g);
 /* May this device receive this compartment's ops (hubs: ciphertext)? */
 bool member_may_receive(
     const struct member *m, const struct cry_sign_pk *d, uint16_t compartment);
@@ -261,11 +267,13 @@ struct member_draft {
 	struct cry_device_pub device; /* zero: it is of none */
 	enum role role;               /* of a grant */
 	uint16_t compartment;         /* of a grant, rotate; or 0 */
+	bool no_history;              /* of a grant */
 };
-/* Continues our chain, each record signed by the same registrar; what the
- * records mean is not looked at.  ERR_EXISTS: our chain is past it; ERR_AGAIN:
- * ours is behind it; ERR_DENIED: it grows on another branch; ERR_AUTH,
- * ERR_MALFORMED: it is none. */
+/* Continues our chain, each record signed by the same registrar; of one
+ * decision: a revoke with its adopts and new keys, new keys, or one record.
+ * What else the records mean is not looked at.  ERR_EXISTS: our chain is past
+ * it; ERR_AGAIN: ours is behind it; ERR_DENIED: it grows on another branch;
+ * ERR_AUTH, ERR_MALFORMED: it is none. */
 enum err member_draft_read(const struct member *m, struct slice draft,
     struct member_draft *out) PSC_MUST_USE;
 /* The same draft signed by another registrar, appended. */

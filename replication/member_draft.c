@@ -72,6 +72,7 @@ draft_subject(const struct member_record *r, struct member_draft *d)
 		d->device = g.device;
 		d->role = (enum role)g.role;
 		d->compartment = g.compartment;
+		d->no_history = g.no_history;
 	} else if (r->kind == MEMBER_REVOKE || r->kind == MEMBER_ADOPT) {
 		if ((e = revoke_decode(r->content, &v)) == ERR_OK)
 			d->device = v.device;
@@ -80,6 +81,25 @@ draft_subject(const struct member_record *r, struct member_draft *d)
 			d->compartment = ro.compartment;
 	}
 	return e;
+}
+
+/* Who signs sees the first: the others only carry it out. */
+static enum err
+draft_follows(const struct member_draft *d, const struct member_record *r)
+{
+	struct revoke_rec v;
+	enum err e;
+
+	if (r->kind == MEMBER_ROTATE &&
+	    (d->kind == MEMBER_ROTATE || d->kind == MEMBER_REVOKE))
+		return ERR_OK;
+	if (r->kind != MEMBER_ADOPT || d->kind != MEMBER_REVOKE)
+		return ERR_MALFORMED;
+	if ((e = revoke_decode(r->content, &v)) != ERR_OK)
+		return e;
+	return memcmp(&v.device, &d->device, sizeof(v.device)) == 0
+		   ? ERR_OK
+		   : ERR_MALFORMED;
 }
 
 /* Each in its place, signed by the one who signed the first. */
@@ -132,6 +152,8 @@ member_draft_read(
 		return ERR_LIMIT;
 	while (e == ERR_OK && draft_next(&r, &rec)) {
 		if ((e = draft_record(m, &rec, &d)) != ERR_OK)
+			break;
+		if (d.n > 0 && (e = draft_follows(&d, &rec)) != ERR_OK)
 			break;
 		if (d.n++ == 0)
 			e = draft_subject(&rec, &d);

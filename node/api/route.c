@@ -24,8 +24,8 @@ const struct api_route api_routes[] = {
 	    "Its members, one a line." },
 	{ "POST", "/shares/{share}/invites", api_h_invite, API_PERSON, false,
 	    "",
-	    "Invite: {role, compartment, expires, address, approve} gives "
-	    "{invite}; approve: a claim of it waits." },
+	    "Invite: {role, compartment, expires, address, history, approve} "
+	    "gives {invite}; approve: a claim of it waits." },
 	{ "GET", "/shares/{share}/requests", api_h_requests, API_READ, false,
 	    "", "Claims that wait for approval, one a line." },
 	{ "POST", "/shares/{share}/approvals", api_h_approve, API_PERSON, false,

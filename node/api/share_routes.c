@@ -206,10 +206,23 @@ invite_addrs(
 }
 
 static enum err
+body_history(struct api_call *c, bool *none)
+{
+	const char *history = json_get_str(c->body, "history", "all");
+
+	*none = strcmp(history, "none") == 0;
+	if (!*none && strcmp(history, "all") != 0)
+		return errmsg_set(&c->em, ERR_MALFORMED,
+		    "Use --history all or none.",
+		    "history must be all or none");
+	return ERR_OK;
+}
+
+static enum err
 invite_opts(struct api_call *c, struct share_invite_opts *o)
 {
 	static const char *const keys[] = { "s:role", "s:compartment",
-		"s:expires", "s:address", "b:approve", NULL };
+		"s:expires", "s:address", "s:history", "b:approve", NULL };
 	const char *role, *expires;
 	enum err e;
 
@@ -218,10 +231,12 @@ invite_opts(struct api_call *c, struct share_invite_opts *o)
 		return e;
 	if (role_parse(slice_str(role), &o->role) != ERR_OK)
 		return errmsg_set(&c->em, ERR_MALFORMED,
-		    "One of: registrar admin writer runner reader auditor hub",
+		    "One of: admin writer runner reader auditor hub",
 		    "role \"%.32s\" is not known", role);
 	o->compartment = json_get_str(c->body, "compartment", NULL);
 	o->approve = json_get_bool(c->body, "approve", false);
+	if ((e = body_history(c, &o->no_history)) != ERR_OK)
+		return e;
 	expires = json_get_str(c->body, "expires", "7d");
 	if (num_duration_s(
 		slice_str(expires), INVITE_S_MAX, &o->expires_in_s) != ERR_OK)
@@ -374,7 +389,7 @@ api_h_grant(struct api_call *c)
 	static const char *const keys[] = { "s:key", "s:role", "s:compartment",
 		"s:history", NULL };
 	struct share_grant_opts o = { 0 };
-	const char *key, *role, *history;
+	const char *key, *role;
 	enum err e;
 
 	if ((e = api_body(c)) != ERR_OK || (e = api_only(c, keys)) != ERR_OK ||
@@ -387,14 +402,10 @@ api_h_grant(struct api_call *c)
 		    "key is not a Pesscara key");
 	if (role_parse(slice_str(role), &o.role) != ERR_OK)
 		return errmsg_set(&c->em, ERR_MALFORMED,
-		    "One of: registrar admin writer runner reader auditor hub",
+		    "One of: admin writer runner reader auditor hub",
 		    "role \"%.32s\" is not known", role);
-	history = json_get_str(c->body, "history", "all");
-	o.no_history = strcmp(history, "none") == 0;
-	if (!o.no_history && strcmp(history, "all") != 0)
-		return errmsg_set(&c->em, ERR_MALFORMED,
-		    "Use --history all or none.",
-		    "history must be all or none");
+	if ((e = body_history(c, &o.no_history)) != ERR_OK)
+		return e;
 	o.compartment = json_get_str(c->body, "compartment", NULL);
 	chain_fetch(c);
 	e = shares_grant_with(c->a->o.shares, c->param[0], &o, &c->em);
@@ -440,6 +451,8 @@ api_h_requests(struct api_call *c)
 		jw_str(w, "site", list[k].site);
 		jw_str(w, "role", list[k].role);
 		jw_str(w, "compartment", list[k].compartment);
+		jw_str(w, "history", list[k].history);
+		jw_bool(w, "widens", list[k].widens);
 		if (memcmp(&list[k].device, &none, sizeof(none)) != 0)
 			api_jw_device(w, "key", &list[k].device);
 		api_row_end(&s);

@@ -102,7 +102,8 @@ struct share_invite_opts {
 	enum role role;
 	const char *compartment; /* NULL: needed unless role is hub */
 	uint64_t expires_in_s;
-	bool approve;                    /* a claim waits for shares_approve */
+	bool approve;    /* a claim waits for shares_approve */
+	bool no_history; /* what was written before stays closed */
 	const struct invite_addr *addrs; /* where the share can be met */
 	uint32_t n_addrs;
 };
@@ -141,13 +142,17 @@ struct share_request {
 	char site[LIM_NAME_BYTES + 1]; /* as the joiner says */
 	char role[16];
 	char compartment[LIM_NAME_BYTES + 1];
+	char history[8];  /* of claim and grant: "all", "none" */
+	bool widens;      /* the device holds it with history none */
 	uint64_t wall_ms; /* when it came */
 };
 enum err shares_requests(struct shares *sh, const char *share,
     struct share_request **list, uint32_t *n, struct errmsg *em) PSC_MUST_USE;
 void shares_requests_free(struct share_request *list);
 enum share_answer {
-	SHARE_YES,     /* grant what is claimed; sign a draft */
+	SHARE_YES,     /* grant what is claimed; sign a draft.  A claim that
+			  would open to its device what a grant keeps closed
+			  is refused (ERR_DENIED): shares_grant_with says so */
 	SHARE_NO,      /* let a claim go and its invite with it */
 	SHARE_INSTEAD, /* sign a draft though we signed another of its number:
 			  if both get their signatures the chain halts */

@@ -144,6 +144,23 @@ enum err share_record_put(struct store_txn *t, struct shares *sh,
 enum err share_grant_compartment(const struct share_state *s, enum role role,
     const char *name, uint16_t *no, struct errmsg *em) PSC_MUST_USE;
 bool share_has_grant(const struct share_state *s, const struct member_grant *g);
+/* A hub is nothing beside. */
+enum err share_hub_check(const struct member *m, const struct member_grant *g,
+    struct errmsg *em) PSC_MUST_USE;
+
+/* --- share_invite.c --- */
+/* Sign the grant that a claim asks for, or draft it. */
+enum err share_claim_grant(struct store_txn *t, struct shares *sh,
+    struct share_slot *slot, const struct member_grant *grant, const char *site,
+    struct errmsg *em) PSC_MUST_USE;
+/* The invite with this row key is good for nobody else from now on. */
+enum err share_invite_spend(struct store_txn *t, struct slice key,
+    const struct cry_sign_pk *by) PSC_MUST_USE;
+/* --- share_request.c --- */
+/* A claim waits for shares_approve.  ERR_EXISTS: it does so already;
+ * ERR_DENIED: another device claimed the invite first. */
+enum err share_request_put(struct store_txn *t, struct slice key,
+    const struct member_grant *g, const char *site) PSC_MUST_USE;
 
 /* --- share_freeze.c --- */
 /* What was said beside the chain, into the state. */

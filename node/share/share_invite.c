@@ -2,7 +2,7 @@
  *
  * Registrar: an invite is a row with its secret and what it grants; a valid
  * claim turns it into a grant record at once (rulings.md 22), or, if it was
- * made so, waits as a row until a person approves.  Joiner: the
+ * made so, waits (share_request.c) until a person approves.  Joiner: the
  * claim is a row until the chain that grants us has arrived. */
 #include "node/share/share_internal.h"
 #include "store/base/clock.h"
@@ -12,13 +12,17 @@
 #define INVITE_MAX_S ((uint64_t)366 * 86400)
 #define CLAIM_MAX ((size_t)64 * KIB)
 
-/* {version, role u8, used u8 (bit 1: needs approval), compartment u16, expires
- * u64, secret 16, used by 32} */
+/* {version, role u8, flags u8 (used, needs approval, no history), compartment
+ * u16, expires u64, secret 16, used by 32} */
+#define INVITE_USED 1u
+#define INVITE_APPROVE 2u
+#define INVITE_NO_HISTORY 4u
 struct invite_row {
 	enum role role;
 	uint16_t compartment;
 	bool used;
 	bool approve;
+	bool no_history;
 	uint64_t expires_s;
 	uint8_t secret[16];
 	struct cry_sign_pk used_by;
@@ -39,7 +43,9 @@ invite_row_put(
 
 	buf_u8(&b, SHARE_ROW_VERSION);
 	buf_u8(&b, (uint8_t)r->role);
-	buf_u8(&b, (uint8_t)((r->used ? 1 : 0) | (r->approve ? 2 : 0)));
+	buf_u8(&b, (uint8_t)((r->used ? INVITE_USED : 0) |
+			     (r->approve ? INVITE_APPROVE : 0) |
+			     (r->no_history ? INVITE_NO_HISTORY : 0)));
 	buf_u16(&b, r->compartment);
 	buf_u64(&b, r->expires_s);
 	buf_put(&b, r->secret, sizeof(r->secret));
@@ -70,8 +76,9 @@ invite_row_get(struct store_txn *t, struct slice key, struct invite_row *r)
 		rd_fail(&rd, ERR_UNSUPPORTED);
 	r->role = (enum role)rd_u8(&rd);
 	flags = rd_u8(&rd);
-	r->used = (flags & 1) != 0;
-	r->approve = (flags & 2) != 0;
+	r->used = (flags & INVITE_USED) != 0;
+	r->approve = (flags & INVITE_APPROVE) != 0;
+	r->no_history = (flags & INVITE_NO_HISTORY) != 0;
 	r->compartment = rd_u16(&rd);
 	r->expires_s = rd_u64(&rd);
 	rd_copy(&rd, r->secret, sizeof(r->secret));
@@ -102,7 +109,9 @@ static enum err
 invite_write(struct store_txn *t, void *ctx)
 {
 	struct invite_job *j = ctx;
-	struct invite_row r = { .role = j->o->role, .approve = j->o->approve };
+	struct invite_row r = { .role = j->o->role,
+		.approve = j->o->approve,
+		.no_history = j->o->no_history };
 	struct share_slot *slot;
 	struct invite_id id;
 	struct buf key;
@@ -205,12 +214,14 @@ claim_check(struct store_txn *t, struct slice key, struct slice claim,
 		return ERR_DENIED;
 	c->grant.role = c->row.role;
 	c->grant.compartment = c->row.compartment;
+	c->grant.no_history = c->row.no_history;
 	return ERR_OK;
 }
 
-static enum err
-claim_grant(struct store_txn *t, struct shares *sh, struct share_slot *slot,
-    const struct member_grant *grant, const char *site)
+enum err
+share_claim_grant(struct store_txn *t, struct shares *sh,
+    struct share_slot *slot, const struct member_grant *grant, const char *site,
+    struct errmsg *em)
 {
 	struct buf rec = BUF_MAX(LIM_MEMBER_RECORD_BYTES);
 	enum err e;
@@ -218,74 +229,23 @@ claim_grant(struct store_txn *t, struct shares *sh, struct share_slot *slot,
 	e = member_build_grant(
 	    slot->wrk->m, sh->me, &slot->wrk->keys, grant, site, &rec);
 	if (e == ERR_OK)
-		e = share_record_own(t, sh, slot, buf_slice(&rec), NULL);
+		e = share_record_own(t, sh, slot, buf_slice(&rec), em);
 	buf_fini(&rec);
 	return e;
 }
 
-/* --- what waits for a person --- */
-
-struct request_row {
-	uint64_t wall_ms;
-	struct member_grant grant;
-	char site[LIM_NAME_BYTES + 1];
-};
-
-static enum err
-request_read(struct slice value, struct request_row *r)
+enum err
+share_invite_spend(
+    struct store_txn *t, struct slice key, const struct cry_sign_pk *by)
 {
-	struct rd rd = rd_init(value);
-	uint8_t n;
+	struct invite_row inv = { 0 };
+	enum err e = invite_row_get(t, key, &inv);
 
-	memset(r, 0, sizeof(*r));
-	if (rd_u8(&rd) != SHARE_ROW_VERSION)
-		rd_fail(&rd, ERR_UNSUPPORTED);
-	r->wall_ms = rd_u64(&rd);
-	rd_copy(&rd, r->grant.device.site.b, 32);
-	rd_copy(&rd, r->grant.device.sign.b, 32);
-	rd_copy(&rd, r->grant.device.box.b, 32);
-	r->grant.role = (enum role)rd_u8(&rd);
-	r->grant.compartment = rd_u16(&rd);
-	n = rd_u8(&rd);
-	if (n > LIM_NAME_BYTES)
-		rd_fail(&rd, ERR_LIMIT);
-	else
-		rd_copy(&rd, r->site, n);
-	return rd_end(&rd) == ERR_OK ? ERR_OK : ERR_CORRUPT;
-}
-
-/* The first device that claims an invite holds it. */
-static enum err
-request_put(struct store_txn *t, struct slice key, const struct claimed *c)
-{
-	struct buf b = BUF_MAX(512), old = BUF_MAX(512);
-	struct request_row had;
-	enum err e = store_row_get(
-	    store_txn_store(t), store_txn_db(t), SHARE_TAG_REQUEST, key, &old);
-
+	inv.used = true;
+	inv.used_by = *by;
 	if (e == ERR_OK)
-		e = request_read(buf_slice(&old), &had);
-	if (e == ERR_OK)
-		e = memcmp(&had.grant.device, &c->grant.device,
-			sizeof(had.grant.device)) == 0
-			? ERR_EXISTS
-			: ERR_DENIED;
-	buf_fini(&old);
-	if (e != ERR_NOTFOUND)
-		return e;
-	buf_u8(&b, SHARE_ROW_VERSION);
-	buf_u64(&b, clock_wall_ms());
-	buf_put(&b, c->grant.device.site.b, 32);
-	buf_put(&b, c->grant.device.sign.b, 32);
-	buf_put(&b, c->grant.device.box.b, 32);
-	buf_u8(&b, (uint8_t)c->grant.role);
-	buf_u16(&b, c->grant.compartment);
-	buf_u8(&b, (uint8_t)strlen(c->site));
-	buf_put(&b, c->site, strlen(c->site));
-	e = buf_err(&b);
-	if (e == ERR_OK)
-		e = store_row_put(t, SHARE_TAG_REQUEST, key, buf_slice(&b));
-	buf_fini(&b);
+		e = invite_row_put(t, key, &inv);
+	cry_wipe(&inv, sizeof(inv));
 	return e;
 }
 
@@ -313,14 +273,21 @@ shares_claim(struct store_txn *t, struct shares *sh,
 		e = claim_check(t, buf_slice(&key), claim, &base, &c);
 	if (e != ERR_OK)
 		goto out;
-	/* Signed by several: a person drafts it. */
-	if ((c.row.approve || member_k(slot->wrk->m) > 1) &&
+	if (!member_hub_alone(
+		slot->wrk->m, &c.grant.device.sign, c.grant.role)) {
+		e = ERR_DENIED;
+		goto out;
+	}
+	/* Signed by several: a person drafts it; nor is what a person closed
+	 * opened without one. */
+	if ((c.row.approve || member_k(slot->wrk->m) > 1 ||
+		member_grant_widens(slot->wrk->m, &c.grant)) &&
 	    !share_has_grant(slot->wrk, &c.grant)) {
-		e = request_put(t, buf_slice(&key), &c);
+		e = share_request_put(t, buf_slice(&key), &c.grant, c.site);
 		goto out;
 	}
 	if (!share_has_grant(slot->wrk, &c.grant))
-		e = claim_grant(t, sh, slot, &c.grant, c.site);
+		e = share_claim_grant(t, sh, slot, &c.grant, c.site, NULL);
 	c.row.used = true;
 	c.row.used_by = c.grant.device.sign;
 	if (e == ERR_OK)
@@ -328,270 +295,6 @@ shares_claim(struct store_txn *t, struct shares *sh,
 out:
 	cry_wipe(&c, sizeof(c));
 	buf_fini(&key);
-	return e;
-}
-
-/* --- approval --- */
-
-struct requests {
-	struct shares *sh;
-	struct share_state *s; /* under the lock */
-	struct share_request *v;
-	uint32_t n, cap;
-	struct cry_id draft; /* the last one listed */
-	uint32_t signers;
-	/* approving: the one whose id begins so */
-	const char *id;
-	struct share_id share;
-	struct buf key;
-	struct request_row row;
-	uint32_t found;
-	bool grant, instead;
-	struct errmsg *em;
-};
-
-static void
-request_id(struct slice key, char out[33])
-{
-	struct slice id = slice_of(
-	    key.p + key.n - sizeof(struct invite_id), sizeof(struct invite_id));
-
-	enc_b32(id, out);
-}
-
-static enum err
-request_room(struct requests *q, struct share_request **out)
-{
-	struct share_request *r;
-
-	if (q->n == q->cap) {
-		r = mem_grow(q->v, (size_t)q->cap + 16, sizeof(*r));
-		if (r == NULL)
-			return ERR_NOMEM;
-		q->v = r;
-		q->cap += 16;
-	}
-	*out = &q->v[q->n++];
-	memset(*out, 0, sizeof(**out));
-	return ERR_OK;
-}
-
-static void
-request_where(const struct requests *q, uint16_t no, struct share_request *r)
-{
-	if (no == COMPARTMENT_ALL)
-		(void)snprintf(r->compartment, sizeof(r->compartment), "*");
-	else if (no != 0)
-		share_compartment_text(q->s, no, r->compartment);
-}
-
-/* Copies of one draft come one after the other: a row of all. */
-static enum err
-draft_list(void *ctx, const struct member_draft *d, struct slice bytes)
-{
-	struct requests *q = ctx;
-	const struct member *m = q->s->m;
-	struct share_request *r;
-	enum err e;
-
-	(void)bytes;
-	if (q->n == 0 || memcmp(&q->draft, &d->id, sizeof(d->id)) != 0) {
-		if ((e = request_room(q, &r)) != ERR_OK)
-			return e;
-		q->draft = d->id;
-		q->signers = 0;
-		share_draft_name(d, r->id);
-		r->device = d->device;
-		(void)snprintf(
-		    r->what, sizeof(r->what), "%s", share_draft_word(d->kind));
-		if (d->role != 0)
-			(void)snprintf(
-			    r->role, sizeof(r->role), "%s", role_text(d->role));
-		request_where(q, d->compartment, r);
-	}
-	r = &q->v[q->n - 1];
-	r->ours |= memcmp(&member_registrar(m, d->signer)->sign,
-		       &q->sh->me->pub.sign, sizeof(struct cry_sign_pk)) == 0;
-	(void)snprintf(r->signed_by, sizeof(r->signed_by), "%u of %u",
-	    (unsigned)++q->signers, (unsigned)member_k(m));
-	return ERR_OK;
-}
-
-static int
-request_list(void *ctx, struct slice key, struct slice value)
-{
-	struct requests *q = ctx;
-	struct share_request *r;
-	struct request_row row;
-	enum err e = request_read(value, &row);
-
-	if (e != ERR_OK)
-		return e;
-	if ((e = request_room(q, &r)) != ERR_OK)
-		return e;
-	request_id(key, r->id);
-	r->device = row.grant.device;
-	memcpy(r->site, row.site, sizeof(r->site));
-	(void)snprintf(r->what, sizeof(r->what), "claim");
-	(void)snprintf(
-	    r->role, sizeof(r->role), "%s", role_text(row.grant.role));
-	request_where(q, row.grant.compartment, r);
-	r->wall_ms = row.wall_ms;
-	return 0;
-}
-
-static enum err
-requests_walk(struct shares *sh, struct db_txn *txn,
-    const struct share_id *share,
-    int (*fn)(void *ctx, struct slice key, struct slice value), void *ctx)
-{
-	struct buf prefix;
-	enum err e;
-	int rc = 0;
-
-	share_row_key(&prefix, share);
-	e = buf_err(&prefix);
-	if (e == ERR_OK)
-		rc = (int)store_row_each(sh->store, txn, SHARE_TAG_REQUEST,
-		    buf_slice(&prefix), fn, ctx);
-	buf_fini(&prefix);
-	return rc < 0 ? (enum err)rc : e;
-}
-
-enum err
-shares_requests(struct shares *sh, const char *share,
-    struct share_request **list, uint32_t *n, struct errmsg *em)
-{
-	struct requests q = { .sh = sh };
-	struct share_slot *slot = NULL;
-	struct db_txn *txn = NULL;
-	enum err e = store_read(sh->store, &txn);
-
-	if (e != ERR_OK)
-		return e;
-	pthread_mutex_lock(&sh->lock);
-	e = share_slot_named(sh, share, &slot, em);
-	if (e == ERR_OK && slot != NULL) {
-		q.s = slot->pub;
-		e = requests_walk(sh, txn, &slot->id, request_list, &q);
-		if (e == ERR_OK)
-			e = share_drafts_each(
-			    sh, txn, &slot->id, q.s->m, draft_list, &q);
-	}
-	pthread_mutex_unlock(&sh->lock);
-	db_abort(txn);
-	if (e != ERR_OK) {
-		mem_free(q.v);
-		return e;
-	}
-	*list = q.v;
-	*n = q.n;
-	return ERR_OK;
-}
-
-void
-shares_requests_free(struct share_request *list)
-{
-	mem_free(list);
-}
-
-static int
-request_seek(void *ctx, struct slice key, struct slice value)
-{
-	struct requests *q = ctx;
-	char id[33];
-	enum err e;
-
-	request_id(key, id);
-	if (strncmp(id, q->id, strlen(q->id)) != 0)
-		return 0;
-	if ((e = request_read(value, &q->row)) != ERR_OK)
-		return e;
-	q->found++;
-	buf_reset(&q->key);
-	/* store_row_each gives the whole key */
-	buf_put_slice(&q->key, key);
-	return buf_err(&q->key);
-}
-
-static enum err
-approve_one(struct store_txn *t, struct requests *q, struct share_slot *slot)
-{
-	struct invite_row inv = { 0 };
-	struct slice key = buf_slice(&q->key);
-	enum err e = invite_row_get(t, key, &inv);
-
-	if (e == ERR_OK && q->grant &&
-	    !share_has_grant(slot->wrk, &q->row.grant))
-		e = claim_grant(t, q->sh, slot, &q->row.grant, q->row.site);
-	inv.used = true;
-	inv.used_by = q->row.grant.device.sign;
-	if (e == ERR_OK)
-		e = invite_row_put(t, key, &inv);
-	if (e == ERR_OK)
-		e = store_row_del(t, SHARE_TAG_REQUEST, key);
-	cry_wipe(&inv, sizeof(inv));
-	return e;
-}
-
-static enum err
-approve_job(struct store_txn *t, void *ctx)
-{
-	struct requests *q = ctx;
-	struct share_slot *slot;
-	enum err e = share_work(t, q->sh, &q->share, &slot);
-
-	q->found = 0;
-	if (e == ERR_OK &&
-	    !member_is_registrar(slot->wrk->m, &q->sh->me->pub.sign))
-		return errmsg_set(q->em, ERR_DENIED, "ask the registrar",
-		    "this site is no registrar of the share");
-	if (e == ERR_OK)
-		e = requests_walk(
-		    q->sh, store_txn_db(t), &q->share, request_seek, q);
-	if (e != ERR_OK)
-		return e;
-	if (q->found == 0 && q->grant) {
-		e = share_draft_approve(
-		    t, q->sh, &q->share, q->id, q->instead, q->em);
-		if (e != ERR_NOTFOUND)
-			return e;
-	}
-	if (q->found != 1)
-		return errmsg_set(q->em, ERR_NOTFOUND,
-		    "see `pesscara share requests`", "%s request has this id",
-		    q->found == 0 ? "no" : "more than one");
-	return approve_one(t, q, slot);
-}
-
-enum err
-shares_approve(struct shares *sh, const char *share, const char *id,
-    enum share_answer answer, struct errmsg *em)
-{
-	struct requests q = { .sh = sh,
-		.id = id,
-		.grant = answer != SHARE_NO,
-		.instead = answer == SHARE_INSTEAD,
-		.key = BUF_MAX(SHARE_KEY_MAX),
-		.em = em };
-	struct share_slot *slot;
-	enum err e;
-
-	if (strlen(id) < 8)
-		return errmsg_set(em, ERR_MALFORMED,
-		    "see `pesscara share requests`",
-		    "give at least 8 characters of the request's id");
-	pthread_mutex_lock(&sh->lock);
-	e = share_slot_named(sh, share, &slot, em);
-	if (e == ERR_OK)
-		q.share = slot->id;
-	pthread_mutex_unlock(&sh->lock);
-	if (e == ERR_OK)
-		e = store_write(sh->store, approve_job, &q);
-	buf_fini(&q.key);
-	if (e != ERR_OK && (em == NULL || em->code != e))
-		return errmsg_set(
-		    em, e, "", "nothing was changed: %s", err_text(e));
 	return e;
 }
 

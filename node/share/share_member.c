@@ -173,7 +173,12 @@ share_grant_compartment(const struct share_state *s, enum role role,
 	char text[LIM_NAME_BYTES + 1];
 	uint32_t i;
 
-	if (role == ROLE_HUB || role == ROLE_REGISTRAR || role == ROLE_ADMIN) {
+	if (role == ROLE_REGISTRAR)
+		return errmsg_set(em, ERR_UNSUPPORTED,
+		    "grant it another role, then name all registrars with "
+		    "`pesscara share registrars`",
+		    "a grant makes no registrar");
+	if (role == ROLE_HUB || role == ROLE_ADMIN) {
 		if (name != NULL && strcmp(name, "*") != 0)
 			return errmsg_set(em, ERR_MALFORMED,
 			    "leave out --compartment",
@@ -212,6 +217,20 @@ share_has_grant(const struct share_state *s, const struct member_grant *g)
 	return false;
 }
 
+enum err
+share_hub_check(
+    const struct member *m, const struct member_grant *g, struct errmsg *em)
+{
+	if (member_hub_alone(m, &g->device.sign, g->role))
+		return ERR_OK;
+	return errmsg_set(em, ERR_DENIED,
+	    "use another home (pesscara init) for the hub",
+	    g->role == ROLE_HUB
+		? "the device has a role already, and a hub has no other"
+		: "the device is a hub, which has no other role: it gets no "
+		  "key");
+}
+
 struct grant {
 	struct shares *sh;
 	struct share_id id;
@@ -246,6 +265,8 @@ grant_job(struct store_txn *t, void *ctx)
 		return errmsg_set(g->em, ERR_DENIED,
 		    "have it make new keys (pesscara init) and grant those",
 		    "the device was revoked, which is for good");
+	if ((e = share_hub_check(slot->wrk->m, &g->g, g->em)) != ERR_OK)
+		return e;
 	/* A site's own name comes with a claim; a grant by key has none. */
 	share_id_name("site",
 	    slice_of(g->g.device.site.b, sizeof(g->g.device.site.b)), site);

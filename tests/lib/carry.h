@@ -113,6 +113,48 @@ carry_join(
 	buf_fini(&claim);
 }
 
+/* Freezes, proofs, drafts: what is said beside the chain. */
+static UNUSED_FN enum err
+carry_statement_job(struct store_txn *t, void *ctx)
+{
+	struct carry *c = ctx;
+
+	return shares_put_statement(t, c->to->sh, &c->share, c->bytes);
+}
+
+struct carry_said {
+	struct buf b[4];
+	uint32_t n;
+};
+
+static UNUSED_FN int
+carry_said_take(void *ctx, const struct share_id *share, struct slice bytes)
+{
+	struct carry_said *s = ctx;
+
+	(void)share;
+	assert_true(s->n < 4);
+	s->b[s->n] = BUF_MAX(MIB);
+	buf_put_slice(&s->b[s->n++], bytes);
+	return 0;
+}
+
+static UNUSED_FN void
+carry_said(struct site *from, struct site *to)
+{
+	struct share_info i = site_share(from, "trial");
+	struct carry c = { .to = to, .share = i.id };
+	struct carry_said s = { .n = 0 };
+
+	assert_ok(shares_statements_each(from->sh, &i.id, carry_said_take, &s));
+	for (uint32_t k = 0; k < s.n; k++) {
+		c.bytes = buf_slice(&s.b[k]);
+		assert_ok(store_write(to->st, carry_statement_job, &c));
+		buf_fini(&s.b[k]);
+	}
+	share_info_fini(&i);
+}
+
 struct carry_feed {
 	struct site *from, *to;
 	struct share_info *i;

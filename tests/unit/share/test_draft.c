@@ -5,49 +5,6 @@
 
 static struct site lab, two, three, bad;
 
-/* --- carrying --- */
-
-static enum err
-statement_job(struct store_txn *t, void *ctx)
-{
-	struct carry *c = ctx;
-
-	return shares_put_statement(t, c->to->sh, &c->share, c->bytes);
-}
-
-struct said {
-	struct buf b[4];
-	uint32_t n;
-};
-
-static int
-said_take(void *ctx, const struct share_id *share, struct slice bytes)
-{
-	struct said *s = ctx;
-
-	(void)share;
-	assert_true(s->n < 4);
-	s->b[s->n] = BUF_MAX(MIB);
-	buf_put_slice(&s->b[s->n++], bytes);
-	return 0;
-}
-
-static void
-carry_said(struct site *from, struct site *to)
-{
-	struct share_info i = site_share(from, "trial");
-	struct carry c = { .to = to, .share = i.id };
-	struct said s = { .n = 0 };
-
-	assert_ok(shares_statements_each(from->sh, &i.id, said_take, &s));
-	for (uint32_t k = 0; k < s.n; k++) {
-		c.bytes = buf_slice(&s.b[k]);
-		assert_ok(store_write(to->st, statement_job, &c));
-		buf_fini(&s.b[k]);
-	}
-	share_info_fini(&i);
-}
-
 static int
 setup(void **state)
 {
