@@ -23,6 +23,9 @@
 #define IMG_UIDS_MAX 1024u   /* distinct UIDs of one object */
 #define IMG_PIECES_MAX 8192u /* rulings.md 4 */
 #define IMG_FINDINGS_MAX 64u
+/* Objects of an association that may wait for their answers at once, if the
+ * sender asks for that (PS3.7 D.3.3.3). */
+#define IMG_WINDOW_MAX 16u
 
 struct imaging; /* a running helper */
 
@@ -74,6 +77,7 @@ struct img_assoc {
 	char calling_ae[IMG_AE_MAX + 1];
 	char called_ae[IMG_AE_MAX + 1];
 	char address[64];
+	uint32_t window; /* 1 to IMG_WINDOW_MAX */
 };
 
 /* What the node needs to pick a pseudonym and map UIDs. Raw, identifying. */
@@ -85,7 +89,8 @@ struct img_identity {
 	char (*uids)[IMG_UID_MAX + 1];
 };
 
-/* One object.  Slices point into mapped memfds, valid until the next
+/* One object.  Where the association has a window, the next may come before
+ * this one was answered.  Slices point into mapped memfds, valid until the next
  * imaging_next() or imaging_close(), or the end of its img_held.  deid has
  * the address of original when both are the same bytes.  Plans always tile
  * their file, parsed or not.  An OBJECT without an IDENTITY before it is
@@ -201,6 +206,8 @@ enum err imaging_answer_assoc(
 /* ctx NULL: do not de-identify; the object comes parsed, original only. */
 enum err imaging_answer_identity(
     struct imaging *im, const struct img_context *ctx) PSC_MUST_USE;
+/* To the first object that has had no answer.  Also from a second thread, and
+ * while imaging_next() waits. */
 enum err imaging_answer_stored(
     struct imaging *im, uint16_t status) PSC_MUST_USE;
 /* Keeps the object of the last imaging_next() beyond the next one: several

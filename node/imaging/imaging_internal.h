@@ -2,6 +2,7 @@
 #ifndef PSC_IMAGING_INTERNAL_H
 #define PSC_IMAGING_INTERNAL_H
 
+#include <stdatomic.h>
 #include <sys/types.h>
 
 #include "node/imaging/frame.h"
@@ -16,7 +17,7 @@ struct imaging {
 	int sock;
 	pid_t pid;
 	int pidfd;
-	bool dead; /* killed for lying, or gone */
+	atomic_bool dead; /* killed for lying, or gone */
 	struct frame in;
 	struct mp_doc doc; /* of the last frame; borrows in.bytes */
 	struct img_identity identity;

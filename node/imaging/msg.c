@@ -101,10 +101,11 @@ msg_get_config(struct mp_doc *d, struct msg_config *out)
 void
 msg_put_assoc(struct buf *b, const struct img_assoc *a)
 {
-	msg_begin(b, IMG_ASSOC, 3);
+	msg_begin(b, IMG_ASSOC, 4);
 	mp_kv_cstr(b, "calling", a->calling_ae);
 	mp_kv_cstr(b, "called", a->called_ae);
 	mp_kv_cstr(b, "addr", a->address);
+	mp_kv_u64(b, "window", a->window);
 }
 
 enum err
@@ -115,8 +116,9 @@ msg_get_assoc(struct mp_doc *d, struct img_assoc *out)
 	    d, msg_at(d, "calling"), out->calling_ae, sizeof(out->calling_ae));
 	mp_text(d, msg_at(d, "called"), out->called_ae, sizeof(out->called_ae));
 	mp_text(d, msg_at(d, "addr"), out->address, sizeof(out->address));
+	out->window = (uint32_t)mp_u64(d, msg_at(d, "window"), IMG_WINDOW_MAX);
 	if (!msg_printable(out->calling_ae) || !msg_printable(out->called_ae) ||
-	    !msg_printable(out->address))
+	    !msg_printable(out->address) || out->window == 0)
 		return ERR_MALFORMED;
 	return msg_end(d);
 }

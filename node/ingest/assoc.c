@@ -2,7 +2,9 @@
  *
  *   ASSOC    -> which inbox?           unknown calling AE: refused
  *   IDENTITY -> pseudonym, UID map
- *   OBJECT   -> admit, then answer     success only when durable
+ *   OBJECT   -> admit, then answer     success only when durable; where the
+ *                                      sender has a window, another thread
+ *                                      does it (storing.c)
  *   DONE     -> end
  *
  * The helper may die or lie at any point: the association ends, what was
@@ -27,7 +29,8 @@ struct assoc {
 	struct sink sink;
 	bool admitted; /* an inbox was found */
 	char subject[CAT_KEY_MAX + 1];
-	uint64_t stored, duplicates, refused;
+	struct assoc_tally tally;
+	struct storing *storing; /* NULL: one object at a time */
 };
 
 static enum err
@@ -111,8 +114,11 @@ assoc_open(struct assoc *a, struct imaging *im, const struct img_assoc *who)
 	struct errmsg em = { 0 };
 	const char *title = a->g->o.conf->dicom_ae_title;
 	enum img_admit answer = IMG_ADMITTED;
-	enum err e = sink_for_ae(a->g, who->calling_ae, &a->sink, &em);
+	enum err e;
 
+	if (a->admitted)
+		return ERR_MALFORMED;
+	e = sink_for_ae(a->g, who->calling_ae, &a->sink, &em);
 	if (e != ERR_OK) {
 		answer = IMG_REFUSED_CALLING_AE;
 	} else if (strcmp(who->called_ae, title) != 0) {
@@ -121,6 +127,10 @@ assoc_open(struct assoc *a, struct imaging *im, const struct img_assoc *who)
 		    "call it by dicom.ae_title of pesscara.yaml",
 		    "called AE title is not %s", title);
 	}
+	if (e == ERR_OK && who->window > 1)
+		e = storing_new(a->g, &a->sink, im, &a->storing);
+	if (e == ERR_NOMEM)
+		return e;
 	a->admitted = e == ERR_OK;
 	if (a->admitted)
 		log_info("ingest", "association opened",
@@ -149,36 +159,25 @@ assoc_identity(
 	return e;
 }
 
-static uint16_t
-assoc_status(enum err e)
-{
-	switch ((int)e) {
-	case ERR_OK: return IMG_STATUS_OK;
-	case ERR_FULL:
-	case ERR_BUSY:
-	case ERR_NOMEM:
-	case ERR_CANCELLED:
-	case ERR_LIMIT: return IMG_STATUS_OUT_OF_RESOURCES;
-	default: return 0xC000u; /* cannot understand (PS3.4 B.2.3) */
-	}
-}
-
 static enum err
 assoc_object(struct assoc *a, struct imaging *im, const struct img_object *o)
 {
 	struct admitted in = { 0 };
-	enum err e = admit_object(a->g, &a->sink, o, a->subject, &in);
+	struct img_held *held;
+	enum err e;
 
-	if (e != ERR_OK) {
-		a->refused++;
-		log_error("ingest", "object refused", "ae=\"%s\" cause=\"%s\"",
-		    a->sink.calling_ae, err_text(e));
-	} else if (in.state == ADMIT_DUPLICATE) {
-		a->duplicates++;
-	} else {
-		a->stored++;
+	if (a->storing == NULL) {
+		e = admit_object(a->g, &a->sink, o, a->subject, &in);
+		return imaging_answer_stored(
+		    im, assoc_count(&a->tally, &a->sink, e, &in));
 	}
-	return imaging_answer_stored(im, assoc_status(e));
+	e = imaging_hold(im, &held);
+	if (e != ERR_OK)
+		return e;
+	e = storing_put(a->storing, held, a->subject);
+	if (e != ERR_OK)
+		img_held_free(held);
+	return e;
 }
 
 static enum err
@@ -237,6 +236,7 @@ assoc_run(struct assoc *a)
 	(void)close(a->fd); /* the helper has it now */
 	a->fd = -1;
 	e = assoc_serve(a, im);
+	storing_end(a->storing, &a->tally);
 	imaging_close(im);
 	if (e != ERR_OK)
 		log_warn("ingest", "association broken off",
@@ -244,9 +244,9 @@ assoc_run(struct assoc *a)
 	if (a->admitted)
 		log_info("ingest", "association ended",
 		    "ae=\"%s\" stored=%llu duplicates=%llu refused=%llu",
-		    a->sink.calling_ae, (unsigned long long)a->stored,
-		    (unsigned long long)a->duplicates,
-		    (unsigned long long)a->refused);
+		    a->sink.calling_ae, (unsigned long long)a->tally.stored,
+		    (unsigned long long)a->tally.duplicates,
+		    (unsigned long long)a->tally.refused);
 }
 
 static void *

@@ -218,6 +218,23 @@ enum err admit_object(struct ingest *g, const struct sink *k,
     const struct img_object *o, const char *subject,
     struct admitted *out) PSC_MUST_USE;
 
+/* storing.c: a thread that stores and answers while the association goes on.
+ * An object stays the caller's if it is refused; what has not been begun at
+ * the end is dropped. */
+struct assoc_tally {
+	uint64_t stored, duplicates, refused;
+};
+/* Counts it, and says how the sender is answered. */
+uint16_t assoc_count(struct assoc_tally *t, const struct sink *k, enum err e,
+    const struct admitted *in);
+struct storing;
+enum err storing_new(struct ingest *g, const struct sink *k, struct imaging *im,
+    struct storing **out) PSC_MUST_USE;
+/* Waits while as much waits as may. */
+enum err storing_put(
+    struct storing *s, struct img_held *held, const char *subject) PSC_MUST_USE;
+void storing_end(struct storing *s, struct assoc_tally *tally); /* NULL ok */
+
 /* assoc.c: one thread, one helper, one association. */
 void assoc_start(struct ingest *g, int fd);
 /* The config's inbox for a calling AE: by name, else "*", else NULL. */

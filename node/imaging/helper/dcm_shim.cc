@@ -7,6 +7,7 @@
 #include "dcmtk/config/osconfig.h"
 #include "dcmtk/dcmnet/assoc.h"
 #include "dcmtk/dcmnet/cond.h"
+#include "dcmtk/dcmnet/dcmlayer.h"
 #include "dcmtk/dcmnet/dcmtrans.h"
 #include "dcmtk/dcmnet/diutil.h"
 #include "dcmtk/dcmdata/dctk.h"
@@ -21,11 +22,63 @@
 #include <new>
 
 #include "node/imaging/helper/dcm_shim.h"
+#include "node/imaging/helper/window.h"
 
 struct shim_assoc {
 	T_ASC_Network *net;
 	T_ASC_Association *assoc;
 	int timeout_s;
+	uint16_t window; /* to be granted; 0: not asked for */
+	bool has_ahead;
+	DUL_PDV ahead; /* looked at by shim_pdv_ready() */
+};
+
+#define SHIM_ACCEPT_MAX 32768u
+
+/* dcmtk's connection, but that an accepted window is told to the peer. */
+class shim_connection : public DcmTCPConnection
+{
+      public:
+	shim_connection(DcmNativeSocketType fd, const struct shim_assoc *of)
+	    : DcmTCPConnection(fd), a(of)
+	{
+	}
+
+	ssize_t write(void *p, size_t n) override
+	{
+		uint8_t more[SHIM_ACCEPT_MAX + WINDOW_BYTES];
+		size_t got = 0;
+
+		if (a->window > 0 && n <= SHIM_ACCEPT_MAX)
+			got = window_grant(static_cast<const uint8_t *>(p), n,
+			    a->window, more);
+		if (got == 0)
+			return DcmTCPConnection::write(p, n);
+		if (DcmTCPConnection::write(more, got) !=
+		    static_cast<ssize_t>(got))
+			return -1;
+		return static_cast<ssize_t>(n);
+	}
+
+      private:
+	const struct shim_assoc *a;
+};
+
+class shim_layer : public DcmTransportLayer
+{
+      public:
+	explicit shim_layer(const struct shim_assoc *of) : a(of)
+	{
+	}
+
+	DcmTransportConnection *createConnection(
+	    DcmNativeSocketType fd, OFBool) override
+	{
+		return new shim_connection(fd, a);
+	}
+
+      private:
+	const struct shim_assoc *a;
 };
 
 /* Stored as they come; which of them we decode is another matter. */
@@ -187,6 +240,8 @@ shim_assoc_receive(
     int fd, uint32_t idle_s, struct shim_assoc **out, struct shim_peer *peer)
 try {
 	struct shim_assoc *a = new (std::nothrow) shim_assoc();
+	void *request = nullptr;
+	unsigned long request_n = 0;
 	OFCondition c;
 
 	if (a == nullptr)
@@ -196,9 +251,14 @@ try {
 	dcmSocketSendTimeout.set(static_cast<Sint32>(idle_s));
 	dcmExternalSocketHandle.set(fd);
 	c = ASC_initializeNetwork(NET_ACCEPTOR, 0, a->timeout_s, &a->net);
+	if (c.good()) /* the layer is the network's then */
+		c = ASC_setTransportLayer(a->net, new shim_layer(a), 1);
 	if (c.good())
 		c = ASC_receiveAssociation(a->net, &a->assoc, SHIM_PDU_MAX,
-		    nullptr, nullptr, OFFalse, DUL_NOBLOCK, a->timeout_s);
+		    &request, &request_n, OFFalse, DUL_NOBLOCK, a->timeout_s);
+	peer->window =
+	    window_asked(static_cast<const uint8_t *>(request), request_n);
+	delete[] static_cast<char *>(request);
 	if (c.bad()) {
 		shim_assoc_close(a);
 		return shim_err(c);
@@ -242,13 +302,14 @@ shim_negotiate(T_ASC_Parameters *p, const T_ASC_PresentationContext &pc)
 }
 
 extern "C" enum err
-shim_assoc_accept(
-    struct shim_assoc *a, const char *class_uid, const char *version)
+shim_assoc_accept(struct shim_assoc *a, const char *class_uid,
+    const char *version, uint16_t window)
 try {
 	T_ASC_Parameters *p = a->assoc->params;
 	T_ASC_PresentationContext pc;
 	int n = ASC_countPresentationContexts(p);
 
+	a->window = window;
 	shim_copy(p->ourImplementationClassUID,
 	    sizeof(p->ourImplementationClassUID), class_uid);
 	shim_copy(p->ourImplementationVersionName,
@@ -284,6 +345,11 @@ try {
 static enum err
 shim_pdv(struct shim_assoc *a, DUL_PDV *pdv)
 {
+	if (a->has_ahead) {
+		*pdv = a->ahead;
+		a->has_ahead = false;
+		return ERR_OK;
+	}
 	if (DUL_NextPDV(&a->assoc->DULassociation, pdv).good())
 		return ERR_OK;
 
@@ -313,6 +379,17 @@ try {
 	return ERR_OK;
 } catch (...) {
 	return ERR_FOREIGN;
+}
+
+extern "C" bool
+shim_pdv_ready(struct shim_assoc *a)
+try {
+	if (!a->has_ahead)
+		a->has_ahead =
+		    DUL_NextPDV(&a->assoc->DULassociation, &a->ahead).good();
+	return a->has_ahead;
+} catch (...) {
+	return false; /* shim_next_pdv() says why */
 }
 
 extern "C" enum err

@@ -24,6 +24,7 @@ struct shim_assoc;
 struct shim_peer {
 	char calling_ae[SHIM_AE_MAX + 1];
 	char called_ae[SHIM_AE_MAX + 1];
+	uint16_t window; /* as window_asked() */
 };
 
 struct shim_pdv {
@@ -54,15 +55,18 @@ enum err shim_decode(
 enum err shim_assoc_receive(int fd, uint32_t idle_s, struct shim_assoc **out,
     struct shim_peer *peer) PSC_MUST_USE;
 /* Accept every storage class and Verification in the sender's first transfer
- * syntax that we store; ERR_UNSUPPORTED (and rejected) if nothing is left. */
+ * syntax that we store; ERR_UNSUPPORTED (and rejected) if nothing is left.
+ * window: operations it may have unanswered; 0: it did not ask. */
 enum err shim_assoc_accept(struct shim_assoc *a, const char *class_uid,
-    const char *version) PSC_MUST_USE;
+    const char *version, uint16_t window) PSC_MUST_USE;
 /* Permanent; called: the called AE title is not ours, else the calling one is
  * not known. */
 void shim_assoc_reject(struct shim_assoc *a, bool called);
 /* ERR_NOTFOUND: the peer asked for release; ERR_TIMEOUT; ERR_IO: aborted
  * or gone; ERR_MALFORMED. */
 enum err shim_next_pdv(struct shim_assoc *a, struct shim_pdv *out) PSC_MUST_USE;
+/* The next one has been read already: it came in the PDU of the last one. */
+bool shim_pdv_ready(struct shim_assoc *a);
 /* ERR_NOTFOUND: no such accepted context. */
 enum err shim_context(
     struct shim_assoc *a, uint8_t id, struct shim_context *out) PSC_MUST_USE;

@@ -108,6 +108,8 @@ import_file(struct link *l, struct object_work *w)
 		e = import_copy(from, in.fd, in.bytes);
 	if (e == ERR_OK)
 		gone = object_offer(l, w, &in, &status, &offered);
+	if (gone == ERR_OK && offered)
+		gone = object_verdict(l, &status);
 	if (in.fd >= 0)
 		(void)close(in.fd);
 	(void)close(from);

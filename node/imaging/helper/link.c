@@ -7,19 +7,37 @@
 
 #include <unistd.h>
 
-enum err
-link_wait(struct link *l, uint32_t kind)
+static enum err
+link_next(struct link *l, uint32_t *kind)
 {
-	uint32_t got;
 	enum err e;
 
 	mp_doc_fini(&l->doc);
 	e = frame_recv(l->sock, UINT32_MAX, &l->in);
 	if (e == ERR_OK)
-		e = msg_open(slice_of(l->in.bytes, l->in.n), &l->doc, &got);
-	if (e == ERR_OK && got != kind)
-		e = ERR_MALFORMED;
+		e = msg_open(slice_of(l->in.bytes, l->in.n), &l->doc, kind);
 	return e;
+}
+
+enum err
+link_wait(struct link *l, uint32_t kind)
+{
+	uint16_t status;
+	uint32_t got;
+	enum err e;
+
+	for (;;) {
+		e = link_next(l, &got);
+		if (e != ERR_OK || got == kind)
+			return e;
+		if (got != MSG_STORED || l->on_stored == NULL)
+			return ERR_MALFORMED;
+		e = msg_get_stored(&l->doc, &status);
+		if (e == ERR_OK)
+			e = l->on_stored(l->ctx, status);
+		if (e != ERR_OK)
+			return e;
+	}
 }
 
 enum err

@@ -13,6 +13,10 @@ struct link {
 	struct mp_doc doc; /* last frame; borrows in.bytes */
 	struct msg_config config;
 	int accepted; /* RECEIVE: the DICOM socket; -1 */
+	/* A verdict that comes while something else is awaited; NULL: none
+	 * may. */
+	enum err (*on_stored)(void *ctx, uint16_t status);
+	void *ctx;
 };
 
 /* Wait for the config frame.  ERR_FOREIGN: the node is gone. */

@@ -391,11 +391,15 @@ object_offer(struct link *l, struct object_work *w, const struct object_in *in,
 	if (e == ERR_OK && *status == IMG_STATUS_OK) {
 		*offered = true;
 		e = object_send(l, w, in->fd);
-		if (e == ERR_OK)
-			e = link_wait(l, MSG_STORED);
-		if (e == ERR_OK)
-			e = msg_get_stored(&l->doc, status);
 	}
 	object_work_clear(w);
 	return e;
+}
+
+enum err
+object_verdict(struct link *l, uint16_t *status)
+{
+	enum err e = link_wait(l, MSG_STORED);
+
+	return e == ERR_OK ? msg_get_stored(&l->doc, status) : e;
 }

@@ -18,10 +18,13 @@ struct object_in {
 	const char *sop_uid;
 };
 
-/* *status: what the sender is to be told.  Mismatch and lack of memory are
- * decided here and never reach the node (*offered false).  An error return
- * means that the node is gone or broken: end the process. */
+/* *offered: it is at the node, whose verdict is object_verdict()'s.  Mismatch
+ * and lack of memory are decided here and never reach the node: then *status
+ * is what the sender is to be told.  An error return means that the node is
+ * gone or broken: end the process. */
 enum err object_offer(struct link *l, struct object_work *w,
     const struct object_in *in, uint16_t *status, bool *offered) PSC_MUST_USE;
+/* The node's verdict on the first object offered that has had none. */
+enum err object_verdict(struct link *l, uint16_t *status) PSC_MUST_USE;
 
 #endif

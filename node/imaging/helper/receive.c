@@ -5,6 +5,11 @@
  * object_offer() -> C-STORE-RSP with what the node said -> release ->
  * IMG_DONE.  So a success on the wire means that the node holds the bytes.
  *
+ * A sender that asked for a window of operations (PS3.7 D.3.3.3) may send on
+ * while the node stores: up to so many objects wait for their verdicts, which
+ * come in the order of the objects; whatever we wait for, each leaves as an
+ * answer at once.  With any other sender the window is one object.
+ *
  * Nagle and delayed acknowledgement cost 45-90 ms a message otherwise:
  * TCP_NODELAY is set, an answer is one send, and TCP_QUICKACK, which the
  * kernel forgets by itself, is asked for again after every message.
@@ -17,6 +22,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -28,6 +34,15 @@
 
 #define RECEIVE_ANSWER_MAX (1 * KIB)
 #define RECEIVE_INVALID_INSTANCE 0x0117u
+/* Above it one object alone is at the node, whatever the window. */
+#define RECEIVE_OUT_BYTES ((uint64_t)16 * MIB)
+
+/* An object at the node, and who is to be answered. */
+struct receive_out {
+	struct dimse_command cmd;
+	uint64_t bytes;
+	uint8_t ctx;
+};
 
 struct receive {
 	struct link *l;
@@ -37,6 +52,11 @@ struct receive {
 	int fd; /* the DICOM socket; dcmtk closes it */
 	struct buf command;
 	struct img_done done;
+	uint32_t window;
+	struct receive_out out[IMG_WINDOW_MAX]; /* a ring */
+	uint32_t out_first, n_out;
+	uint64_t out_bytes;
+	bool gone; /* the sender is: answers have nowhere to go */
 };
 
 static void
@@ -96,7 +116,7 @@ static enum err
 receive_admit(struct receive *r, enum img_admit *answer)
 {
 	struct buf b = BUF_MAX(RECEIVE_ANSWER_MAX);
-	struct img_assoc a = { 0 };
+	struct img_assoc a = { .window = r->window };
 	enum err e;
 
 	receive_title(r->peer.calling_ae, a.calling_ae);
@@ -133,6 +153,89 @@ receive_answer(struct receive *r, const struct dimse_command *cmd,
 	return e;
 }
 
+static void
+receive_count(struct receive *r, uint16_t status)
+{
+	if (status == IMG_STATUS_OK)
+		r->done.stored++;
+	else
+		r->done.refused++;
+}
+
+/* The node's verdict on the object that waits longest. */
+static enum err
+receive_stored(void *ctx, uint16_t status)
+{
+	struct receive *r = ctx;
+	const struct receive_out *o = &r->out[r->out_first];
+
+	if (r->n_out == 0)
+		return ERR_MALFORMED;
+	receive_count(r, status);
+	if (!r->gone)
+		r->gone = receive_answer(r, &o->cmd, o->ctx, status) != ERR_OK;
+	r->out_bytes -= o->bytes;
+	r->out_first = (r->out_first + 1) % IMG_WINDOW_MAX;
+	r->n_out--;
+	return ERR_OK;
+}
+
+/* ERR_CANCELLED: the node is gone. */
+static enum err
+receive_verdict(struct receive *r)
+{
+	uint16_t status;
+	enum err e = object_verdict(r->l, &status);
+
+	if (e == ERR_OK)
+		e = receive_stored(r, status);
+	return e == ERR_OK ? ERR_OK : ERR_CANCELLED;
+}
+
+/* Until no more than so many objects are at the node. */
+static enum err
+receive_settle(struct receive *r, uint32_t max)
+{
+	enum err e = ERR_OK;
+
+	while (e == ERR_OK && r->n_out > max)
+		e = receive_verdict(r);
+	return e;
+}
+
+/* Before the next object: is there room for one more at the node? */
+static enum err
+receive_room(struct receive *r)
+{
+	enum err e = receive_settle(r, r->window - 1);
+
+	while (e == ERR_OK && r->n_out > 0 && r->out_bytes > RECEIVE_OUT_BYTES)
+		e = receive_verdict(r);
+	return e == ERR_OK && r->gone ? ERR_IO : e;
+}
+
+static enum err
+receive_pdv(struct receive *r, struct shim_pdv *pdv)
+{
+	struct pollfd p[2] = { { .fd = r->l->sock, .events = POLLIN },
+		{ .fd = r->fd, .events = POLLIN } };
+	enum err e = ERR_OK;
+
+	/* Whoever waits for answers may send nothing more before them. */
+	while (e == ERR_OK && r->n_out > 0 && !shim_pdv_ready(r->assoc)) {
+		if (poll(p, 2, -1) < 0) {
+			e = errno == EINTR ? ERR_OK : ERR_IO;
+			continue;
+		}
+		if (p[0].revents == 0)
+			break;
+		e = receive_verdict(r);
+		if (e == ERR_OK && r->gone)
+			e = ERR_IO;
+	}
+	return e == ERR_OK ? shim_next_pdv(r->assoc, pdv) : e;
+}
+
 /* PDVs of one command, joined. */
 static enum err
 receive_command(struct receive *r, struct dimse_command *cmd, uint8_t *ctx)
@@ -143,7 +246,7 @@ receive_command(struct receive *r, struct dimse_command *cmd, uint8_t *ctx)
 
 	buf_reset(&r->command);
 	do {
-		if ((e = shim_next_pdv(r->assoc, &pdv)) != ERR_OK)
+		if ((e = receive_pdv(r, &pdv)) != ERR_OK)
 			return e;
 		if (!pdv.command || (!first && pdv.context_id != *ctx))
 			return ERR_MALFORMED;
@@ -168,7 +271,7 @@ receive_dataset(
 
 	*kept = fd >= 0;
 	do {
-		if ((e = shim_next_pdv(r->assoc, &pdv)) != ERR_OK)
+		if ((e = receive_pdv(r, &pdv)) != ERR_OK)
 			return e;
 		if (pdv.command || pdv.context_id != ctx)
 			return ERR_MALFORMED;
@@ -213,29 +316,34 @@ receive_check(const struct dimse_command *cmd, const struct shim_context *pc)
 }
 
 static enum err
-receive_offer(struct receive *r, const struct dimse_command *cmd, int fd,
-    uint64_t bytes, uint16_t *status)
+receive_offer(struct receive *r, const struct receive_out *o, int fd,
+    uint16_t *status, bool *offered)
 {
 	struct object_in in = { .fd = fd,
-		.bytes = bytes,
-		.sop_class = cmd->sop_class,
-		.sop_uid = cmd->sop_uid };
-	bool offered;
+		.bytes = o->bytes,
+		.sop_class = o->cmd.sop_class,
+		.sop_uid = o->cmd.sop_uid };
+	uint32_t at;
 
 	/* Only the node's end can fail this: no answer then, the sender
 	 * keeps the object. */
-	return object_offer(r->l, r->work, &in, status, &offered) == ERR_OK
-		   ? ERR_OK
-		   : ERR_CANCELLED;
+	if (object_offer(r->l, r->work, &in, status, offered) != ERR_OK)
+		return ERR_CANCELLED;
+	if (!*offered)
+		return ERR_OK;
+	at = (r->out_first + r->n_out++) % IMG_WINDOW_MAX;
+	r->out[at] = *o;
+	r->out_bytes += o->bytes;
+	return receive_room(r);
 }
 
 static enum err
 receive_store(struct receive *r, const struct dimse_command *cmd, uint8_t ctx)
 {
+	struct receive_out o = { .cmd = *cmd, .ctx = ctx };
+	bool kept, offered = false;
 	struct shim_context pc;
-	uint64_t bytes = 0;
 	uint16_t status;
-	bool kept;
 	int fd = -1;
 	enum err e;
 
@@ -244,23 +352,20 @@ receive_store(struct receive *r, const struct dimse_command *cmd, uint8_t ctx)
 		return ERR_MALFORMED;
 	status = receive_check(cmd, &pc);
 	if (status == IMG_STATUS_OK && (fd = sealed_new()) >= 0 &&
-	    receive_meta(r, cmd, pc.transfer_syntax, fd, &bytes) != ERR_OK) {
+	    receive_meta(r, cmd, pc.transfer_syntax, fd, &o.bytes) != ERR_OK) {
 		(void)close(fd);
 		fd = -1;
 	}
-	e = receive_dataset(r, fd, ctx, &bytes, &kept);
+	e = receive_dataset(r, fd, ctx, &o.bytes, &kept);
 	if (e == ERR_OK && status == IMG_STATUS_OK && !kept)
 		status = IMG_STATUS_OUT_OF_RESOURCES;
 	if (e == ERR_OK && status == IMG_STATUS_OK)
-		e = receive_offer(r, cmd, fd, bytes, &status);
+		e = receive_offer(r, &o, fd, &status, &offered);
 	if (fd >= 0)
 		(void)close(fd);
-	if (e != ERR_OK)
+	if (e != ERR_OK || offered)
 		return e;
-	if (status == IMG_STATUS_OK)
-		r->done.stored++;
-	else
-		r->done.refused++;
+	receive_count(r, status);
 	return receive_answer(r, cmd, ctx, status);
 }
 
@@ -312,10 +417,17 @@ receive_serve(struct receive *r)
 		shim_assoc_reject(r->assoc, answer == IMG_REFUSED_CALLED_AE);
 		return ERR_DENIED;
 	}
-	e = shim_assoc_accept(r->assoc, IDENT_CLASS_UID, IDENT_VERSION);
+	e = shim_assoc_accept(r->assoc, IDENT_CLASS_UID, IDENT_VERSION,
+	    r->peer.window != 1 ? (uint16_t)r->window : 0);
 	receive_quickack(r);
 	while (e == ERR_OK)
 		e = receive_message(r);
+	if (e == ERR_CANCELLED)
+		return e;
+	/* What the node has it may keep; dcmtk may have closed the socket. */
+	r->gone = e != ERR_NOTFOUND;
+	if (receive_settle(r, 0) != ERR_OK)
+		return ERR_CANCELLED;
 	if (e == ERR_NOTFOUND)
 		shim_assoc_release(r->assoc);
 	else if (e != ERR_IO)
@@ -334,6 +446,13 @@ receive_done(struct receive *r, enum err e)
 	return link_send(r->l, &b, NULL, 0);
 }
 
+/* Of what the sender asks; 0: as much as we like. */
+static uint32_t
+receive_window(uint16_t asked)
+{
+	return asked == 0 || asked > IMG_WINDOW_MAX ? IMG_WINDOW_MAX : asked;
+}
+
 enum err
 receive_run(struct link *l)
 {
@@ -343,16 +462,21 @@ receive_run(struct link *l)
 
 	if (e != ERR_OK)
 		return e;
+	l->on_stored = receive_stored;
+	l->ctx = &r;
 	buf_init(&r.command, DIMSE_COMMAND_MAX);
 	receive_socket(&r);
 	e = shim_assoc_receive(r.fd, idle_s, &r.assoc, &r.peer);
 	if (e == ERR_OK) {
 		l->accepted = -1; /* dcmtk's now */
+		r.window = receive_window(r.peer.window);
 		e = receive_serve(&r);
 		shim_assoc_close(r.assoc);
 	}
 	if (e != ERR_CANCELLED)
 		e = receive_done(&r, e);
+	l->on_stored = NULL;
+	l->ctx = NULL;
 	buf_fini(&r.command);
 	object_work_free(r.work);
 	return e;

@@ -31,7 +31,7 @@ test_small_messages(void **state)
 		.object_bytes_max = 77,
 		.idle_ms = 30000 },
 			  c2;
-	struct img_assoc a = { "CALLING", "CALLED", "192.0.2.1" }, a2;
+	struct img_assoc a = { "CALLING", "CALLED", "192.0.2.1", 16 }, a2;
 	struct img_done done = { 7, 8, "release" }, done2;
 	struct buf b = BUF_MAX(4096);
 	struct mp_doc d;
@@ -123,7 +123,7 @@ test_a_verdict_comes_back_as_it_was(void **state)
 static void
 test_control_characters_are_refused(void **state)
 {
-	struct img_assoc a = { "CALL\nING", "CALLED", "192.0.2.1" }, out;
+	struct img_assoc a = { "CALL\nING", "CALLED", "192.0.2.1", 1 }, out;
 	struct buf b = BUF_MAX(4096);
 	struct mp_doc d;
 
