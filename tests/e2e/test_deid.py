@@ -58,8 +58,12 @@ def dciodvfy_errors(path):
 def writings(value):
     """The value as bytes in the encodings a header can hide it in."""
     for text in {value, value.upper(), value.lower()}:
-        for enc in ("utf-8", "utf-16-le", "utf-16-be"):
-            yield text.encode(enc)
+        for enc in ("utf-8", "utf-16-le", "utf-16-be", "latin-1", "gb18030",
+                    "iso2022_jp"):
+            try:
+                yield text.encode(enc)
+            except UnicodeEncodeError:
+                pass
         for shift in range(3):  # base64 has three phases
             raw = base64.b64encode(b"\0" * shift + text.encode())
             yield raw[2 if shift else 0:-4]
@@ -305,4 +309,5 @@ def main():
         test_odd(tmp)
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -8,6 +8,7 @@
 #include "node/imaging/helper/scrub.h"
 #include "node/imaging/helper/content.h"
 #include "node/imaging/helper/dates.h"
+#include "node/imaging/helper/words.h"
 #include "store/base/limits.h"
 #include "store/base/mem.h"
 
@@ -454,6 +455,8 @@ is_prose(const struct dcm_elem *e, struct slice v)
 {
 	if (e->vr == VR_CS)
 		return !content_is_code(v);
+	if (e->tag == TAG_CODE_MEANING)
+		return !words_only(v);
 	return e->vr != VR_IS && e->vr != VR_DS && !is_coded(e->tag);
 }
 

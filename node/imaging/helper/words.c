@@ -522,18 +522,26 @@ is_kept(struct slice token)
 	return token.n - b <= 4 && IN(slice_of(token.p, b), parameters);
 }
 
+/* The run of letters, digits and bytes above 0x7F at the start of text. */
+static size_t
+token_len(struct slice text)
+{
+	size_t n = 0;
+
+	while (n < text.n && (is_digit(text.p[n]) || is_letter(text.p[n]) ||
+				 text.p[n] >= 0x80))
+		n++;
+	return n;
+}
+
 void
 words_clean(struct slice text, struct buf *out)
 {
 	size_t start = out->n;
 
 	while (text.n > 0) {
-		size_t n = 0;
+		size_t n = token_len(text);
 
-		while (n < text.n &&
-		       (is_digit(text.p[n]) || is_letter(text.p[n]) ||
-			   text.p[n] >= 0x80))
-			n++;
 		if (n > 0 && is_kept(slice_of(text.p, n))) {
 			if (out->n > start)
 				buf_u8(out, ' ');
@@ -544,4 +552,20 @@ words_clean(struct slice text, struct buf *out)
 		text.p += n;
 		text.n -= n;
 	}
+}
+
+bool
+words_only(struct slice text)
+{
+	while (text.n > 0) {
+		size_t n = token_len(text);
+
+		if (n > 0 && !is_kept(slice_of(text.p, n)))
+			return false;
+		if (n == 0)
+			n = 1;
+		text.p += n;
+		text.n -= n;
+	}
+	return true;
 }

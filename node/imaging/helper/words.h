@@ -10,5 +10,8 @@
  * known as it stands or with up to four digits before or after it (3D, T2,
  * b1000, 5mm).  Bare numbers are dropped: they may be dates or ids. */
 void words_clean(struct slice text, struct buf *out);
+/* All of text is known words: a code's meaning such as "Head" or "Long axis"
+ * is no name of somebody. */
+bool words_only(struct slice text);
 
 #endif

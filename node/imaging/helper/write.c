@@ -219,12 +219,15 @@ put_text(struct writer *w, uint32_t i)
 	struct slice v = dcm_trimmed(w->f, i);
 	struct buf t = BUF_MAX(v.n + 1);
 	struct slice out = v;
+	bool meaning = e->tag == TAG_CODE_MEANING && !words_only(v);
 	bool coded = e->tag >= 0x00080100 && e->tag <= 0x00080122;
 
-	/* Coded values are never cleaned: the search at the end decides. */
-	if (!coded && scrub_clean(w->scrub, v, &t)) {
+	/* Coded values are never cleaned: the search at the end decides.  A
+	 * meaning that names somebody goes as a whole: the code still says it.
+	 */
+	if ((meaning || !coded) && scrub_clean(w->scrub, v, &t)) {
 		w->cleaned = true;
-		out = dcm_trim(buf_slice(&t));
+		out = meaning ? (struct slice){ 0 } : dcm_trim(buf_slice(&t));
 		if (out.n == 0)
 			out = SLICE_LIT("REMOVED");
 	}

@@ -242,6 +242,40 @@ test_a_private_acceleration_stays_and_prose_in_its_place_goes(void **state)
 	}
 }
 
+/* domain.md 5: Head is a surname and a body part; a meaning made of words of
+ * imaging is no name, any other that names the patient goes. */
+static void
+test_a_code_meaning_that_names_the_patient_goes(void **state)
+{
+	static const char *const v[][2] = { { "Head", "Head" },
+		{ "Brain of Quill", "REMOVED" }, { "MRN-774031", "REMOVED" },
+		{ "Entire spine", "Entire spine" } };
+
+	(void)state;
+	for (size_t k = 0; k < sizeof(v) / sizeof(v[0]); k++) {
+		struct run *t = run_new(DCM_EXPLICIT);
+
+		dcm_build_str(&t->d, 0x00080016, "UI", DCM_CT);
+		dcm_build_str(&t->d, 0x00080018, "UI", "1.2.3.4.5.6.7");
+		dcm_build_head(&t->d, 0x00082218, "SQ", DCM_UNDEFINED);
+		dcm_build_item(&t->d, DCM_UNDEFINED);
+		dcm_build_str(&t->d, 0x00080100, "SH", "T-A0100");
+		dcm_build_str(&t->d, 0x00080102, "SH", "SRT");
+		dcm_build_str(&t->d, TAG_CODE_MEANING, "LO", v[k][0]);
+		dcm_build_item_end(&t->d);
+		dcm_build_seq_end(&t->d);
+		dcm_build_str(&t->d, TAG_PATIENT_NAME, "PN", "Quill^Head");
+		dcm_build_str(&t->d, TAG_PATIENT_ID, "LO", "MRN-774031");
+		dcm_build_pixels(&t->d, 2, 2);
+		run_basic(t);
+		assert_true(t->r.releasable);
+		assert_true(out_has(t, v[k][1]));
+		assert_int_equal(
+		    strcmp(v[k][0], v[k][1]) == 0, out_has(t, v[k][0]));
+		run_free(t);
+	}
+}
+
 static void
 test_only_the_keep_set_survives(void **state)
 {
@@ -698,6 +732,8 @@ main(void)
 		cmocka_unit_test(test_without_days_the_dates_are_removed),
 		cmocka_unit_test(
 		    test_an_id_that_equals_a_moved_date_holds_the_object),
+		cmocka_unit_test(
+		    test_a_code_meaning_that_names_the_patient_goes),
 		cmocka_unit_test(test_only_the_keep_set_survives),
 		cmocka_unit_test(
 		    test_a_private_acceleration_stays_and_prose_in_its_place_goes),
