@@ -44,6 +44,7 @@ struct conf {
 	char release_policy[512];   /* "manual" or a query */
 	char pseudonym_pattern[64]; /* key deid.pseudonym_pattern */
 	uint64_t limits_associations;
+	uint64_t limits_associations_address;
 	uint64_t limits_helper_memory; /* bytes */
 	uint64_t store_segment_bytes;
 	uint64_t store_map_bytes;

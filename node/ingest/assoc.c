@@ -9,6 +9,8 @@
  *
  * The helper may die or lie at any point: the association ends, what was
  * acknowledged is durable, nothing else of it remains. */
+#include <arpa/inet.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "node/ingest/ingest_internal.h"
@@ -24,6 +26,8 @@
 #define ASSOC_REQUEST_MS 10000u
 
 struct assoc {
+	struct assoc *next;
+	struct peer_address from;
 	struct ingest *g;
 	int fd;
 	struct sink sink;
@@ -249,35 +253,108 @@ assoc_run(struct assoc *a)
 		    (unsigned long long)a->tally.refused);
 }
 
+/* --- who runs --- */
+
+void
+peer_address_of(int fd, struct peer_address *out)
+{
+	union {
+		struct sockaddr any;
+		struct sockaddr_in v4;
+		struct sockaddr_in6 v6;
+	} a = { 0 };
+	socklen_t n = sizeof(a);
+
+	memset(out, 0, sizeof(*out));
+	(void)snprintf(out->text, sizeof(out->text), "unknown");
+	if (getpeername(fd, &a.any, &n) != 0)
+		return;
+	if (a.any.sa_family == AF_INET) {
+		memcpy(out->b + 12, &a.v4.sin_addr, 4);
+		(void)inet_ntop(
+		    AF_INET, &a.v4.sin_addr, out->text, sizeof(out->text));
+	} else if (a.any.sa_family == AF_INET6) {
+		bool v4 = IN6_IS_ADDR_V4MAPPED(&a.v6.sin6_addr);
+
+		memcpy(out->b + (v4 ? 12 : 0),
+		    a.v6.sin6_addr.s6_addr + (v4 ? 12 : 0), v4 ? 4 : 8);
+		(void)inet_ntop(
+		    AF_INET6, &a.v6.sin6_addr, out->text, sizeof(out->text));
+	}
+}
+
+uint32_t
+assoc_count_from(const struct ingest *g, const struct peer_address *from)
+{
+	const struct assoc *a;
+	uint32_t n = 0;
+
+	for (a = g->assocs; a != NULL; a = a->next)
+		n += memcmp(a->from.b, from->b, sizeof(from->b)) == 0;
+	return n;
+}
+
+static void
+assoc_enter(struct assoc *a)
+{
+	pthread_mutex_lock(&a->g->mu);
+	a->next = a->g->assocs;
+	a->g->assocs = a;
+	pthread_mutex_unlock(&a->g->mu);
+}
+
+/* Frees it, and its slot. */
+static void
+assoc_leave(struct assoc *a)
+{
+	struct ingest *g = a->g;
+	struct assoc **at;
+
+	pthread_mutex_lock(&g->mu);
+	for (at = &g->assocs; *at != a; at = &(*at)->next)
+		;
+	*at = a->next;
+	g->running--;
+	pthread_cond_broadcast(&g->slot_free);
+	pthread_mutex_unlock(&g->mu);
+	mem_free(a);
+}
+
 static void *
 assoc_main(void *arg)
 {
 	struct assoc *a = arg;
-	struct ingest *g = a->g;
 
 	assoc_run(a);
 	if (a->fd >= 0)
 		(void)close(a->fd);
-	mem_free(a);
-	pthread_mutex_lock(&g->mu);
-	g->running--;
-	pthread_cond_broadcast(&g->slot_free);
-	pthread_mutex_unlock(&g->mu);
+	assoc_leave(a);
 	return NULL;
 }
 
 /* The caller counted it in g->running already. */
 void
-assoc_start(struct ingest *g, int fd)
+assoc_start(struct ingest *g, int fd, const struct peer_address *from)
 {
 	struct assoc *a = mem_new(sizeof(*a));
 	pthread_attr_t attr;
 	pthread_t th;
 	int rc = -1;
 
-	if (a != NULL && pthread_attr_init(&attr) == 0) {
-		a->g = g;
-		a->fd = fd;
+	if (a == NULL) {
+		pthread_mutex_lock(&g->mu);
+		g->running--;
+		pthread_mutex_unlock(&g->mu);
+		(void)close(fd);
+		log_error("ingest", "association dropped", "cause=\"%s\"",
+		    err_text(ERR_NOMEM));
+		return;
+	}
+	a->g = g;
+	a->fd = fd;
+	a->from = *from;
+	assoc_enter(a);
+	if (pthread_attr_init(&attr) == 0) {
 		(void)pthread_attr_setdetachstate(
 		    &attr, PTHREAD_CREATE_DETACHED);
 		rc = pthread_create(&th, &attr, assoc_main, a);
@@ -286,9 +363,6 @@ assoc_start(struct ingest *g, int fd)
 	if (rc == 0)
 		return;
 	log_error("ingest", "association dropped: no thread", "code=%d", rc);
-	mem_free(a);
 	(void)close(fd);
-	pthread_mutex_lock(&g->mu);
-	g->running--;
-	pthread_mutex_unlock(&g->mu);
+	assoc_leave(a);
 }

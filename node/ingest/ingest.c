@@ -2,6 +2,8 @@
  *
  * When all slots are taken the accept thread waits; the kernel's backlog
  * holds further callers, who see a slow answer and not a permanent refusal.
+ * One address does not get them all: what it asks for above its part is
+ * rejected for the time being (turned.c).
  * Stop: no new connections, running associations end by themselves (10 s),
  * then their helpers are gone with their threads. */
 #include <arpa/inet.h>
@@ -17,6 +19,8 @@
 #include "store/base/mem.h"
 
 #define STOP_WAIT_S 10
+#define ACCEPT_POLL_MS 200
+#define SLOT_WAIT_MS 50
 
 static enum err
 listen_text_set(struct ingest *g, const char *host)
@@ -86,17 +90,23 @@ ingest_listen(struct ingest *g, struct errmsg *em)
 	    errno == EADDRINUSE ? "the port is taken" : "bind failed");
 }
 
-/* Wait for a slot; false when stopping. */
+/* Takes a slot; without one, waits a while for it.  false: stopping. */
 static bool
-slot_take(struct ingest *g)
+slot_take(struct ingest *g, bool *taken)
 {
+	struct timespec until;
 	bool ok;
 
+	(void)clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += SLOT_WAIT_MS * 1000000;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
 	pthread_mutex_lock(&g->mu);
-	while (!g->stopping && g->running >= g->o.conf->limits_associations)
-		pthread_cond_wait(&g->slot_free, &g->mu);
+	if (!g->stopping && g->running >= g->o.conf->limits_associations)
+		(void)pthread_cond_timedwait(&g->slot_free, &g->mu, &until);
+	*taken = g->running < g->o.conf->limits_associations;
 	ok = !g->stopping;
-	if (ok)
+	if (ok && *taken)
 		g->running++;
 	pthread_mutex_unlock(&g->mu);
 	return ok;
@@ -111,24 +121,65 @@ slot_give(struct ingest *g)
 	pthread_mutex_unlock(&g->mu);
 }
 
+/* What one address may have of the slots. */
+static uint64_t
+slots_of_address(const struct conf *c)
+{
+	uint64_t all = c->limits_associations;
+
+	if (c->limits_associations_address != 0)
+		return c->limits_associations_address;
+	return all > 1 ? all - (all + 3) / 4 : all;
+}
+
+/* Somebody calls; the slot is his or goes back. */
+static void
+accept_one(struct ingest *g)
+{
+	int fd = accept4(g->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	uint64_t may = slots_of_address(g->o.conf);
+	struct peer_address from;
+	uint32_t has;
+
+	if (fd < 0) {
+		slot_give(g);
+		return;
+	}
+	peer_address_of(fd, &from);
+	pthread_mutex_lock(&g->mu);
+	has = assoc_count_from(g, &from);
+	pthread_mutex_unlock(&g->mu);
+	if (has < may) {
+		assoc_start(g, fd, &from);
+		return;
+	}
+	slot_give(g);
+	turned_log(&g->turned, from.text, may);
+	turned_add(&g->turned, fd);
+}
+
 static void *
 accept_main(void *arg)
 {
+	struct pollfd p[1 + TURNED_MAX];
 	struct ingest *g = arg;
-	struct pollfd p = { .fd = g->listen_fd, .events = POLLIN };
-	int fd;
+	uint32_t n;
+	bool slot;
 
-	while (slot_take(g)) {
-		if (poll(&p, 1, 200) <= 0) { /* look at stopping again */
+	while (slot_take(g, &slot)) {
+		p[0] = (struct pollfd){ .fd = slot ? g->listen_fd : -1,
+			.events = POLLIN };
+		n = 1 + turned_poll(&g->turned, p + 1);
+		/* Not for long: look at stopping, or for a slot, again. */
+		if (poll(p, n, slot ? ACCEPT_POLL_MS : 0) < 0)
+			memset(p, 0, sizeof(p));
+		turned_tick(&g->turned, p + 1);
+		if (slot && p[0].revents != 0)
+			accept_one(g);
+		else if (slot)
 			slot_give(g);
-			continue;
-		}
-		fd = accept4(g->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-		if (fd < 0)
-			slot_give(g);
-		else
-			assoc_start(g, fd);
 	}
+	turned_fini(&g->turned);
 	return NULL;
 }
 

@@ -23,6 +23,7 @@
 #ifndef PSC_INGEST_INTERNAL_H
 #define PSC_INGEST_INTERNAL_H
 
+#include <poll.h>
 #include <pthread.h>
 
 #include "node/ingest/ingest.h"
@@ -100,6 +101,27 @@ struct v_page {
 
 struct assoc; /* one served association, assoc.c */
 
+/* turned.c: callers whose address has its share of associations.  Accept
+ * thread only. */
+#define TURNED_MAX 32u
+struct turned_one {
+	int fd;
+	bool told;
+	uint64_t until_ms;
+};
+struct turned {
+	struct turned_one c[TURNED_MAX]; /* the oldest first */
+	uint32_t n;
+	uint32_t unsaid; /* since the last line in the log */
+	uint64_t said_ms;
+};
+void turned_add(struct turned *t, int fd); /* takes fd */
+/* What to poll for, at most TURNED_MAX; then turned_tick with the same. */
+uint32_t turned_poll(const struct turned *t, struct pollfd *p);
+void turned_tick(struct turned *t, const struct pollfd *p);
+void turned_log(struct turned *t, const char *from, uint64_t may);
+void turned_fini(struct turned *t);
+
 struct ingest {
 	struct ingest_opts o;
 	int listen_fd; /* -1: off */
@@ -109,8 +131,10 @@ struct ingest {
 	pthread_mutex_t release_mu; /* one release at a time */
 	pthread_mutex_t mu;
 	pthread_cond_t slot_free;
-	uint32_t running; /* associations, guarded by mu */
-	bool stopping;    /* guarded by mu */
+	uint32_t running;     /* associations, guarded by mu */
+	struct assoc *assocs; /* those, guarded by mu */
+	bool stopping;        /* guarded by mu */
+	struct turned turned;
 };
 
 /* rows.c */
@@ -236,7 +260,16 @@ enum err storing_put(
 void storing_end(struct storing *s, struct assoc_tally *tally); /* NULL ok */
 
 /* assoc.c: one thread, one helper, one association. */
-void assoc_start(struct ingest *g, int fd);
+/* Who a connection comes from: an IPv4 address, or the first half of an IPv6
+ * one, which is what a host has to itself.  In mu: how many of it run. */
+struct peer_address {
+	uint8_t b[16];
+	char text[64];
+};
+void peer_address_of(int fd, struct peer_address *out);
+uint32_t assoc_count_from(
+    const struct ingest *g, const struct peer_address *from);
+void assoc_start(struct ingest *g, int fd, const struct peer_address *from);
 /* The config's inbox for a calling AE: by name, else "*", else NULL. */
 const struct conf_inbox *inbox_for_ae(
     const struct conf *c, const char *calling_ae);

@@ -25,25 +25,34 @@ def uid(text):
     return text.encode() + b"\0" * (len(text) % 2)
 
 
+class Rejected(Exception):
+    """A-ASSOCIATE-RJ: result, source, reason (PS3.8 9.3.4)."""
+
+
 class WindowScu:
     """One association; send() as often as you like, then finish()."""
 
-    def __init__(self, port, calling, kinds, window=0, called="PESSCARA"):
+    def __init__(self, port, calling, kinds, window=0, source="127.0.0.1"):
         """kinds: (SOP class, transfer syntax) pairs; window: to be asked for,
-        0: as many as the node likes."""
+        0: as many as the node likes; source: the address we come from.
+        Rejected is raised with result, source and reason."""
         self.contexts = {k: 2 * i + 1 for i, k in enumerate(sorted(kinds))}
         body = struct.pack(">HH", 1, 0)
-        body += called.ljust(16).encode() + calling.ljust(16).encode()
+        body += b"PESSCARA        " + calling.ljust(16).encode()
         body += bytes(32) + item(0x10, b"1.2.840.10008.3.1.1.1")
         for (sop, syntax), no in self.contexts.items():
             body += item(0x20, bytes([no, 0, 0, 0]) + item(
                 0x30, sop.encode()) + item(0x40, syntax.encode()))
         body += item(0x50, item(0x51, struct.pack(">I", 16384)) + item(
             0x53, struct.pack(">HH", window, 1)))
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=30)
+        self.sock = socket.create_connection(
+            ("127.0.0.1", port), timeout=30, source_address=(source, 0))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.sendall(struct.pack(">BBI", 1, 0, len(body)) + body)
         kind, accept = self.pdu()
+        if kind == 3:
+            self.sock.close()
+            raise Rejected(*accept[1:4])
         assert kind == 2, f"no association: PDU {kind}"
         at = accept.rfind(b"\x53\0\0\4")
         self.window = struct.unpack_from(
