@@ -20,7 +20,7 @@
 
 #define STOP_WAIT_S 10
 #define ACCEPT_POLL_MS 200
-#define SLOT_WAIT_MS 50
+#define SLOT_WAIT_NS 50000000L
 
 static enum err
 listen_text_set(struct ingest *g, const char *host)
@@ -98,7 +98,7 @@ slot_take(struct ingest *g, bool *taken)
 	bool ok;
 
 	(void)clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_nsec += SLOT_WAIT_MS * 1000000;
+	until.tv_nsec += SLOT_WAIT_NS;
 	until.tv_sec += until.tv_nsec / 1000000000;
 	until.tv_nsec %= 1000000000;
 	pthread_mutex_lock(&g->mu);
