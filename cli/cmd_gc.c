@@ -30,6 +30,12 @@ gc_print(void *ctx, json_t *doc, const char *text)
 		(void)printf("let go the content of %" PRIu64
 			     " versions that are not subscribed to\n",
 		    num(doc, "let_go_versions"));
+	if (num(doc, "kept_unproven") > 0)
+		(void)printf("kept the content of %" PRIu64
+			     " versions: not enough other nodes prove that "
+			     "they hold it (store.copies); bring them online "
+			     "and run it again\n",
+		    num(doc, "kept_unproven"));
 	(void)printf("%s %" PRIu64 " chunks (%s) that nothing refers to\n",
 	    dry ? "would collect" : "collected", num(doc, "chunks"), bytes);
 	(void)printf("%s %" PRIu64 " segments (%s), copying %s of them "

@@ -22,18 +22,41 @@ repl_proof_hash(const struct cry_id *nonce, const struct cry_sign_pk *device,
 	cry_hash_parts(&key, "psc.proof.1", parts, 2, out->b, sizeof(out->b));
 }
 
+static struct comp *
+prove_comp(struct repl *r, const struct share_id *share, uint16_t compartment)
+{
+	struct share *s = share_find(r, share);
+
+	return s == NULL ? NULL : comp_find(s, compartment);
+}
+
+static bool
+prove_may_ask(struct repl *r, struct peer *p, struct comp *c)
+{
+	return content_may_hold(r, p, c) && p->ct.proofs < CONTENT_TELL_MAX;
+}
+
+uint32_t
+repl_provers(struct repl *r, const struct share_id *share, uint16_t compartment)
+{
+	struct comp *c = prove_comp(r, share, compartment);
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; c != NULL && i < r->n_peers; i++)
+		n += prove_may_ask(r, r->peers[i], c);
+	return n;
+}
+
 void
 prove_ask(struct repl *r, const struct repl_event *ev)
 {
-	struct share *s = share_find(r, &ev->share);
-	struct comp *c = s == NULL ? NULL : comp_find(s, ev->compartment);
+	struct comp *c = prove_comp(r, &ev->share, ev->compartment);
 	const struct msg m = { .type = MSG_CHALLENGE, .id = ev->nonce };
 
 	for (uint32_t i = 0; c != NULL && i < r->n_peers; i++) {
 		struct peer *p = r->peers[i];
 
-		if (!content_may_hold(r, p, c) ||
-		    p->ct.proofs >= CONTENT_TELL_MAX)
+		if (!prove_may_ask(r, p, c))
 			continue;
 		p->ct.proofs++;
 		content_cids_send(r, p, &m, c, &ev->cid);

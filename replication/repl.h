@@ -152,6 +152,9 @@ enum err repl_step(struct repl *r, const struct repl_event *ev,
 /* When the next RE_TICK is due; UINT64_MAX: no deadline. */
 uint64_t repl_deadline_ms(const struct repl *r);
 
+/* How many peers RE_PROVE would ask. */
+uint32_t repl_provers(
+    struct repl *r, const struct share_id *share, uint16_t compartment);
 /* What a node proves a chunk with (docs/protocol.md 10). */
 void repl_proof_hash(const struct cry_id *nonce,
     const struct cry_sign_pk *device, struct slice chunk, struct cry_id *out);

@@ -16,6 +16,7 @@ gc_report(struct jw *w, const struct store_gc_report *r,
 	jw_obj(w, NULL);
 	jw_bool(w, "dry_run", dry);
 	jw_u64(w, "let_go_versions", gone->versions);
+	jw_u64(w, "kept_unproven", gone->kept);
 	jw_u64(w, "chunks", r->chunks);
 	jw_u64(w, "bytes", r->bytes);
 	jw_u64(w, "waiting_chunks", r->waiting_chunks);
@@ -32,6 +33,12 @@ api_h_gc(struct api_call *c)
 {
 	static const char *const keys[] = { "b:dry_run", NULL };
 	struct store_gc_opts o = { .stop = gc_gone, .ctx = c };
+	struct net_proven others = { c->a->o.net,
+		(uint32_t)c->a->o.conf->store_copies };
+	const struct share_evict_opts evict = { .stop = gc_gone,
+		.ctx = c,
+		.proven = others.copies > 0 ? net_proven : NULL,
+		.proven_ctx = &others };
 	struct buf b = BUF_MAX(API_ROW_BYTES);
 	struct share_evicted gone = { 0 };
 	struct store_gc_report r;
@@ -42,8 +49,7 @@ api_h_gc(struct api_call *c)
 		return e;
 	o.dry_run = json_get_bool(c->body, "dry_run", false);
 	o.grace_ms = c->a->o.conf->gc_grace_hours * 3600 * 1000;
-	e = o.dry_run ? ERR_OK
-		      : shares_evict(c->a->o.shares, gc_gone, c, &gone);
+	e = o.dry_run ? ERR_OK : shares_evict(c->a->o.shares, &evict, &gone);
 	if (e == ERR_OK)
 		e = store_gc(c->a->o.store, &o, &r);
 	if (e == ERR_FULL)

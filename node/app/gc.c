@@ -17,6 +17,7 @@
 struct app_gc {
 	struct store *store;
 	struct shares *shares;
+	struct net_proven others;
 	uint64_t grace_ms;
 	uint64_t interval_s;
 	pthread_t thread;
@@ -44,8 +45,12 @@ gc_pass(struct app_gc *g)
 		.grace_ms = g->grace_ms, .stop = gc_stopping, .ctx = g
 	};
 	struct store_gc_report r = { 0 };
+	const struct share_evict_opts evict = { .stop = gc_stopping,
+		.ctx = g,
+		.proven = g->others.copies > 0 ? net_proven : NULL,
+		.proven_ctx = &g->others };
 	struct share_evicted gone;
-	enum err e = shares_evict(g->shares, gc_stopping, g, &gone);
+	enum err e = shares_evict(g->shares, &evict, &gone);
 
 	if (e == ERR_OK)
 		e = store_gc(g->store, &o, &r);
@@ -60,6 +65,12 @@ gc_pass(struct app_gc *g)
 	if (gone.versions > 0)
 		log_info("gc", "content not subscribed to was let go",
 		    "versions=%" PRIu64, gone.versions);
+	if (gone.kept > 0)
+		log_info("gc",
+		    "content not subscribed to was kept: not enough "
+		    "others prove to hold it",
+		    "versions=%" PRIu64 " copies=%" PRIu32, gone.kept,
+		    g->others.copies);
 	if (r.chunks > 0 || r.segments > 0)
 		log_info("gc", "space given back",
 		    "chunks=%" PRIu64 " segments=%" PRIu32 " freed=%" PRIu64
@@ -99,8 +110,8 @@ gc_free(struct app_gc *g)
 }
 
 enum err
-app_gc_start(struct store *s, struct shares *shares, const struct conf *conf,
-    struct app_gc **out)
+app_gc_start(struct store *s, struct shares *shares, struct net *net,
+    const struct conf *conf, struct app_gc **out)
 {
 	pthread_condattr_t mono;
 	struct app_gc *g;
@@ -112,6 +123,7 @@ app_gc_start(struct store *s, struct shares *shares, const struct conf *conf,
 		return ERR_NOMEM;
 	g->store = s;
 	g->shares = shares;
+	g->others = (struct net_proven){ net, (uint32_t)conf->store_copies };
 	g->grace_ms = conf->gc_grace_hours * HOUR_MS;
 	g->interval_s = conf->gc_interval_minutes * 60;
 	pthread_mutex_init(&g->mu, NULL);

@@ -210,7 +210,7 @@ app_run(const struct app_args *a, struct errmsg *em)
 	if (e == ERR_OK)
 		e = node_web(&n, a, em);
 	if (e == ERR_OK)
-		e = app_gc_start(n.store, n.shares, &n.conf, &n.gc);
+		e = app_gc_start(n.store, n.shares, n.net, &n.conf, &n.gc);
 	if (e == ERR_OK) {
 		node_ready(&n);
 		(void)sigwait(&set, &sig);

@@ -51,6 +51,7 @@ struct conf {
 	uint64_t store_quota_bytes;
 	uint64_t store_scrub_bytes;
 	uint64_t backup_bytes;
+	uint64_t store_copies;
 	uint64_t gc_grace_hours;
 	uint64_t gc_interval_minutes;
 };

@@ -127,6 +127,8 @@ mail_do(struct net *n, struct net_mail *m)
 	case MAIL_NOW: net_book_now(n); break;
 	case MAIL_FETCH: net_fetch_begin(n, m->fetch); break;
 	case MAIL_FETCH_END: net_fetch_end(n, m->fetch); break;
+	case MAIL_PROVE: net_prove_begin(n, m->prove); break;
+	case MAIL_PROVE_END: net_prove_end(n, m->prove); break;
 	case MAIL_BARRIER: atomic_store(&n->news, true); break;
 	case MAIL_STOP: stop_begin(n); break;
 	}

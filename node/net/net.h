@@ -105,6 +105,28 @@ struct net_fetch_opts {
 };
 enum err net_fetch(
     struct net *n, const struct net_fetch_opts *o, uint32_t *left) PSC_MUST_USE;
+/* Do at least `copies` other members hold each chunk?  Each that is connected
+ * and may hold it is challenged; an answer counts if it is what the chunk here
+ * gives under our nonce and the answerer's key.  Blocks.  ERR_DENIED: not all
+ * are held by enough; ERR_TIMEOUT: nobody is there to ask, or nobody answered
+ * for quiet_ms. */
+#define NET_PROVE_CHUNKS 64u
+struct net_prove_opts {
+	struct share_id share;
+	uint16_t compartment;
+	const struct cry_id *cid; /* borrowed */
+	uint32_t n;               /* at most NET_PROVE_CHUNKS */
+	uint32_t copies;
+	uint64_t quiet_ms;
+};
+enum err net_prove(struct net *n, const struct net_prove_opts *o) PSC_MUST_USE;
+/* The same as a share_proven_fn; ctx: struct net_proven. */
+struct net_proven {
+	struct net *net;
+	uint32_t copies; /* of store.copies */
+};
+enum err net_proven(void *ctx, const struct share_id *share,
+    uint16_t compartment, const struct cry_id *cid, uint32_t n) PSC_MUST_USE;
 /* Redial at once every peer that is not connected. */
 void net_sync_now(struct net *n);
 

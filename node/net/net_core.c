@@ -73,7 +73,7 @@ core_effect(struct net *n, const struct repl_effect *fx)
 	case RX_STATEMENT:
 	case RX_WITNESS:
 	case RX_CLAIM: net_store_persist(n, fx); break;
-	case RX_PROOF: break;
+	case RX_PROOF: net_prove_came(n, fx); break;
 	}
 }
 

@@ -125,6 +125,8 @@ enum net_mail_kind {
 	MAIL_NOW,
 	MAIL_FETCH,
 	MAIL_FETCH_END,
+	MAIL_PROVE,
+	MAIL_PROVE_END,
 	MAIL_STOP
 };
 struct net_mail {
@@ -136,6 +138,7 @@ struct net_mail {
 	bool member, claim, chunk, statement, witness;
 	struct cry_id cid; /* chunk: which */
 	struct net_fetch *fetch;
+	struct net_prove *prove;
 	bool *done; /* a waiter's flag, under box_lock */
 };
 
@@ -205,6 +208,7 @@ struct net {
 	bool wants_more;
 	bool wants_told;           /* at least once */
 	struct net_fetch *fetches; /* somebody waits for these */
+	struct net_prove *proves;  /* and for proof of these */
 	uint64_t db_wants;
 
 	/* limits of the line */
@@ -308,6 +312,9 @@ void net_scan(struct net *n, uint64_t now_ms);
 void net_fetch_begin(struct net *n, struct net_fetch *f);
 void net_fetch_end(struct net *n, struct net_fetch *f);
 void net_fetch_came(struct net *n, const struct cry_id *cid);
+void net_prove_begin(struct net *n, struct net_prove *p);
+void net_prove_end(struct net *n, struct net_prove *p);
+void net_prove_came(struct net *n, const struct repl_effect *fx);
 /* Wants of a compartment were dropped: tell those that are waited for. */
 void net_fetch_again(struct net *n);
 

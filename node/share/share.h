@@ -218,14 +218,26 @@ enum err shares_subscribe(struct shares *sh, const char *share,
 enum err shares_subscribe_where(struct shares *sh, const char *share,
     const char *compartment, enum share_content content, const char *where,
     struct errmsg *em) PSC_MUST_USE;
+/* Do enough others hold these chunks, proven now?  ERR_DENIED: not all of
+ * them; ERR_TIMEOUT: nobody is there to ask.  Called with nothing held. */
+typedef enum err (*share_proven_fn)(void *ctx, const struct share_id *share,
+    uint16_t compartment, const struct cry_id *cid, uint32_t n);
+
 /* Lets go of content that is not subscribed to.  What was written here stays,
- * and what its author can no longer give: it may be the only copy.  Bounded
- * jobs; stop, asked between them, may be NULL. */
+ * and what its author can no longer give: it may be the only copy; and what
+ * others do not prove to hold.  Bounded jobs. */
+struct share_evict_opts {
+	bool (*stop)(void *ctx); /* asked between jobs; NULL: never */
+	void *ctx;
+	share_proven_fn proven; /* NULL: nothing is asked */
+	void *proven_ctx;
+};
 struct share_evicted {
 	uint64_t versions; /* that were complete until now */
 	uint64_t chunks;   /* references let go */
+	uint64_t kept;     /* versions that nobody else proved to hold */
 };
-enum err shares_evict(struct shares *sh, bool (*stop)(void *ctx), void *ctx,
+enum err shares_evict(struct shares *sh, const struct share_evict_opts *o,
     struct share_evicted *out) PSC_MUST_USE;
 
 /* --- jobs --- */

@@ -4,8 +4,9 @@
  * all of it, find the ops of others whose content is here and that no selector
  * keeps, and let it go in jobs of a bounded
  * number of chunks; a version that was whole is then incomplete.
- * What stays: content of our own feeds, of this run and earlier ones, and of
- * authors who are no writers there any more: ours may be the only copy.
+ * What stays: content of our own feeds, of this run and earlier ones, of
+ * authors who are no writers there any more (ours may be the only copy), and
+ * what not enough others prove to hold.
  * Each job asks the subscription again, so a change of mind ends it. */
 #include <time.h>
 
@@ -149,8 +150,34 @@ share_rest(uint64_t us)
 	(void)nanosleep(&t, NULL);
 }
 
+/* What the next step lets go is held by others.  *kept: it is not, or nobody
+ * says so: with nobody there the whole compartment waits for the next pass. */
 static enum err
-evict_run(struct evict *v, bool (*stop)(void *ctx), void *ctx)
+evict_proven(struct evict *v, const struct share_evict_opts *o, bool *kept)
+{
+	struct cry_id cid[OPLOG_EVICT_CHUNKS];
+	struct db_txn *t;
+	uint32_t n = 0;
+	enum err e;
+
+	*kept = false;
+	if (o->proven == NULL)
+		return ERR_OK;
+	if ((e = store_read(v->sh->store, &t)) != ERR_OK)
+		return e;
+	e = oplog_evict_chunks(v->sh->store, t, &v->v, cid, &n);
+	db_abort(t);
+	if (e != ERR_OK || n == 0)
+		return e;
+	e = o->proven(o->proven_ctx, &v->id, v->v.compartment, cid, n);
+	*kept = e == ERR_DENIED || e == ERR_TIMEOUT;
+	v->over = e == ERR_TIMEOUT;
+	v->out->kept += *kept;
+	return *kept ? ERR_OK : e;
+}
+
+static enum err
+evict_run(struct evict *v, const struct share_evict_opts *o)
 {
 	bool more = true, keep;
 	enum err e = ERR_OK;
@@ -159,7 +186,7 @@ evict_run(struct evict *v, bool (*stop)(void *ctx), void *ctx)
 		uint64_t t0 = clock_mono_us();
 		struct db_txn *t;
 
-		if (stop != NULL && stop(ctx))
+		if (o->stop != NULL && o->stop(o->ctx))
 			return ERR_CANCELLED;
 		if ((e = store_read(v->sh->store, &t)) != ERR_OK)
 			break;
@@ -168,6 +195,8 @@ evict_run(struct evict *v, bool (*stop)(void *ctx), void *ctx)
 		if (e == ERR_OK && v->v.found && v->q != NULL)
 			e = share_selects(v->sh, t, v->q, v->v.lseq, &keep);
 		db_abort(t);
+		if (e == ERR_OK && v->v.found && !keep)
+			e = evict_proven(v, o, &keep);
 		if (keep) {
 			v->v.lseq++;
 			v->v.item = 0;
@@ -234,7 +263,7 @@ evict_next(struct shares *sh, uint32_t *slot_no, uint32_t *no, struct evict *v)
 }
 
 enum err
-shares_evict(struct shares *sh, bool (*stop)(void *ctx), void *ctx,
+shares_evict(struct shares *sh, const struct share_evict_opts *o,
     struct share_evicted *out)
 {
 	uint32_t slot = 0, no = 0;
@@ -246,7 +275,7 @@ shares_evict(struct shares *sh, bool (*stop)(void *ctx), void *ctx,
 
 		e = evict_next(sh, &slot, &no, &v);
 		if (e == ERR_OK)
-			e = evict_run(&v, stop, ctx);
+			e = evict_run(&v, o);
 		mem_free(v.keep);
 		mem_free(v.where);
 		cat_query_free(v.q);

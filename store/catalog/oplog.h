@@ -172,6 +172,10 @@ struct oplog_evict {
  * !*more: that was the last. */
 enum err oplog_evict_find(
     struct db_txn *t, struct oplog_evict *v, bool *more) PSC_MUST_USE;
+/* The chunks the next step would let go: at most OPLOG_EVICT_CHUNKS, in the
+ * order of the op. */
+enum err oplog_evict_chunks(struct store *s, struct db_txn *t,
+    const struct oplog_evict *v, struct cry_id *cid, uint32_t *n) PSC_MUST_USE;
 /* *lseq: of an op that was whole until now; 0: none. */
 enum err oplog_evict_step(
     struct store_txn *t, struct oplog_evict *v, uint64_t *lseq) PSC_MUST_USE;

@@ -67,25 +67,35 @@ oplog_evict_find(struct db_txn *t, struct oplog_evict *v, bool *more)
 	return e == ERR_NOTFOUND ? ERR_OK : e;
 }
 
+/* The next chunk of the op; c->missing: it is not here. */
+static enum err
+evict_item(struct db_txn *db, const struct oplog_evict *v, struct rd *r,
+    struct cry_id *cid, struct cref *c)
+{
+	enum err e;
+
+	*c = (struct cref){ .share = v->share,
+		.compartment = v->compartment,
+		.lseq = v->lseq };
+	rd_copy(r, cid->b, sizeof(cid->b));
+	(void)rd_u32(r);
+	if (r->err != ERR_OK)
+		return ERR_CORRUPT;
+	e = blob_chunk_number(db, cid, &c->chunk);
+	if (e != ERR_OK)
+		return e == ERR_NOTFOUND ? ERR_CORRUPT : e;
+	return cref_get(db, c);
+}
+
 static enum err
 evict_one(
     struct store_txn *t, const struct oplog_evict *v, struct rd *r, bool *went)
 {
 	struct db_txn *db = store_txn_db(t);
-	struct cref c = { .share = v->share,
-		.compartment = v->compartment,
-		.lseq = v->lseq };
 	struct cry_id cid;
-	enum err e;
+	struct cref c;
+	enum err e = evict_item(db, v, r, &cid, &c);
 
-	rd_copy(r, cid.b, sizeof(cid.b));
-	(void)rd_u32(r);
-	if (r->err != ERR_OK)
-		return ERR_CORRUPT;
-	e = blob_chunk_number(db, &cid, &c.chunk);
-	if (e != ERR_OK)
-		return e == ERR_NOTFOUND ? ERR_CORRUPT : e;
-	e = cref_get(db, &c);
 	*went = e == ERR_OK && !c.missing;
 	if (!*went)
 		return e;
@@ -117,24 +127,60 @@ evict_items(struct store_txn *t, struct oplog_evict *v, struct slice packing,
 	return e;
 }
 
+/* The op and the packing at its end, which borrows op. */
+static enum err
+evict_op(struct store *s, struct db_txn *db, uint64_t no, struct op_row *row,
+    struct buf *op, struct slice *packing)
+{
+	enum err e = oplog_row_get(db, no, row);
+
+	if (e == ERR_OK)
+		e = store_rec_get(s, &row->loc, REC_OP, op);
+	if (e == ERR_OK && row->packing > op->n)
+		e = ERR_CORRUPT;
+	if (e == ERR_OK)
+		*packing = slice_of(op->p + op->n - row->packing, row->packing);
+	return e;
+}
+
+enum err
+oplog_evict_chunks(struct store *s, struct db_txn *t,
+    const struct oplog_evict *v, struct cry_id *cid, uint32_t *n)
+{
+	struct buf op = BUF_MAX(64 * MIB);
+	struct slice packing = { 0 };
+	struct op_row row;
+	struct cref c;
+	struct rd r;
+	enum err e = evict_op(s, t, v->lseq, &row, &op, &packing);
+
+	*n = 0;
+	r = rd_init(packing);
+	if (e == ERR_OK)
+		(void)rd_bytes(&r, (size_t)v->item * OPLOG_PACKING_ITEM);
+	for (uint32_t i = 0;
+	     e == ERR_OK && r.left > 0 && i < OPLOG_EVICT_CHUNKS; i++) {
+		e = evict_item(t, v, &r, &cid[*n], &c);
+		*n += e == ERR_OK && !c.missing;
+	}
+	buf_fini(&op);
+	return e;
+}
+
 enum err
 oplog_evict_step(struct store_txn *t, struct oplog_evict *v, uint64_t *lseq)
 {
 	struct db_txn *db = store_txn_db(t);
 	struct buf op = BUF_MAX(64 * MIB);
+	struct slice packing = { 0 };
 	struct op_row row;
 	uint64_t no = v->lseq;
 	uint32_t went = 0;
-	enum err e = oplog_row_get(db, no, &row);
+	enum err e = evict_op(store_txn_store(t), db, no, &row, &op, &packing);
 
 	*lseq = 0;
 	if (e == ERR_OK)
-		e = store_rec_get(store_txn_store(t), &row.loc, REC_OP, &op);
-	if (e == ERR_OK && row.packing > op.n)
-		e = ERR_CORRUPT;
-	if (e == ERR_OK)
-		e = evict_items(t, v,
-		    slice_of(op.p + op.n - row.packing, row.packing), &went);
+		e = evict_items(t, v, packing, &went);
 	buf_fini(&op);
 	if (e != ERR_OK || went == 0)
 		return e;

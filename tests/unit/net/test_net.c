@@ -384,6 +384,43 @@ two_centres_reach_the_lab_through_a_blind_hub(void **state)
 	puts_free(p2, 3);
 }
 
+/* Evicting at the lab asks the hub for proof; one other is not two, and
+ * nobody there is none. */
+static void
+a_copy_goes_only_when_others_prove_to_hold_it(void **state)
+{
+	struct site_put p[3];
+	struct has_put h = { &lab, p, 3 };
+	struct net_proven others = { lab.net, 2 };
+	const struct share_evict_opts o = { .proven = net_proven,
+		.proven_ctx = &others };
+	struct share_evicted out;
+	struct errmsg em = { 0 };
+
+	(void)state;
+	put_many(&c1, "centre1", 9, 200000, p, 3);
+	assert_true(wait_for(has_puts, &h, WAIT_MS));
+	node_synced(&lab);
+	node_synced(&c1);
+	assert_ok(
+	    shares_subscribe(lab.s.sh, "trial", "centre1", SHARE_NONE, &em));
+	assert_ok(shares_evict(lab.s.sh, &o, &out));
+	assert_int_equal(out.versions, 0);
+	assert_int_equal(out.kept, 3);
+	node_down(&hub);
+	others.copies = 1;
+	assert_ok(shares_evict(lab.s.sh, &o, &out));
+	assert_int_equal(out.versions, 0);
+	assert_int_equal(out.kept, 1); /* the rest waits too */
+	assert_true(has_puts(&h));
+	node_up(&hub, hub.addr);
+	node_synced(&lab);
+	assert_ok(shares_evict(lab.s.sh, &o, &out));
+	assert_int_equal(out.versions, 3);
+	assert_int_equal(out.kept, 0);
+	puts_free(p, 3);
+}
+
 static void
 what_was_written_while_apart_arrives_after_reconnect(void **state)
 {
@@ -651,6 +688,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(two_centres_reach_the_lab_through_a_blind_hub),
+		T(a_copy_goes_only_when_others_prove_to_hold_it),
 		T(what_was_written_while_apart_arrives_after_reconnect),
 		T(stopped_in_mid_transfer_it_resumes_without_fetching_twice),
 		T(store_reopened_it_still_has_its_peers_and_shares),

@@ -60,12 +60,34 @@ subscribe(enum share_content content, enum err expect)
 	    shares_subscribe(lab.sh, "trial", "centre1", content, &em), expect);
 }
 
+/* What others say of what they hold; fn NULL: nobody is asked. */
+static struct {
+	share_proven_fn fn;
+	enum err says;
+	uint32_t asked; /* chunks */
+} others;
+
+static enum err
+others_say(void *ctx, const struct share_id *share, uint16_t compartment,
+    const struct cry_id *cid, uint32_t n)
+{
+	(void)ctx;
+	(void)share;
+	assert_true(compartment != 0);
+	assert_true(cid != NULL && n > 0 && n <= OPLOG_EVICT_CHUNKS);
+	others.asked += n;
+	return others.says;
+}
+
 static struct share_evicted
 evict(struct site *s)
 {
+	const struct share_evict_opts o = { .proven = others.fn,
+		.proven_ctx = &others };
 	struct share_evicted out;
 
-	assert_ok(shares_evict(s->sh, NULL, NULL, &out));
+	others.asked = 0;
+	assert_ok(shares_evict(s->sh, &o, &out));
 	return out;
 }
 
@@ -152,6 +174,41 @@ a_change_of_mind_within_grace_fetches_nothing(void **state)
 	assert_true(complete(&lab, &asset));
 	assert_int_equal(collect(&lab).chunks, 0);
 	assert_true(site_has(&lab, &asset, bytes, BYTES));
+}
+
+/* A copy goes only against proof that others hold it (protocol.md, goal of
+ * 5): nothing goes unproven, nobody there ends the round, proof lets go. */
+static void
+what_nobody_proves_to_hold_stays(void **state)
+{
+	uint8_t bytes[2][BYTES];
+	struct asset_id asset[2];
+	struct share_evicted out;
+
+	(void)state;
+	put(&site1, "S-8", bytes[0], &asset[0]);
+	put(&site1, "S-9", bytes[1], &asset[1]);
+	assert_true(carry_ops(&site1, &lab) > 0);
+	assert_true(carry_chunks(&site1, &lab) > 0);
+	subscribe(SHARE_NONE, ERR_OK);
+	others.fn = others_say;
+	others.says = ERR_DENIED;
+	out = evict(&lab);
+	assert_int_equal(out.chunks, 0);
+	assert_int_equal(out.kept, 2);
+	assert_true(others.asked >= 2);
+	others.says = ERR_TIMEOUT;
+	out = evict(&lab);
+	assert_int_equal(out.chunks, 0);
+	assert_int_equal(out.kept, 1); /* the rest waits too */
+	assert_true(site_has(&lab, &asset[0], bytes[0], BYTES));
+	assert_true(site_has(&lab, &asset[1], bytes[1], BYTES));
+	others.says = ERR_OK;
+	out = evict(&lab);
+	assert_int_equal(out.versions, 2);
+	assert_int_equal(out.chunks, others.asked); /* all were asked for */
+	assert_int_equal(out.kept, 0);
+	others.fn = NULL;
 }
 
 static void
@@ -293,6 +350,7 @@ main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 		TEST(evicted_content_goes_and_comes_again),
 		TEST(a_change_of_mind_within_grace_fetches_nothing),
+		TEST(what_nobody_proves_to_hold_stays),
 		TEST(what_was_written_here_stays),
 		TEST(what_is_pinned_stays),
 		TEST(a_second_reference_keeps_chunks),

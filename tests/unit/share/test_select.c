@@ -92,9 +92,10 @@ tag(uint32_t i, bool add)
 static uint64_t
 evict(void)
 {
+	const struct share_evict_opts o = { 0 };
 	struct share_evicted out;
 
-	assert_ok(shares_evict(lab.sh, NULL, NULL, &out));
+	assert_ok(shares_evict(lab.sh, &o, &out));
 	return out.versions;
 }
 
