@@ -312,6 +312,7 @@ pump(struct repl *r)
 		ops_serve(r, p);
 		content_serve(r, p);
 		peer_pump(r, p);
+		join_pump(r, p);
 		front_pump(r, p);
 		witnesses_pump(r, p);
 	}

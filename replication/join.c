@@ -85,30 +85,51 @@ links_new(struct repl *r, struct share *s)
 
 /* --- telling --- */
 
-/* Records from..end, in as many messages as they need. */
+/* One message of records, from where the last one ended. */
+static void
+page_send(struct repl *r, struct link *l)
+{
+	const struct member *m = l->share->m;
+	struct msg out = { .type = MSG_MLOG, .tag = l->tx, .seq = l->page };
+	struct buf items = BUF_MAX(LIM_MESSAGE_BYTES);
+
+	while (l->page < l->pages && out.n < MSG_RECORDS_MAX &&
+	       items.n < CHAIN_BYTES_MAX) {
+		msg_blob_put(member_record(m, l->page++), &items);
+		out.n++;
+	}
+	out.items = buf_slice(&items);
+	if (repl_ok(r, buf_err(&items)))
+		peer_send(r, l->peer, &out);
+	buf_fini(&items);
+}
+
+static void
+pages_send(struct repl *r, struct link *l)
+{
+	while (l->page < l->pages && peer_can_send(l->peer, SESS_OPS) &&
+	       !l->peer->closing && r->err == ERR_OK)
+		page_send(r, l);
+}
+
+/* Pages wait here, not in a queue: a chain may be longer than any queue. */
+void
+join_pump(struct repl *r, struct peer *p)
+{
+	for (uint32_t i = 0; i < p->n_links; i++)
+		pages_send(r, &p->links[i]);
+}
+
+/* Records from..end go as the peer gives credit. */
 static void
 chain_push_to(struct repl *r, struct link *l, uint64_t from, uint64_t end)
 {
-	const struct member *m = l->share->m;
-	struct msg out = { .type = MSG_MLOG, .tag = l->tx };
-	uint64_t i = from;
-
-	while (i <= end && !l->peer->closing && r->err == ERR_OK) {
-		struct buf items = BUF_MAX(LIM_MESSAGE_BYTES);
-
-		out.seq = i;
-		out.n = 0;
-		while (i <= end && out.n < MSG_RECORDS_MAX &&
-		       items.n < CHAIN_BYTES_MAX) {
-			msg_blob_put(member_record(m, i++), &items);
-			out.n++;
-		}
-		out.items = buf_slice(&items);
-		if (repl_ok(r, buf_err(&items)))
-			peer_send(r, l->peer, &out);
-		buf_fini(&items);
-	}
+	if (l->page >= l->pages || from < l->page)
+		l->page = from;
+	if (l->pages < end + 1)
+		l->pages = end + 1;
 	l->pushed = end + 1;
+	pages_send(r, l);
 }
 
 static void
@@ -180,14 +201,26 @@ offer(struct repl *r, struct link *l)
 	repl_wake(r, l->chain_due_ms);
 }
 
+static void
+chain_ask(struct repl *r, struct link *l)
+{
+	struct msg m = { .type = MSG_MLOG_REQ, .tag = l->tx };
+
+	m.seq = member_seq(l->share->m) + 1;
+	peer_send(r, l->peer, &m);
+}
+
 void
 join_link_up(struct repl *r, struct link *l)
 {
 	struct share *s = l->share;
 
 	offer(r, l);
-	if (s->joining && !share_has(s, &r->o.me.sign))
-		claim_send(r, l, &s->claim);
+	if (!s->joining || share_has(s, &r->o.me.sign))
+		return;
+	if (s->m != NULL)
+		chain_ask(r, l); /* a connection broke: go on from there */
+	claim_send(r, l, &s->claim);
 }
 
 /* What the peer said before we could judge it. */
@@ -484,14 +517,11 @@ join_on_mlog(struct repl *r, struct link *l, const struct msg *m)
 void
 join_ask_chain(struct repl *r, struct link *l, uint64_t their_seq)
 {
-	struct msg m = { .type = MSG_MLOG_REQ, .tag = l->tx };
-
 	if (l->share->halted || their_seq <= member_seq(l->share->m) ||
 	    their_seq <= l->asked_seq)
 		return;
 	l->asked_seq = their_seq;
-	m.seq = member_seq(l->share->m) + 1;
-	peer_send(r, l->peer, &m);
+	chain_ask(r, l);
 }
 
 /* Its head is not our record of that number: one of two signed records shows
@@ -510,9 +540,11 @@ join_ask_branch(struct repl *r, struct link *l)
 void
 join_on_mlog_req(struct repl *r, struct link *l, const struct msg *m)
 {
-	if (m->seq > member_seq(l->share->m))
+	/* A joiner asks before it is one by its own chain. */
+	if (l->state == LINK_SILENT || m->seq > member_seq(l->share->m))
 		return;
 	chain_push(r, l, m->seq);
+	l->chain_due_ms = 0;
 	l->peer_seq = member_seq(l->share->m);
 }
 
@@ -564,7 +596,8 @@ join_on_claim(struct repl *r, struct link *l, const struct msg *m)
 		return;
 	}
 	if (l->state == LINK_OFFERED) { /* granted already: it lacks that */
-		chain_push(r, l, 0);
+		if (l->pushed == 0)
+			chain_push(r, l, 0);
 		l->chain_due_ms = 0;
 	}
 	if (!member_is_registrar(s->m, &r->o.me.sign)) {

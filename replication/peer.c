@@ -362,7 +362,6 @@ static link_msg_fn
 live_handler(uint8_t type)
 {
 	switch (type) {
-	case MSG_MLOG_REQ: return join_on_mlog_req;
 	case MSG_ROOT: return sync_on_root;
 	case MSG_FRONT: return front_on_front;
 	case MSG_NEED: return front_on_need;
@@ -399,6 +398,7 @@ on_tagged(
 	switch (m->type) {
 	case MSG_OPEN: sync_on_open(r, l, m, body); return false;
 	case MSG_MLOG: join_on_mlog(r, l, m); return false;
+	case MSG_MLOG_REQ: join_on_mlog_req(r, l, m); return false;
 	case MSG_STATEMENT: statement_on(r, l, m); return false;
 	case MSG_CLAIM: join_on_claim(r, l, m); return false;
 	default: break;

@@ -200,7 +200,8 @@ struct link {
 	struct msg_tag tx, rx;
 	enum link_state state;
 	uint64_t peer_seq;     /* LIVE: their chain */
-	uint64_t pushed;       /* records sent here so far */
+	uint64_t pushed;       /* records sent here, or about to be */
+	uint64_t page, pages;  /* next of them to go, and behind the last */
 	uint64_t asked_seq;    /* chain asked for up to this */
 	bool asked_branch;     /* and once for a chain that is not ours */
 	uint64_t chain_due_ms; /* OFFERED: send the chain then */
@@ -349,6 +350,7 @@ void join_not_persisted(struct repl *r, struct share *s);
 void join_tick(struct repl *r, struct share *s);
 void join_link_up(struct repl *r, struct link *l);
 void join_link_tick(struct repl *r, struct link *l);
+void join_pump(struct repl *r, struct peer *p); /* records, by credit */
 void join_on_mlog_req(struct repl *r, struct link *l, const struct msg *m);
 void join_on_mlog(struct repl *r, struct link *l, const struct msg *m);
 void join_on_claim(struct repl *r, struct link *l, const struct msg *m);

@@ -545,7 +545,7 @@ static bool
 wanted(const struct repl *r, const struct wit *v, const struct witness *w,
     struct slice bytes)
 {
-	uint64_t gap = r->o.witness_ms != 0 && r->o.witness_ms < GAP_MS * 2
+	uint64_t gap = r->o.witness_ms != 0 && r->o.witness_ms / 2 < GAP_MS
 			   ? r->o.witness_ms / 2
 			   : GAP_MS;
 	struct witness was;

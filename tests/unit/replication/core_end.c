@@ -63,7 +63,7 @@ record_send(struct end *e, const struct repl_effect *fx)
 }
 
 struct answer {
-	struct repl_event ev[64];
+	struct repl_event ev[1024];
 	uint32_t n;
 };
 
