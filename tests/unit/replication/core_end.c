@@ -62,8 +62,10 @@ record_send(struct end *e, const struct repl_effect *fx)
 	buf_put_slice(&s->body, fx->bytes);
 }
 
+#define ANSWERS_MAX 1024u /* to one step: a record each of a long chain */
+
 struct answer {
-	struct repl_event ev[1024];
+	struct repl_event *ev;
 	uint32_t n;
 };
 
@@ -143,15 +145,18 @@ carry_out(struct end *e, const struct repl_effect *fx, struct answer *a)
 static void
 feed(struct end *e, struct repl_event *ev)
 {
-	struct answer a = { .n = 0 };
+	struct answer a = { .ev = mem_array(ANSWERS_MAX, sizeof(*a.ev)) };
 	struct repl_effects fx;
 
+	assert_non_null(a.ev);
 	ev->now_ms = e->now;
 	assert_int_equal(repl_step(e->core, ev, &fx), ERR_OK);
 	for (uint32_t i = 0; i < fx.n; i++)
 		carry_out(e, &fx.fx[i], &a);
+	assert_true(a.n <= ANSWERS_MAX);
 	for (uint32_t i = 0; i < a.n; i++)
 		feed(e, &a.ev[i]);
+	mem_free(a.ev);
 }
 
 static void
