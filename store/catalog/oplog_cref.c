@@ -221,7 +221,16 @@ cref_alien_del(
 struct aliens {
 	struct cref c[GIVE_BATCH]; /* one for each compartment */
 	uint32_t n;
+	struct cref last; /* of the batch before; share 0: none */
 };
+
+/* In the order of keys. */
+static bool
+alien_seen(const struct cref *c, const struct cref *last)
+{
+	return c->share < last->share ||
+	       (c->share == last->share && c->compartment <= last->compartment);
+}
 
 static int
 aliens_note(void *ctx, struct slice k, struct slice v)
@@ -232,8 +241,7 @@ aliens_note(void *ctx, struct slice k, struct slice v)
 
 	if (e != ERR_OK)
 		return e;
-	if (c.given || (a->n > 0 && a->c[a->n - 1].share == c.share &&
-			   a->c[a->n - 1].compartment == c.compartment))
+	if (c.given || alien_seen(&c, a->n > 0 ? &a->c[a->n - 1] : &a->last))
 		return 0;
 	a->c[a->n++] = c;
 	return a->n == GIVE_BATCH;
@@ -245,11 +253,18 @@ oplog_chunk_came(struct store_txn *t, uint64_t chunk)
 	struct key k = cref_prefix(chunk);
 	struct aliens a = { .n = 0 };
 	uint32_t i;
-	enum err e =
-	    key_walk(store_txn_db(t), DB_CREF, key_slice(&k), aliens_note, &a);
+	enum err e;
 
-	for (i = 0; e == ERR_OK && i < a.n; i++)
-		e = cref_alien_put(t, chunk, a.c[i].share, a.c[i].compartment);
+	do {
+		a.n = 0;
+		e = key_walk(
+		    store_txn_db(t), DB_CREF, key_slice(&k), aliens_note, &a);
+		for (i = 0; e == ERR_OK && i < a.n; i++)
+			e = cref_alien_put(
+			    t, chunk, a.c[i].share, a.c[i].compartment);
+		if (a.n > 0)
+			a.last = a.c[a.n - 1];
+	} while (e == ERR_OK && a.n == GIVE_BATCH);
 	return e;
 }
 

@@ -8,6 +8,8 @@
 #include "store/base/enc.h"
 #include "store/base/mem.h"
 
+#define WIDE 150u
+
 static struct site lab, liar;
 static uint64_t feeds;
 
@@ -77,11 +79,11 @@ compartment(uint32_t i)
 	return no;
 }
 
-/* An op of the liar in centre2 that names cid; what it says is no matter. */
+/* An op of the liar that names cid; what it says is no matter. */
 static void
-name_it(const struct cry_id *cid)
+name_in(const char *share, uint32_t no, const struct cry_id *cid)
 {
-	struct share_info i = site_share(&lab, "trial");
+	struct share_info i = site_share(&lab, share);
 	struct op_header h = {
 		.kind = OP_ASSET_PUT, .epoch = 1, .seq = 1, .lamport = 1
 	};
@@ -94,7 +96,7 @@ name_it(const struct cry_id *cid)
 	struct cry_id id;
 
 	run.feed = (struct op_feed){ .share = i.id,
-		.compartment = compartment(1),
+		.compartment = i.c[no].no,
 		.device = liar.me.pub.sign,
 		.incarnation = ++feeds };
 	op_feed_id(&run.feed, &h.feed);
@@ -111,6 +113,12 @@ name_it(const struct cry_id *cid)
 	buf_fini(&op);
 	buf_fini(&packing);
 	share_info_fini(&i);
+}
+
+static void
+name_it(const struct cry_id *cid)
+{
+	name_in("trial", 1, cid);
 }
 
 static bool
@@ -298,6 +306,39 @@ a_name_that_was_first_has_no_right_either(void **state)
 	assert_false(served(1, &c.cid));
 }
 
+/* More compartments than are looked at together. */
+static void
+every_compartment_that_names_a_chunk_is_noted(void **state)
+{
+	struct errmsg em = { 0 };
+	char name[WIDE][8];
+	const char *names[WIDE];
+	uint8_t bytes[100] = { 42 };
+	struct carry c = { .to = &lab, .bytes = slice_of(bytes, 100) };
+	struct share_info i;
+
+	(void)state;
+	for (uint32_t k = 0; k < WIDE; k++) {
+		snprintf(name[k], sizeof(name[k]), "c%u", k);
+		names[k] = name[k];
+	}
+	assert_ok(shares_create(lab.sh, "wide", names, WIDE, false, &em));
+	cry_hash(c.bytes, &c.cid);
+	for (uint32_t k = 0; k < WIDE; k++) {
+		assert_ok(shares_grant(
+		    lab.sh, "wide", &liar.me.pub, ROLE_WRITER, names[k], &em));
+		name_in("wide", k, &c.cid);
+	}
+	name_it(&c.cid);
+	assert_int_equal(site_rows(&lab, "notgiven"), 0);
+	i = site_share(&lab, "trial");
+	c.share = i.id;
+	c.compartment = compartment(1);
+	assert_ok(store_write(lab.st, chunk_job, &c));
+	assert_int_equal(site_rows(&lab, "notgiven"), WIDE);
+	share_info_fini(&i);
+}
+
 int
 main(void)
 {
@@ -308,6 +349,9 @@ main(void)
 		    who_sends_the_bytes_has_them, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    a_name_that_was_first_has_no_right_either, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    every_compartment_that_names_a_chunk_is_noted, setup,
+		    teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
