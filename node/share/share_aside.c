@@ -455,7 +455,7 @@ shares_unsettled(struct shares *sh)
 	if (row_next(sh, x, &found) != ERR_OK)
 		found = false;
 	mem_free(x);
-	return found || share_select_due(sh);
+	return found || share_late_due(sh) || share_select_due(sh);
 }
 
 enum err
@@ -483,6 +483,8 @@ shares_settle(struct shares *sh, bool (*stop)(void *ctx), void *ctx)
 		mem_free(x->again.v);
 		mem_free(x);
 	}
+	if (e == ERR_OK)
+		e = share_late_run(sh, stop, ctx);
 	if (e == ERR_OK)
 		e = share_select_run(sh, stop, ctx);
 	pthread_mutex_unlock(&sh->settling);

@@ -24,6 +24,7 @@
 #define SHARE_TAG_SAID "said"       /* share, hash: freeze, or proof */
 #define SHARE_TAG_DRAFT "draft"     /* share, draft, signer: records */
 #define SHARE_TAG_WITNESS "witness" /* share, compartment, device */
+#define SHARE_TAG_LATE "late"       /* share, compartment, epoch: a new key */
 #define SHARE_TAG_ASIDE "aside"     /* share, device: views to make anew */
 #define SHARE_ROW_VERSION 1u
 #define SHARE_KEY_MAX 64u
@@ -173,6 +174,15 @@ enum err share_said_load(struct shares *sh, struct db_txn *txn,
 enum err share_aside_mark(struct store_txn *t, struct shares *sh,
     struct share_slot *slot, const struct cry_sign_pk *device) PSC_MUST_USE;
 
+/* --- share_late.c --- */
+/* In the job that keeps a key: ops of its epoch may be here already. */
+enum err share_late_mark(struct store_txn *t, const struct share_id *id,
+    uint16_t no, uint32_t epoch) PSC_MUST_USE;
+bool share_late_due(struct shares *sh);
+/* Applies them.  Under the lock `settling`. */
+enum err share_late_run(
+    struct shares *sh, bool (*stop)(void *ctx), void *ctx) PSC_MUST_USE;
+
 /* --- share_chunk.c --- */
 /* Wants of chunks that are here; what becomes whole by that is complete. */
 enum err share_wants_settle(
@@ -229,6 +239,9 @@ enum err share_op_replay(struct store_txn *t, struct shares *sh,
     const struct cat_told *told) PSC_MUST_USE;
 /* An op that is in the log is applied if it counts, without events. */
 enum err share_op_again(struct store_txn *t, struct shares *sh, uint64_t lseq,
+    const struct cat_told *told) PSC_MUST_USE;
+/* An op that was kept unread is applied as if it came now. */
+enum err share_op_late(struct store_txn *t, struct shares *sh, uint64_t lseq,
     const struct cat_told *told) PSC_MUST_USE;
 /* Where an op comes from, read from its bytes. */
 enum err share_origin(struct db_txn *txn, struct shares *sh, uint64_t lseq,

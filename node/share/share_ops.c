@@ -413,11 +413,11 @@ share_op_replay(struct store_txn *t, struct shares *sh, const struct cry_id *id,
 	return e;
 }
 
-/* --- applied again, without a word --- */
+/* --- applied again, or at last --- */
 
-enum err
-share_op_again(struct store_txn *t, struct shares *sh, uint64_t lseq,
-    const struct cat_told *told)
+static enum err
+op_from_log(struct store_txn *t, struct shares *sh, uint64_t lseq,
+    const struct cat_told *told, bool quiet)
 {
 	struct op_feed feed = { 0 };
 	struct incoming in = { .sh = sh, .feed = &feed, .told = told };
@@ -441,12 +441,34 @@ share_op_again(struct store_txn *t, struct shares *sh, uint64_t lseq,
 		e = share_work(t, sh, &feed.share, &in.slot);
 	if (e == ERR_OK)
 		e = oplog_op_missing(store_txn_db(t), lseq, &missing);
-	o.quiet = true;
+	o.quiet = quiet;
+	o.told = told;
 	if (e == ERR_OK && op_counts(&in, v))
 		e = incoming_apply(t, &in, v, &o, missing);
 	mem_free(v);
 	buf_fini(&op);
 	return e;
+}
+
+enum err
+share_op_again(struct store_txn *t, struct shares *sh, uint64_t lseq,
+    const struct cat_told *told)
+{
+	return op_from_log(t, sh, lseq, told, true);
+}
+
+enum err
+share_op_late(struct store_txn *t, struct shares *sh, uint64_t lseq,
+    const struct cat_told *told)
+{
+	struct cat_origin o;
+	enum err e = share_origin(store_txn_db(t), sh, lseq, &o);
+
+	/* What was set aside stays aside. */
+	if (e == ERR_OK && cat_told_has(told, "op.aside", &o.op_id) &&
+	    !cat_told_has(told, "op.adopted", &o.op_id))
+		return ERR_OK;
+	return e == ERR_OK ? op_from_log(t, sh, lseq, told, false) : e;
 }
 
 /* --- reading an op --- */

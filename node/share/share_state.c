@@ -60,11 +60,12 @@ key_better(struct slice row, const struct member_epoch_key *k)
  * Compartment 0 holds the share's name key in place of content. */
 static enum err
 key_row_put(struct store_txn *t, struct shares *sh, const struct share_id *id,
-    const struct member_epoch_key *k)
+    const struct member_epoch_key *k, bool *fresh)
 {
 	struct buf key, plain = BUF_MAX(64), val = BUF_MAX(512), old;
 	enum err e;
 
+	*fresh = false;
 	old = BUF_MAX(512);
 	key_row_key(&key, id, k->compartment, k->epoch);
 	e = store_row_get(
@@ -72,6 +73,7 @@ key_row_put(struct store_txn *t, struct shares *sh, const struct share_id *id,
 	/* Kept already; without the ladder it may be better now. */
 	if (e == ERR_OK && !key_better(buf_slice(&old), k))
 		goto out;
+	*fresh = e == ERR_NOTFOUND;
 	if (e != ERR_OK && e != ERR_NOTFOUND)
 		goto out;
 	buf_put(&plain, k->content.b, sizeof(k->content.b));
@@ -89,6 +91,16 @@ out:
 	buf_wipe(&val);
 	buf_wipe(&old);
 	return e;
+}
+
+/* May ops of this epoch, whose key is new to us, be here already?  Not if it
+ * took the place of one that we had: records come before what needs them. */
+static bool
+key_late(const struct share_state *s, const struct member_epoch_key *k)
+{
+	return k->epoch != member_epoch(s->m, k->compartment) ||
+	       k->epoch == 1 ||
+	       member_key(&s->keys, k->compartment, k->epoch - 1) == NULL;
 }
 
 struct keys_load {
@@ -155,6 +167,7 @@ share_keys_keep(struct store_txn *t, struct shares *sh,
 {
 	struct member_keys ks = { 0 };
 	struct member_epoch_key name = { 0 };
+	bool fresh;
 	enum err e;
 	uint32_t i;
 
@@ -165,9 +178,13 @@ share_keys_keep(struct store_txn *t, struct shares *sh,
 	}
 	name.content = ks.name;
 	if (e == ERR_OK)
-		e = key_row_put(t, sh, id, &name);
-	for (i = 0; e == ERR_OK && i < ks.n; i++)
-		e = key_row_put(t, sh, id, &ks.k[i]);
+		e = key_row_put(t, sh, id, &name, &fresh);
+	for (i = 0; e == ERR_OK && i < ks.n; i++) {
+		e = key_row_put(t, sh, id, &ks.k[i], &fresh);
+		if (e == ERR_OK && fresh && key_late(s, &ks.k[i]))
+			e = share_late_mark(
+			    t, id, ks.k[i].compartment, ks.k[i].epoch);
+	}
 	if (e == ERR_OK)
 		e = keys_load(sh, store_txn_db(t), id, s);
 	cry_wipe(&name, sizeof(name));
