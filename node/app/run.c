@@ -12,6 +12,7 @@
 #include "node/api/api.h"
 #include "node/app/app.h"
 #include "node/app/gc.h"
+#include "node/app/lay.h"
 #include "node/app/home.h"
 #include "node/backup/scrub.h"
 #include "node/ops/log.h"
@@ -29,6 +30,7 @@ struct node {
 	struct api *api;
 	struct web *web;
 	struct app_gc *gc;
+	struct app_lay *lay;
 	struct scrub *scrub;
 	bool unattended;
 	pthread_mutex_t person_mu;
@@ -146,6 +148,7 @@ node_stop(struct node *n)
 {
 	web_stop(n->web);
 	app_gc_stop(n->gc);
+	app_lay_stop(n->lay);
 	scrub_stop(n->scrub);
 	if (!ingest_stop(n->ingest))
 		_exit(0); /* all that was acknowledged is durable */
@@ -211,6 +214,8 @@ app_run(const struct app_args *a, struct errmsg *em)
 		e = node_web(&n, a, em);
 	if (e == ERR_OK)
 		e = app_gc_start(n.store, n.shares, n.net, &n.conf, &n.gc);
+	if (e == ERR_OK)
+		e = app_lay_start(n.store, &n.lay);
 	if (e == ERR_OK) {
 		node_ready(&n);
 		(void)sigwait(&set, &sig);

@@ -9,6 +9,7 @@
  * Everything decided here depends on the set of ops and not on their order:
  * maxima and minima over (lamport, op id) or wall time, sums, and unions. */
 #include "store/catalog/catalog_internal.h"
+#include "store/catalog/images.h"
 
 void
 cat_asset_id(const struct cry_id *share, uint16_t compartment,
@@ -370,17 +371,29 @@ cat_apply_put(struct store_txn *t, const struct cat_origin *o,
 
 /* --- content arrived --- */
 
-/* The author's fault, not the disk's: the version stands, without images. */
-static bool
-table_bad(enum err e)
+bool
+images_table_bad(enum err e)
 {
 	return e == ERR_MALFORMED || e == ERR_LIMIT || e == ERR_SHORT ||
 	       e == ERR_TRAILING || e == ERR_AUTH || e == ERR_UNSUPPORTED;
 }
 
+/* Too much for the writer?  One that does not decode is found bad at once. */
+static bool
+table_large(struct slice manifest)
+{
+	struct blob_manifest m = { 0 };
+	bool large = blob_manifest_decode(manifest, &m) == ERR_OK &&
+		     m.raw_len > CAT_TABLE_NOW;
+
+	blob_manifest_fini(&m);
+	return large;
+}
+
+/* *later: the images come in steps of their own. */
 static enum err
 complete_images(struct store_txn *t, uint32_t no, struct asset_row *row,
-    const struct cat_version *v)
+    const struct cat_version *v, bool *later)
 {
 	struct stamp by = { .lamport = v->lamport, .op = v->op_id };
 	struct db_txn *db = store_txn_db(t);
@@ -391,10 +404,11 @@ complete_images(struct store_txn *t, uint32_t no, struct asset_row *row,
 	if (level_rank(row->level) != LEVEL_SERIES)
 		return ERR_OK;
 	e = row_body_get(store_txn_store(t), db, &v->op_id, &manifest, NULL);
-	if (e == ERR_OK)
+	*later = e == ERR_OK && table_large(buf_slice(&manifest));
+	if (e == ERR_OK && !*later)
 		e = content_open_in(
 		    store_txn_store(t), db, buf_slice(&manifest), &c);
-	if (e == ERR_OK)
+	if (e == ERR_OK && !*later)
 		e = image_index(db, no, row, c, &by);
 	content_close(c);
 	buf_fini(&manifest);
@@ -411,6 +425,7 @@ cat_content_complete(struct store_txn *t, const struct cat_origin *o,
 	struct asset_row row = { 0 };
 	struct cat_version v;
 	const char *type = "content.complete";
+	bool later = false;
 	uint32_t no = 0;
 	enum err e = row_asset_no(db, asset, &no);
 
@@ -420,8 +435,10 @@ cat_content_complete(struct store_txn *t, const struct cat_origin *o,
 		e = row_version_get(db, no, &by, &v);
 	if (e != ERR_OK || v.complete)
 		return e;
-	e = complete_images(t, no, &row, &v);
-	if (table_bad(e)) {
+	e = complete_images(t, no, &row, &v, &later);
+	if (e == ERR_OK && later)
+		return images_later(db, no, o);
+	if (images_table_bad(e)) {
 		type = "content.bad";
 		e = ERR_OK;
 	}
@@ -444,6 +461,8 @@ cat_content_gone(struct store_txn *t, const struct cat_origin *o,
 
 	if (e == ERR_OK)
 		e = row_version_get(db, no, &by, &v);
+	if (e == ERR_OK)
+		e = images_not(db, no, &by);
 	if (e != ERR_OK || !v.complete)
 		return e;
 	v.complete = false;

@@ -343,6 +343,13 @@ enum err apply_remove(
 /* Replace a series' image rows by those of a member table. */
 enum err image_index(struct db_txn *t, uint32_t series, struct asset_row *row,
     const struct content *c, const struct stamp *by) PSC_MUST_USE;
+/* They are laid step by step, or not any more (images.h). */
+enum err images_later(
+    struct db_txn *t, uint32_t no, const struct cat_origin *o) PSC_MUST_USE;
+enum err images_not(
+    struct db_txn *t, uint32_t no, const struct stamp *by) PSC_MUST_USE;
+/* The author's fault, not the disk's: the version stands, without images. */
+bool images_table_bad(enum err e);
 /* The image rows that a member table made. */
 enum err images_drop(struct db_txn *t, uint32_t series) PSC_MUST_USE;
 enum err asset_fill(struct db_txn *t, uint32_t no, const struct asset_row *row,

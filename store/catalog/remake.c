@@ -330,6 +330,8 @@ wipe_asset(struct wipe *w)
 	if (e == ERR_OK)
 		e = row_totals_add(w->db, 0 - w->bytes);
 	if (e == ERR_OK)
+		e = wipe_table(w, DB_LAY, wipe_collect);
+	if (e == ERR_OK)
 		e = wipe_fields(w);
 	if (e == ERR_OK)
 		e = wipe_table(w, DB_FACT, wipe_fact);

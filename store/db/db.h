@@ -35,6 +35,7 @@
 	X(ASSET, "asset number -> row")                                        \
 	X(ASSETX, "asset id -> asset number")                                  \
 	X(VERSION, "asset number, version -> row")                             \
+	X(LAY, "asset number, version -> its images are still to be laid")     \
 	X(CHILD, "parent asset number, child asset number")                    \
 	X(FIELD, "asset number, field -> value")                               \
 	X(FACT, "asset number, place, name, live or not, stamp -> edit")       \
