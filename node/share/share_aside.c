@@ -288,10 +288,13 @@ job_again(struct store_txn *t, const struct settle *x, uint64_t lseq)
 {
 	struct cat_origin o;
 	enum err e = share_origin(store_txn_db(t), x->sh, lseq, &o);
+	bool back = e == ERR_OK && cat_told_has(x->told, "op.aside", &o.op_id);
 
-	if (e == ERR_OK && cat_told_has(x->told, "op.aside", &o.op_id))
+	if (back)
 		e = tell(t, x, lseq, "op.adopted", "");
-	return e == ERR_OK ? share_op_again(t, x->sh, lseq, x->told) : e;
+	if (e == ERR_OK)
+		e = share_op_again(t, x->sh, lseq, x->told);
+	return e == ERR_OK && back ? share_op_back(t, x->sh, lseq) : e;
 }
 
 /* What came meanwhile may speak of what pass two did not look for: then its
@@ -318,6 +321,8 @@ settle_job(struct store_txn *t, void *ctx)
 	for (uint32_t i = 0; i < x->aside.n && e == ERR_OK; i++) {
 		e = cat_remake_unput(t, x->aside.v[i]);
 		if (e == ERR_OK)
+			e = oplog_op_aside(t, x->aside.v[i], true);
+		if (e == ERR_OK)
 			e = tell(t, x, x->aside.v[i], "op.aside", WHY);
 	}
 	for (uint32_t i = 0; i < x->again.n && e == ERR_OK; i++)
@@ -325,6 +330,7 @@ settle_job(struct store_txn *t, void *ctx)
 	if (e == ERR_OK)
 		e = cat_remake_end(t, x->remake);
 	x->sh->touched = true;
+	x->sh->touched_drops = true; /* of wants */
 	return e;
 }
 

@@ -240,6 +240,10 @@ enum err share_op_replay(struct store_txn *t, struct shares *sh,
 /* An op that is in the log is applied if it counts, without events. */
 enum err share_op_again(struct store_txn *t, struct shares *sh, uint64_t lseq,
     const struct cat_told *told) PSC_MUST_USE;
+/* An op that was set aside counts again: its content is wanted as that of
+ * others. */
+enum err share_op_back(
+    struct store_txn *t, struct shares *sh, uint64_t lseq) PSC_MUST_USE;
 /* An op that was kept unread is applied as if it came now. */
 enum err share_op_late(struct store_txn *t, struct shares *sh, uint64_t lseq,
     const struct cat_told *told) PSC_MUST_USE;

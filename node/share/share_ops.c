@@ -238,6 +238,13 @@ op_counts(const struct incoming *in, const struct op_view *v)
 	return false;
 }
 
+static bool
+told_aside(const struct cat_told *told, const struct cry_id *op)
+{
+	return cat_told_has(told, "op.aside", op) &&
+	       !cat_told_has(told, "op.adopted", op);
+}
+
 static enum err
 incoming_op(struct store_txn *t, struct incoming *in, struct slice bytes)
 {
@@ -276,9 +283,9 @@ incoming_op(struct store_txn *t, struct incoming *in, struct slice bytes)
 	o.wall_ms = v->h.wall_ms;
 	o.op_id = v->id;
 	/* What was set aside stays aside, whatever was granted since. */
-	if (in->reads && op_counts(in, v) &&
-	    (!cat_told_has(in->told, "op.aside", &o.op_id) ||
-		cat_told_has(in->told, "op.adopted", &o.op_id)))
+	if (!op_counts(in, v))
+		e = oplog_op_aside(t, o.lseq, true);
+	else if (in->reads && !told_aside(in->told, &o.op_id))
 		e = incoming_apply(t, in, v, &o, missing);
 out:
 	mem_free(v);
@@ -458,6 +465,27 @@ share_op_again(struct store_txn *t, struct shares *sh, uint64_t lseq,
 }
 
 enum err
+share_op_back(struct store_txn *t, struct shares *sh, uint64_t lseq)
+{
+	struct cat_origin o;
+	struct op_feed feed = { 0 };
+	struct incoming in = { .sh = sh, .feed = &feed };
+	enum err e = share_origin(store_txn_db(t), sh, lseq, &o);
+
+	if (e == ERR_OK)
+		e = oplog_op_aside(t, lseq, false);
+	if (e == ERR_OK)
+		e = share_work_no(t, sh, o.share_no, &in.slot);
+	feed.compartment = o.compartment;
+	if (e == ERR_OK)
+		e = incoming_want(t, &in);
+	if (e != ERR_OK || !in.want)
+		return e;
+	sh->touched_wants = true;
+	return share_want_op(t, sh, lseq);
+}
+
+enum err
 share_op_late(struct store_txn *t, struct shares *sh, uint64_t lseq,
     const struct cat_told *told)
 {
@@ -465,8 +493,7 @@ share_op_late(struct store_txn *t, struct shares *sh, uint64_t lseq,
 	enum err e = share_origin(store_txn_db(t), sh, lseq, &o);
 
 	/* What was set aside stays aside. */
-	if (e == ERR_OK && cat_told_has(told, "op.aside", &o.op_id) &&
-	    !cat_told_has(told, "op.adopted", &o.op_id))
+	if (e == ERR_OK && told_aside(told, &o.op_id))
 		return ERR_OK;
 	return e == ERR_OK ? op_from_log(t, sh, lseq, told, false) : e;
 }

@@ -101,6 +101,7 @@ struct cref { /* an op names a chunk; keys lie by chunk number */
 	uint64_t lseq;
 	bool missing; /* its op counts the chunk as missing */
 	bool given;   /* in this compartment: not only named */
+	bool aside;   /* its op counts for nothing */
 };
 void cref_key(const struct cref *c, struct key *out);
 /* All rows of a chunk, or of a chunk in a compartment. */

@@ -90,8 +90,8 @@ enum err oplog_op_missing(
 
 /* --- content references and wants --- */
 /* May a member of this compartment be given this chunk?  Only if it came
- * through the compartment or was written there by us: naming a chunk gives no
- * right to it.  ERR_OK/NOTFOUND. */
+ * through the compartment or was written there by us, and an op that counts
+ * names it: naming a chunk gives no right to it.  ERR_OK/NOTFOUND. */
 enum err oplog_cref_check(struct db_txn *t, uint32_t share,
     uint16_t compartment, const struct cry_id *cid) PSC_MUST_USE;
 /* For struct store_owners: each (op, chunk) whose chunk is here counts one
@@ -153,6 +153,10 @@ enum err oplog_want_op(struct store_txn *t, uint64_t lseq,
     oplog_complete_fn complete, void *ctx) PSC_MUST_USE;
 /* Nothing is, but what other ops name, too. */
 enum err oplog_unwant_op(struct store_txn *t, uint64_t lseq) PSC_MUST_USE;
+/* The op lies beyond a cut (or counts again): what only such ops name is
+ * neither wanted nor served.  References and bytes stay. */
+enum err oplog_op_aside(
+    struct store_txn *t, uint64_t lseq, bool aside) PSC_MUST_USE;
 /* Content that is here, of a compartment that is not subscribed to: looked
  * for op by op, let go in jobs of at most OPLOG_EVICT_CHUNKS chunks. */
 #define OPLOG_PACKING_ITEM 36u /* cid 32, ciphertext length u32 LE */

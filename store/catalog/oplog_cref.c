@@ -34,6 +34,7 @@ cref_key(const struct cref *c, struct key *out)
 
 #define CREF_MISSING 1u
 #define CREF_GIVEN 2u
+#define CREF_ASIDE 4u
 
 enum err
 cref_read(struct slice key, struct slice value, struct cref *out)
@@ -48,6 +49,7 @@ cref_read(struct slice key, struct slice value, struct cref *out)
 		return ERR_CORRUPT;
 	out->missing = (value.p[0] & CREF_MISSING) != 0;
 	out->given = (value.p[0] & CREF_GIVEN) != 0;
+	out->aside = (value.p[0] & CREF_ASIDE) != 0;
 	return key_decoded(&r);
 }
 
@@ -69,7 +71,8 @@ enum err
 cref_set(struct db_txn *t, const struct cref *c)
 {
 	uint8_t v = (uint8_t)((c->missing ? CREF_MISSING : 0) |
-			      (c->given ? CREF_GIVEN : 0));
+			      (c->given ? CREF_GIVEN : 0) |
+			      (c->aside ? CREF_ASIDE : 0));
 	struct key k;
 
 	cref_key(c, &k);

@@ -78,7 +78,7 @@ other_note(void *ctx, struct slice k, struct slice v)
 	struct cref c;
 	enum err e = cref_read(k, v, &c);
 
-	if (e != ERR_OK)
+	if (e != ERR_OK || c.aside)
 		return e;
 	i->alone = c.lseq == i->c.lseq;
 	return !i->alone;
@@ -107,6 +107,7 @@ item_read(struct db_txn *t, struct rd *r, struct item *i)
 	i->wanted = e == ERR_OK;
 	if (e != ERR_OK && e != ERR_NOTFOUND)
 		return e;
+	i->alone = true;
 	return key_walk(t, DB_CREF, key_slice(&k), other_note, i);
 }
 
@@ -168,6 +169,8 @@ want_it(void *ctx, const struct item *i)
 {
 	const struct want_op *w = ctx;
 
+	if (i->c.aside)
+		return ERR_OK;
 	if (i->here && i->c.given)
 		return oplog_chunk_settle(
 		    w->t, i->c.chunk, w->complete, w->ctx);
@@ -193,6 +196,53 @@ unwant_it(void *ctx, const struct item *i)
 	if (!i->wanted || !i->alone)
 		return ERR_OK;
 	return db_del(ctx, DB_WANT, key_slice(&k));
+}
+
+static enum err
+aside_each(struct db_txn *db, struct cref *c, struct rd *r, bool aside)
+{
+	enum err e = ERR_OK;
+	struct cry_id cid;
+
+	while (e == ERR_OK && r->left > 0) {
+		rd_copy(r, cid.b, sizeof(cid.b));
+		(void)rd_u32(r);
+		if (r->err != ERR_OK)
+			return ERR_CORRUPT;
+		e = blob_chunk_number(db, &cid, &c->chunk);
+		if (e == ERR_OK)
+			e = cref_get(db, c);
+		if (e != ERR_OK || c->aside == aside)
+			continue;
+		c->aside = aside;
+		e = cref_set(db, c);
+	}
+	return e == ERR_NOTFOUND ? ERR_CORRUPT : e;
+}
+
+enum err
+oplog_op_aside(struct store_txn *t, uint64_t lseq, bool aside)
+{
+	struct db_txn *db = store_txn_db(t);
+	struct buf op = BUF_MAX(64 * MIB);
+	struct cref c = { .lseq = lseq };
+	struct op_row row;
+	struct rd r;
+	enum err e = oplog_row_get(db, lseq, &row);
+
+	if (e != ERR_OK || row.packing == 0)
+		return e;
+	c.share = row.share;
+	c.compartment = row.compartment;
+	e = store_rec_get(store_txn_store(t), &row.loc, REC_OP, &op);
+	if (e == ERR_OK && row.packing > op.n)
+		e = ERR_CORRUPT;
+	if (e == ERR_OK) {
+		r = rd_init(slice_of(op.p + op.n - row.packing, row.packing));
+		e = aside_each(db, &c, &r, aside);
+	}
+	buf_fini(&op);
+	return e == ERR_OK && aside ? oplog_unwant_op(t, lseq) : e;
 }
 
 enum err

@@ -59,7 +59,9 @@ want_item(struct db_txn *db, struct cref *c, struct rd *r)
 	if (e != ERR_OK)
 		return e == ERR_NOTFOUND ? ERR_CORRUPT : e;
 	e = cref_get(db, c);
-	return e == ERR_OK && c->missing ? oplog_want_put(db, c, c_len) : e;
+	return e == ERR_OK && c->missing && !c->aside
+		   ? oplog_want_put(db, c, c_len)
+		   : e;
 }
 
 static enum err

@@ -9,17 +9,34 @@
 
 #define SETTLE_BATCH 64u
 
+/* Given, and named by an op that counts. */
+static int
+live_note(void *ctx, struct slice k, struct slice v)
+{
+	bool *live = ctx;
+	struct cref c;
+	enum err e = cref_read(k, v, &c);
+
+	if (e != ERR_OK)
+		return e;
+	*live = c.given && !c.aside;
+	return *live || !c.given; /* given or not: alike in all rows */
+}
+
 enum err
 oplog_cref_check(struct db_txn *t, uint32_t share, uint16_t compartment,
     const struct cry_id *cid)
 {
-	bool given = false;
+	bool live = false;
+	struct key k;
 	uint64_t no;
 	enum err e = blob_chunk_number(t, cid, &no);
 
-	if (e == ERR_OK)
-		e = cref_given(t, no, share, compartment, &given);
-	return e == ERR_OK && !given ? ERR_NOTFOUND : e;
+	if (e != ERR_OK)
+		return e;
+	k = cref_prefix_in(no, share, compartment);
+	e = key_walk(t, DB_CREF, key_slice(&k), live_note, &live);
+	return e == ERR_OK && !live ? ERR_NOTFOUND : e;
 }
 
 /* --- counting --- */
@@ -300,9 +317,11 @@ lost_note(void *ctx, struct slice k, struct slice v)
 
 	if (e != ERR_OK)
 		return e;
-	if (c.missing || (l->n > 0 && l->c[l->n - 1].share == c.share &&
-			     l->c[l->n - 1].compartment == c.compartment))
-		return 0; /* it had none, or another op of the same */
+	if (c.missing || c.aside ||
+	    (l->n > 0 && l->c[l->n - 1].share == c.share &&
+		l->c[l->n - 1].compartment == c.compartment))
+		return 0; /* it had none, or has no right, or another op of
+			     the same compartment */
 	l->c[l->n++] = c;
 	return l->n == LOST_PLACES;
 }

@@ -187,6 +187,100 @@ ops_beyond_the_cut_leave_the_views_where_they_were_applied(void **state)
 	same_views(&lab, &other);
 }
 
+/* Of the first chunk that a site's last op names. */
+static struct cry_id
+last_chunk(struct site *s)
+{
+	struct buf op = BUF_MAX(MIB);
+	struct db_txn *txn = NULL;
+	struct cry_id cid;
+	uint64_t lseq = 0;
+
+	assert_ok(store_read(s->st, &txn));
+	assert_ok(oplog_ops_last(txn, &lseq));
+	assert_ok(oplog_op_get_lseq(s->st, txn, lseq, &op));
+	db_abort(txn);
+	assert_true(op.n > OPLOG_PACKING_ITEM);
+	memcpy(cid.b, op.p + op.n - OPLOG_PACKING_ITEM, sizeof(cid.b));
+	buf_fini(&op);
+	return cid;
+}
+
+static bool
+serves(struct site *s, const struct cry_id *cid)
+{
+	struct share_info i = site_share(s, "trial");
+	struct db_txn *txn = NULL;
+	enum err e;
+
+	assert_ok(store_read(s->st, &txn));
+	e = oplog_cref_check(txn, i.no, 1, cid);
+	db_abort(txn);
+	share_info_fini(&i);
+	assert_true(e == ERR_OK || e == ERR_NOTFOUND);
+	return e == ERR_OK;
+}
+
+static uint64_t
+wants(struct site *s)
+{
+	struct db_txn *txn = NULL;
+	uint64_t n = 0;
+
+	assert_ok(store_read(s->st, &txn));
+	assert_ok(oplog_wants_count(txn, &n));
+	db_abort(txn);
+	return n;
+}
+
+static void adopt_all(void);
+static void index_made_anew(struct site *s);
+
+static void
+content_of_ops_set_aside_is_neither_wanted_nor_served(void **state)
+{
+	struct errmsg em = { 0 };
+	struct cry_id early, late_one;
+	uint64_t all;
+
+	(void)state;
+	(void)put(&bad, "subject-a", "what counts");
+	early = last_chunk(&bad);
+	carry_ops(&bad, &lab);
+	carry_ops(&bad, &other);
+	assert_true(carry_chunks(&bad, &other) > 0);
+	(void)put(&bad, "subject-b", "what does not");
+	late_one = last_chunk(&bad);
+	carry_ops(&bad, &other);
+	assert_true(carry_chunks(&bad, &other) > 0);
+	assert_true(serves(&other, &late_one));
+	(void)put(&bad, "subject-c", "nor this, which did not come");
+	carry_ops(&bad, &other);
+	all = wants(&other);
+	assert_true(all > 0);
+	assert_ok(shares_revoke(lab.sh, "trial", &bad.me.pub, NULL, &em));
+	carry_members(&lab, &other);
+	assert_ok(shares_settle(other.sh, NULL, NULL));
+	for (int again = 0; again < 2; again++) {
+		assert_true(serves(&other, &early));
+		assert_false(serves(&other, &late_one));
+		assert_int_equal(wants(&other), 0);
+		assert_ok(shares_subscribe(
+		    other.sh, "trial", "images", SHARE_NONE, &em));
+		assert_ok(shares_subscribe(
+		    other.sh, "trial", "images", SHARE_ALL, &em));
+		assert_int_equal(wants(&other), 0);
+		if (again == 0)
+			index_made_anew(&other);
+	}
+	/* A registrar says that all of it counts. */
+	adopt_all();
+	carry_members(&lab, &other);
+	assert_ok(shares_settle(other.sh, NULL, NULL));
+	assert_true(serves(&other, &late_one));
+	assert_int_equal(wants(&other), all);
+}
+
 static void
 index_made_anew(struct site *s)
 {
@@ -475,6 +569,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(ops_beyond_the_cut_leave_the_views_where_they_were_applied),
+		T(content_of_ops_set_aside_is_neither_wanted_nor_served),
 		T(a_rebuilt_index_shows_what_counts),
 		T(a_rebuild_before_views_followed_shows_what_counts),
 		T(backdated_ops_are_refused_once_the_cut_is_known),
