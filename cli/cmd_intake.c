@@ -201,6 +201,79 @@ cmd_lookup_import(struct cli *c)
 	return rc;
 }
 
+/* --- preview --- */
+
+struct preview_run {
+	struct cli *c;
+	uint64_t kept, other;
+};
+
+static void
+preview_end(const struct preview_run *p, const json_t *s)
+{
+	const json_t *list = json_object_get(s, "findings"), *f;
+	size_t i;
+
+	(void)printf("%" PRIu64 " elements change, %" PRIu64
+		     " stay as they are\n",
+	    p->other, p->kept);
+	if (json_is_true(json_object_get(s, "more")))
+		(void)printf("there are more elements than are shown\n");
+	json_array_foreach(list, i, f)(void) printf(
+	    "finding: %s: %s\n", cli_str(f, "kind"), cli_str(f, "detail"));
+	(void)printf(json_is_true(json_object_get(s, "releasable"))
+			 ? "it could be released\n"
+			 : "it would be held for a person\n");
+}
+
+static int
+preview_row(void *ctx, json_t *row, const char *text)
+{
+	struct preview_run *p = ctx;
+	const json_t *summary = json_object_get(row, "summary");
+	const char *did = cli_str(row, "did");
+	bool kept = strcmp(did, "kept") == 0;
+
+	if (p->c->args.json) {
+		(void)printf("%s\n", text);
+		return 0;
+	}
+	if (summary != NULL) {
+		preview_end(p, summary);
+		return 0;
+	}
+	p->kept += kept;
+	p->other += !kept;
+	if (kept && !cli_flag(p->c, "all"))
+		return 0;
+	(void)printf("%s %s %s: %s", cli_str(row, "at"), cli_str(row, "vr"),
+	    cli_str(row, "name"), did);
+	if (!kept)
+		(void)printf(
+		    " [%s] -> [%s]", cli_str(row, "was"), cli_str(row, "now"));
+	(void)printf("; %s\n", cli_str(row, "why"));
+	return 0;
+}
+
+enum cli_exit
+cmd_deid_preview(struct cli *c)
+{
+	char *full = cli_absolute(c, cli_word(c, 0));
+	struct preview_run p = { .c = c };
+	enum cli_exit rc;
+	json_t *body;
+
+	if (full == NULL)
+		return CLI_FAILED;
+	body = json_pack("{s:s}", "path", full);
+	if (cli_opt(c, "profile") != NULL)
+		(void)json_object_set_new(
+		    body, "profile", json_string(cli_opt(c, "profile")));
+	rc = cli_post(c, "/deid/preview", body, preview_row, &p);
+	free(full);
+	return rc;
+}
+
 /* --- quarantine --- */
 enum cli_exit
 cmd_quarantine_list(struct cli *c)

@@ -254,6 +254,11 @@ const struct cli_verb cli_verbs[] = {
 	    "workflows of this node" },
 	{ "workflow runs", "", 0, 0, cmd_workflow_runs, { { 0 } },
 	    "what they did" },
+	{ "deid preview", "FILE", 1, 1, cmd_deid_preview,
+	    { { "profile", "PROFILE", "basic (default) or trial-imaging" },
+		{ "all", NULL, "what is kept as it is, too" } },
+	    "what de-identification would do to a DICOM file, and why; "
+	    "nothing is stored" },
 	{ "deid lookup import", "FILE", 1, 1, cmd_lookup_import,
 	    { O_PASSPHRASE }, "take in \"PatientID,pseudonym\" lines" },
 };

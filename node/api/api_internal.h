@@ -193,6 +193,7 @@ enum err api_h_peer_add(struct api_call *c) PSC_MUST_USE;
 enum err api_h_peer_remove(struct api_call *c) PSC_MUST_USE;
 enum err api_h_import(struct api_call *c) PSC_MUST_USE;
 enum err api_h_lookup(struct api_call *c) PSC_MUST_USE;
+enum err api_h_preview(struct api_call *c) PSC_MUST_USE;
 enum err api_h_quarantine(struct api_call *c) PSC_MUST_USE;
 enum err api_h_quarantine_one(struct api_call *c) PSC_MUST_USE;
 enum err api_h_release(struct api_call *c) PSC_MUST_USE;

@@ -195,6 +195,93 @@ api_h_lookup(struct api_call *c)
 	return e;
 }
 
+/* --- preview --- */
+static void
+preview_row(struct jw *w, const struct mp_node *row)
+{
+	static const char *const keys[] = { "at", "name", "vr", "did", "was",
+		"now", "why" };
+	struct mp_doc d = { 0 };
+	char text[1025];
+
+	for (size_t k = 0; k < sizeof(keys) / sizeof(*keys); k++) {
+		mp_text(&d, mp_get(row, keys[k]), text, sizeof(text));
+		jw_str(w, keys[k], text);
+	}
+}
+
+/* The findings close the rows, as the summary of an import does. */
+static enum err
+preview_rows(struct api_call *c, const struct mp_doc *d)
+{
+	const struct mp_node *rows = mp_get(d->root, "rows");
+	const struct mp_node *list = mp_get(d->root, "findings");
+	struct mp_doc read = { 0 };
+	struct api_rows out;
+	char text[200];
+	struct jw *w;
+	enum err e = ERR_OK;
+
+	api_rows_init(&out, c, API_ROW_BYTES);
+	for (uint32_t i = 0; e == ERR_OK && i < mp_len(rows); i++) {
+		preview_row(api_row(&out), mp_at(rows, i));
+		api_row_end(&out);
+		e = api_rows_flush(&out);
+	}
+	w = api_row(&out);
+	jw_obj(w, "summary");
+	jw_bool(w, "releasable", mp_bool(&read, mp_get(d->root, "releasable")));
+	jw_bool(w, "more", mp_bool(&read, mp_get(d->root, "more")));
+	jw_arr(w, "findings");
+	for (uint32_t i = 0; i < mp_len(list); i++) {
+		jw_obj(w, NULL);
+		mp_text(
+		    &read, mp_get(mp_at(list, i), "kind"), text, sizeof(text));
+		jw_str(w, "kind", text);
+		mp_text(&read, mp_get(mp_at(list, i), "detail"), text,
+		    sizeof(text));
+		jw_str(w, "detail", text);
+		jw_end(w);
+	}
+	jw_end(w);
+	jw_end(w);
+	api_row_end(&out);
+	if (e == ERR_OK)
+		e = api_rows_flush(&out);
+	api_rows_fini(&out);
+	return e;
+}
+
+enum err
+api_h_preview(struct api_call *c)
+{
+	static const char *const keys[] = { "s:path", "s:profile", NULL };
+	static const struct mp_limits lim = { INGEST_PREVIEW_BYTES,
+		INGEST_PREVIEW_ROWS, 4 };
+	struct buf b = BUF_MAX(INGEST_PREVIEW_BYTES);
+	char actor[API_ACTOR_BYTES];
+	struct mp_doc d = { 0 };
+	const char *path;
+	enum err e;
+
+	if ((e = api_body(c)) != ERR_OK || (e = api_only(c, keys)) != ERR_OK ||
+	    (e = api_need(c, "path", &path)) != ERR_OK)
+		return e;
+	if (path[0] != '/')
+		return errmsg_set(&c->em, ERR_MALFORMED,
+		    "Give an absolute path.", "the path is not absolute");
+	api_actor(c, actor);
+	e = ingest_preview(c->a->o.ingest, path,
+	    json_get_str(c->body, "profile", NULL), actor, &b, &c->em);
+	if (e == ERR_OK)
+		e = mp_parse(buf_slice(&b), &lim, &d);
+	if (e == ERR_OK)
+		e = preview_rows(c, &d);
+	mp_doc_fini(&d);
+	buf_wipe(&b);
+	return e;
+}
+
 /* --- quarantine --- */
 static void
 item_members(struct jw *w, const struct ingest_item *it)

@@ -175,6 +175,9 @@ const struct api_route api_routes[] = {
 	    "Check the workflow in the body; nothing is kept." },
 	{ "GET", "/runs", api_h_runs, API_READ, true, "",
 	    "Runs of workflows, one a line." },
+	{ "POST", "/deid/preview", api_h_preview, API_ACT, false, "",
+	    "What de-identification would do to a file, an element a line: "
+	    "{path, profile}; audited, for it identifies." },
 	{ "POST", "/deid/lookup", api_h_lookup, API_PERSON, false, "",
 	    "Import a list of pseudonyms: {path} gives {added}." },
 };

@@ -55,6 +55,9 @@ imaging_configure(struct imaging *im, const struct imaging_opts *opts)
 	if (opts->called_ae != NULL)
 		(void)snprintf(
 		    c.called_ae, sizeof(c.called_ae), "%s", opts->called_ae);
+	if (opts->profile != NULL)
+		(void)snprintf(
+		    c.profile, sizeof(c.profile), "%s", opts->profile);
 	msg_put_config(&b, &c);
 	return imaging_put(im, &b, with_socket ? &opts->accepted_fd : NULL);
 }
@@ -219,7 +222,8 @@ imaging_expects(enum imaging_mode mode, uint32_t kind)
 {
 	switch (kind) {
 	case IMG_ASSOC: return mode == IMAGING_RECEIVE;
-	case IMG_RESULT: return mode == IMAGING_CONVERT;
+	case IMG_RESULT:
+		return mode == IMAGING_CONVERT || mode == IMAGING_PREVIEW;
 	case IMG_VERDICT: return mode == IMAGING_CHECK;
 	case IMG_IDENTITY:
 	case IMG_OBJECT:
@@ -309,7 +313,8 @@ imaging_send_file(struct imaging *im, int fd, uint64_t bytes)
 {
 	struct buf b = BUF_MAX(IMAGING_SMALL_FRAME);
 
-	REQUIRE(im->mode == IMAGING_IMPORT || im->mode == IMAGING_CHECK);
+	REQUIRE(im->mode == IMAGING_IMPORT || im->mode == IMAGING_CHECK ||
+		im->mode == IMAGING_PREVIEW);
 	msg_put_file(&b, bytes);
 	return imaging_put(im, &b, &fd);
 }

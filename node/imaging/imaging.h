@@ -34,6 +34,7 @@ enum imaging_mode {
 	IMAGING_IMPORT = 2,  /* files handed over by the node */
 	IMAGING_CONVERT = 3, /* DICOM series -> NIfTI */
 	IMAGING_CHECK = 4,   /* what do files say of a patient? */
+	IMAGING_PREVIEW = 5, /* what would de-identification do to a file? */
 };
 
 struct imaging_opts {
@@ -42,6 +43,7 @@ struct imaging_opts {
 	int accepted_fd; /* RECEIVE: passed by SCM_RIGHTS, caller closes its own
 			  */
 	const char *called_ae;
+	const char *profile;       /* PREVIEW; else NULL */
 	uint64_t memory_bytes_max; /* RLIMIT_AS of the helper; 0: none */
 	uint64_t object_bytes_max; /* bigger: A700; 0: LIM_OBJECT_BYTES */
 	uint32_t idle_ms;          /* association timeout; 0: 30 s */
@@ -53,7 +55,7 @@ enum img_msg_kind {
 	IMG_IDENTITY =
 	    2,          /* identifiers found: answer imaging_answer_identity */
 	IMG_OBJECT = 3, /* one object, parsed or not: imaging_answer_stored */
-	IMG_RESULT = 4, /* conversion done */
+	IMG_RESULT = 4, /* conversion done, or the preview of a file */
 	IMG_DONE = 5,   /* association closed or import item finished */
 };
 
@@ -218,8 +220,10 @@ const struct img_object *img_held_object(const struct img_held *h);
 void img_held_free(struct img_held *h); /* NULL ok */
 /* CHECK: a file that nobody changes any more, open for reading; VERDICT
  * follows.  IMPORT: hand over one file (open for reading, any seekable fd); the
- * helper answers with IDENTITY and OBJECT frames, then DONE.  The caller keeps
- * fd. The next file may be sent once the object was answered, before DONE. */
+ * helper answers with IDENTITY and OBJECT frames, then DONE.  PREVIEW: one
+ * sealed memfd; RESULT follows, its file is what preview.h says.  The caller
+ * keeps fd. The next file may be sent once the object was answered, before
+ * DONE. */
 enum err imaging_send_file(
     struct imaging *im, int fd, uint64_t bytes) PSC_MUST_USE;
 /* CONVERT: files[i] are whole Part 10 files of one series; RESULT follows. */

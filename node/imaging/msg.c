@@ -70,10 +70,11 @@ msg_at(const struct mp_doc *d, const char *key)
 void
 msg_put_config(struct buf *b, const struct msg_config *c)
 {
-	msg_begin(b, MSG_CONFIG, 6);
+	msg_begin(b, MSG_CONFIG, 7);
 	mp_kv_u64(b, "v", MSG_VERSION);
 	mp_kv_u64(b, "mode", c->mode);
 	mp_kv_cstr(b, "called", c->called_ae);
+	mp_kv_cstr(b, "profile", c->profile);
 	mp_kv_u64(b, "mem", c->memory_bytes_max);
 	mp_kv_u64(b, "obj", c->object_bytes_max);
 	mp_kv_u64(b, "idle", c->idle_ms);
@@ -87,11 +88,12 @@ msg_get_config(struct mp_doc *d, struct msg_config *out)
 	*out = (struct msg_config){ 0 };
 	if (mp_u64(d, msg_at(d, "v"), UINT32_MAX) != MSG_VERSION)
 		return ERR_MALFORMED;
-	mode = mp_u64(d, msg_at(d, "mode"), IMAGING_CHECK);
+	mode = mp_u64(d, msg_at(d, "mode"), IMAGING_PREVIEW);
 	if (mode < IMAGING_RECEIVE)
 		return ERR_MALFORMED;
 	out->mode = (enum imaging_mode)mode;
 	mp_text(d, msg_at(d, "called"), out->called_ae, sizeof(out->called_ae));
+	mp_text(d, msg_at(d, "profile"), out->profile, sizeof(out->profile));
 	out->memory_bytes_max = mp_u64(d, msg_at(d, "mem"), UINT64_MAX);
 	out->object_bytes_max = mp_u64(d, msg_at(d, "obj"), UINT64_MAX);
 	out->idle_ms = (uint32_t)mp_u64(d, msg_at(d, "idle"), UINT32_MAX);

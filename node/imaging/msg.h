@@ -16,7 +16,7 @@
  * MSG_ADMIT       node -> helper  -   answer to IMG_ASSOC
  * MSG_CONTEXT     node -> helper  -   answer to IMG_IDENTITY
  * MSG_STORED      node -> helper  -   answer to IMG_OBJECT
- * MSG_FILE        node -> helper  the file
+ * MSG_FILE        node -> helper  the file; IMG_RESULT answers a PREVIEW
  * MSG_SERIES      node -> helper  container: u32 n, n x u64 length, bytes */
 #ifndef PSC_IMAGING_MSG_H
 #define PSC_IMAGING_MSG_H
@@ -44,6 +44,7 @@ enum msg_kind {
 struct msg_config {
 	enum imaging_mode mode;
 	char called_ae[IMG_AE_MAX + 1];
+	char profile[32]; /* "" but for PREVIEW */
 	uint64_t memory_bytes_max;
 	uint64_t object_bytes_max;
 	uint32_t idle_ms;

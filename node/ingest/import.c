@@ -85,12 +85,8 @@ import_check(struct ingest *g, const struct ingest_import_opts *o,
 	if (e != ERR_OK)
 		return e;
 	if (o->profile != NULL && o->profile[0] != '\0') {
-		if (strcmp(o->profile, "basic") != 0 &&
-		    strcmp(o->profile, "trial-imaging") != 0)
-			return errmsg_set(em, ERR_NOTFOUND,
-			    "use basic or trial-imaging",
-			    "no de-identification profile is called %.32s",
-			    o->profile);
+		if ((e = ingest_profile_check(o->profile, em)) != ERR_OK)
+			return e;
 		(void)snprintf(im->sink.profile, sizeof(im->sink.profile), "%s",
 		    o->profile);
 	}

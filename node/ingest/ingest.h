@@ -82,6 +82,15 @@ struct ingest_imported {
 typedef int (*ingest_imported_fn)(void *ctx, const struct ingest_imported *f);
 enum err ingest_import(struct ingest *g, const struct ingest_import_opts *o,
     ingest_imported_fn fn, void *ctx, struct errmsg *em) PSC_MUST_USE;
+/* What de-identification would do to one DICOM file, element by element:
+ * the map of node/imaging/helper/preview.h, bounded, checked, its texts
+ * printable ASCII.  Nothing is stored; the look is audited, for it identifies.
+ * profile NULL: basic. */
+enum err ingest_preview(struct ingest *g, const char *path,
+    const char *profile, const char *actor, struct buf *out,
+    struct errmsg *em) PSC_MUST_USE;
+#define INGEST_PREVIEW_ROWS 20000u
+#define INGEST_PREVIEW_BYTES (16 * MIB)
 /* Map of pseudonyms: "PatientID,pseudonym" lines; kept sealed. Audited. */
 enum err ingest_lookup_import(struct ingest *g, const char *path,
     const char *actor, uint64_t *added, struct errmsg *em) PSC_MUST_USE;

@@ -289,4 +289,8 @@ void q_public(const struct q_item *q, struct ingest_item *out);
 /* reject.c: goes on with what a crash cut short. */
 void reject_resume(struct ingest *g);
 
+/* preview.c: a profile that there is; ERR_NOTFOUND. */
+enum err ingest_profile_check(
+    const char *profile, struct errmsg *em) PSC_MUST_USE;
+
 #endif

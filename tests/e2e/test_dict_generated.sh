@@ -7,3 +7,6 @@ d=$src/node/imaging/helper/dict
 /usr/bin/python3 "$d/gen.py" "$src/tests/data/deid/ps3.15_table_E.1-1.tsv" \
     "$src/tests/data/deid/ps3.6_attributes.tsv" "$d/keep_text.tsv" |
     cmp - "$d/dict_table.inc"
+/usr/bin/python3 "$d/gen.py" "$src/tests/data/deid/ps3.15_table_E.1-1.tsv" \
+    "$src/tests/data/deid/ps3.6_attributes.tsv" "$d/keep_text.tsv" names |
+    cmp - "$d/dict_names.inc"

@@ -8,6 +8,19 @@ static const struct dict_row dict_rows[] = {
 };
 #undef R
 
+static const char *const dict_names[] = {
+#include "node/imaging/helper/dict/dict_names.inc"
+};
+_Static_assert(sizeof(dict_names) / sizeof(dict_names[0]) ==
+		   sizeof(dict_rows) / sizeof(dict_rows[0]),
+    "a keyword for each row");
+
+const char *
+dict_keyword(const struct dict_row *r)
+{
+	return dict_names[r - dict_rows];
+}
+
 static const char vr_names[VR_COUNT][3] = {
 	"AE",
 	"AS",

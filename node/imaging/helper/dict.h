@@ -76,6 +76,8 @@ struct dict_row {
 
 /* NULL when the standard does not know the tag (private ones included). */
 const struct dict_row *dict_find(uint32_t tag);
+/* The keyword of a row; "" where the standard gives none. */
+const char *dict_keyword(const struct dict_row *r);
 /* VR_COUNT when the two letters are no VR. */
 enum dcm_vr dict_vr(const uint8_t *two);
 const char *dict_vr_name(enum dcm_vr vr); /* two letters */

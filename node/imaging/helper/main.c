@@ -11,6 +11,7 @@
 #include "node/imaging/helper/convert.h"
 #include "node/imaging/helper/dcm_shim.h"
 #include "node/imaging/helper/import.h"
+#include "node/imaging/helper/preview.h"
 #include "node/imaging/helper/receive.h"
 #include "node/imaging/helper/sandbox.h"
 #include "store/base/num.h"
@@ -45,6 +46,7 @@ main_serve(struct link *l)
 	case IMAGING_IMPORT: return import_run(l);
 	case IMAGING_CONVERT: return convert_run(l);
 	case IMAGING_CHECK: return check_run(l);
+	case IMAGING_PREVIEW: return preview_run(l);
 	}
 	return ERR_MALFORMED;
 }

@@ -232,6 +232,85 @@ rules_fate(const struct rules *r, const struct dcm_file *f, uint32_t i)
 	return unnamed_fate(d, q);
 }
 
+static const char *
+named_why(
+    const struct rules *r, const struct dict_row *d, const struct dcm_elem *q)
+{
+	static const char *const cell[] = {
+		[ACT_NONE] = "",
+		[ACT_X] = "PS3.15 E.1-1: X, remove",
+		[ACT_Z] = "PS3.15 E.1-1: Z, no value",
+		[ACT_D] = "PS3.15 E.1-1: D, a dummy",
+		[ACT_U] = "PS3.15 E.1-1: U, another UID",
+		[ACT_XZ] = "PS3.15 E.1-1: X/Z, by the type in this IOD",
+		[ACT_XD] = "PS3.15 E.1-1: X/D, by the type in this IOD",
+		[ACT_XZD] = "PS3.15 E.1-1: X/Z/D, by the type in this IOD",
+		[ACT_ZD] = "PS3.15 E.1-1: Z/D, by the type in this IOD",
+		[ACT_XZU] = "PS3.15 E.1-1: X/Z/U*",
+	};
+
+	switch (named_fate(r, d, q)) {
+	case FATE_KEEP:
+		return d->act == ACT_XZU
+			   ? "PS3.15 E.1-1: U*, its UIDs are replaced"
+			   : "113108: patient characteristics stay";
+	case FATE_WORDS: return "113105: only words of imaging stay";
+	case FATE_DATE: return "113107: dates move by the subject's days";
+	case FATE_DROP:
+	case FATE_EMPTY:
+	case FATE_DUMMY:
+	case FATE_TEXT:
+	case FATE_UID: break;
+	}
+	return cell[d->act];
+}
+
+static const char *
+unnamed_why(const struct dict_row *d, const struct dcm_elem *q)
+{
+	if ((d->flags & (DICT_DROP | DICT_EMPTY | DICT_DUMMY | DICT_KEEP)) != 0)
+		return "reviewed list of texts (keep_text.tsv)";
+	switch (unnamed_fate(d, q)) {
+	case FATE_UID: return "not in E.1-1; UIDs are replaced";
+	case FATE_KEEP: return "not in E.1-1; its VR holds no free text";
+	case FATE_DROP:
+		return d->vr == q->vr ? "not in E.1-1; its VR may hold anything"
+				      : "not the VR the standard gives it";
+	case FATE_EMPTY:
+	case FATE_DUMMY:
+	case FATE_TEXT:
+	case FATE_WORDS:
+	case FATE_DATE: break;
+	}
+	return "";
+}
+
+const char *
+rules_why(const struct rules *r, const struct dcm_file *f, uint32_t i)
+{
+	const struct dcm_elem *q = &f->e[i];
+	const struct dict_row *d = dict_find(q->tag);
+	uint32_t top = q->tag >> 24;
+
+	if (dcm_tag_private(q->tag))
+		return r->safe_private
+			   ? "private: only what rules.c lists stays"
+			   : "private: none stays";
+	if (top == 0x50 || top == 0x60)
+		return "curves and overlays go";
+	if (d == NULL)
+		return "not in PS3.6";
+	if ((q->tag & 0xFFFFu) == 0 || q->tag >> 16 < 8)
+		return "group length or no image attribute";
+	if (q->vr == VR_UN && d->vr != VR_UN)
+		return "sent as UN: not looked into";
+	if (d->act != ACT_NONE)
+		return named_why(r, d, q);
+	if ((d->flags & DICT_RET) != 0)
+		return "retired";
+	return unnamed_why(d, q);
+}
+
 struct safe_row {
 	const char *creator;
 	uint16_t group;

