@@ -177,6 +177,8 @@ enum cli_exit cmd_share_revoke(struct cli *c);
 enum cli_exit cmd_share_requests(struct cli *c);
 enum cli_exit cmd_share_approve(struct cli *c);
 enum cli_exit cmd_share_registrars(struct cli *c);
+enum cli_exit cmd_share_adopt(struct cli *c);
+enum cli_exit cmd_share_checkpoint(struct cli *c);
 enum cli_exit cmd_share_freeze(struct cli *c);
 enum cli_exit cmd_share_thaw(struct cli *c);
 enum cli_exit cmd_share_rotate(struct cli *c);

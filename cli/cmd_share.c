@@ -253,6 +253,35 @@ cmd_share_revoke(struct cli *c)
 }
 
 enum cli_exit
+cmd_share_adopt(struct cli *c)
+{
+	return device_send(c, "/adoptions");
+}
+
+enum cli_exit
+cmd_share_checkpoint(struct cli *c)
+{
+	const char *keep = cli_opt(c, "keep");
+	struct buf path = BUF_MAX(4096);
+	enum cli_exit rc;
+	json_t *o;
+
+	if (keep != NULL) {
+		o = json_pack("{s:s}", "keep", keep);
+		if (cli_flag(c, "instead"))
+			(void)json_object_set_new(o, "instead", json_true());
+		return share_send(c, "POST", "/checkpoints", o, print_line);
+	}
+	buf_put_str(&path, "/shares");
+	cli_path_add(&path, cli_word(c, 0));
+	buf_put_str(&path, "/branches");
+	rc = cli_list(c, buf_cstr(&path),
+	    "ID=id,FIRST=first,LAST=last,WHAT=what,HERE=here,SIGNED=signed");
+	buf_fini(&path);
+	return rc;
+}
+
+enum cli_exit
 cmd_share_freeze(struct cli *c)
 {
 	return device_send(c, "/freezes");

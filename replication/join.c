@@ -411,7 +411,8 @@ persist_records(struct repl *r, struct share *s)
 void
 join_persisted(struct repl *r, struct share *s)
 {
-	s->durable++;
+	if (s->durable < s->emitted) /* not of a branch that was dropped */
+		s->durable++;
 	open_if_member(r, s);
 }
 

@@ -13,6 +13,8 @@ same_sign(const struct cry_sign_pk *a, const struct cry_sign_pk *b)
 	return memcmp(a->b, b->b, sizeof(a->b)) == 0;
 }
 
+#define SIGS_KNOWN UINT8_MAX /* they were looked at before */
+
 /* So many different registrars of those who sign this number did. */
 static enum err
 signatures_check(
@@ -22,6 +24,10 @@ signatures_check(
 	struct rd s = rd_init(r->sigs);
 	uint32_t seen = 0, good = 0;
 
+	if (need == SIGS_KNOWN)
+		return ERR_OK;
+	if (r->kind == MEMBER_CHECKPOINT)
+		return checkpoint_signed(m, r, need);
 	for (uint8_t i = 0; i < r->n_sigs; i++) {
 		uint8_t who = rd_u8(&s);
 		struct cry_sig sig;
@@ -176,6 +182,11 @@ seen_before(const struct member *m, const struct member_record *r)
 		return ERR_EXISTS;
 	if (r->seq == 0)
 		return ERR_MALFORMED;
+	if (r->seq <= m->settled)
+		return ERR_EXISTS; /* a checkpoint told which one holds */
+	if (m->settled > 0 &&
+	    memcmp(&m->records[r->seq - 1].id, &r->prev, sizeof(r->prev)) != 0)
+		return ERR_AGAIN; /* of a branch that was dropped, perhaps */
 	if ((e = signatures_check(m, r, 0)) != ERR_OK)
 		return e;
 	return ERR_DENIED;
@@ -318,6 +329,7 @@ apply_kind(struct member *m, const struct member_record *r, struct slice raw)
 	case MEMBER_REGISTRARS: return apply_registrars(m, r, raw);
 	case MEMBER_THAW: return apply_thaw(m, r, raw);
 	case MEMBER_ADOPT: return apply_adopt(m, r, raw);
+	case MEMBER_CHECKPOINT: return apply_checkpoint(m, r, raw);
 	default: return ERR_UNSUPPORTED;
 	}
 }
@@ -335,14 +347,17 @@ apply(struct member *m, struct slice raw, uint8_t need)
 	 * A genesis names no share; it is told by its hash. */
 	if (r.seq > 0 && memcmp(&r.share, &m->share, sizeof(m->share)) != 0)
 		return ERR_MALFORMED;
+	if (checkpoint_other(m, &r))
+		return ERR_DENIED;
 	if (r.seq < m->n_records)
 		return seen_before(m, &r);
 	if (r.seq > m->n_records)
 		return ERR_AGAIN;
 	if ((e = signatures_check(m, &r, need)) != ERR_OK)
 		return e;
+	/* On another branch, but signed. */
 	if (memcmp(&r.prev, member_head(m), sizeof(r.prev)) != 0)
-		return ERR_DENIED; /* signed, but grows on another branch */
+		return m->settled > 0 ? ERR_AGAIN : ERR_DENIED;
 	if ((e = reserve(m)) != ERR_OK)
 		return e;
 	e = apply_kind(m, &r, raw);
@@ -355,6 +370,12 @@ enum err
 member_apply(struct member *m, struct slice record)
 {
 	return apply(m, record, 0);
+}
+
+enum err
+member_apply_known(struct member *m, struct slice record)
+{
+	return apply(m, record, SIGS_KNOWN);
 }
 
 enum err
@@ -381,6 +402,13 @@ const struct cry_id *
 member_head(const struct member *m)
 {
 	return &m->records[m->n_records - 1].id;
+}
+
+bool
+member_is_ours(const struct member *m, uint64_t seq, const struct cry_id *id)
+{
+	return seq < m->n_records &&
+	       memcmp(&m->records[seq].id, id, sizeof(*id)) == 0;
 }
 
 struct slice

@@ -31,10 +31,12 @@ enum member_kind {
 	MEMBER_REVOKE = 5,
 	MEMBER_ROTATE = 6,
 	MEMBER_REGISTRARS = 7,
-	MEMBER_FREEZE = 11, /* a statement beside the chain */
+	MEMBER_CHECKPOINT = 9, /* which branch holds */
+	MEMBER_FREEZE = 11,    /* a statement beside the chain */
 	MEMBER_THAW = 12,
 	MEMBER_ADOPT = 13,
-	MEMBER_DRAFT = 14 /* a statement: records that want signatures */
+	MEMBER_DRAFT = 14,  /* a statement: records that want signatures */
+	MEMBER_BRANCH = 15, /* a statement: records of another branch */
 };
 
 #define COMPARTMENT_ALL 0xFFFFu /* grants of registrar, admin, hub */
@@ -46,8 +48,9 @@ enum err member_new(struct slice genesis, struct member **out) PSC_MUST_USE;
 void member_free(struct member *m); /* NULL ok */
 /* Apply the next record: checks sequence, previous hash, signatures (k of n
  * registrars) and meaning; on any error the state is unchanged.
- * ERR_EXISTS: we have this very record; ERR_AGAIN: gap; ERR_DENIED: another
- * record with this sequence number (equivocation: keep both, halt). */
+ * ERR_EXISTS: we have this very record, or a checkpoint told that it does not
+ * hold; ERR_AGAIN: gap; ERR_DENIED: another record with this sequence number
+ * (equivocation: keep both, halt). */
 enum err member_apply(struct member *m, struct slice record) PSC_MUST_USE;
 
 /* Share and number of a record as it says, unchecked: a chain is checked as
@@ -62,6 +65,9 @@ enum err member_record_device(
 const struct share_id *member_share(const struct member *m);
 uint64_t member_seq(const struct member *m); /* of the last record; genesis 0 */
 const struct cry_id *member_head(const struct member *m); /* its hash */
+/* Has our record of this number this hash? */
+bool member_is_ours(
+    const struct member *m, uint64_t seq, const struct cry_id *id);
 /* Record i (0 = genesis) as it was signed; owned by m. */
 struct slice member_record(const struct member *m, uint64_t i);
 
@@ -283,6 +289,68 @@ enum err member_draft_sign(const struct member *m,
 /* Record i with the signatures of all these copies of one draft. */
 enum err member_draft_join(const struct slice *drafts, uint32_t n, uint32_t i,
     struct buf *out) PSC_MUST_USE;
+
+/* --- branches and checkpoints (rulings.md 21) --- */
+/* Number of the last checkpoint, 0: none; how many there are. */
+uint64_t member_settled(const struct member *m);
+uint32_t member_era(const struct member *m);
+/* Where the branches parted that the last checkpoint settled; 0: none. */
+uint64_t member_branch_from(const struct member *m);
+bool member_is_branch(struct slice bytes);
+bool member_is_checkpoint(struct slice record);
+/* A record's hash, and that of the record before it.  ERR_MALFORMED. */
+enum err member_record_link(struct slice record, struct cry_id *id,
+    struct cry_id *prev, uint32_t *era) PSC_MUST_USE;
+struct member_branch {
+	uint32_t n;           /* records */
+	uint64_t first, last; /* their numbers */
+	uint64_t fork;        /* of the first that is not ours */
+	struct cry_id base;   /* the record before the first */
+	struct cry_id head;   /* the last record it keeps */
+	struct cry_id id;     /* the last record */
+	enum member_kind kind;
+	uint64_t wall_ms; /* of the last */
+	bool checkpoint;  /* the last is one, and has n_sigs of k */
+	bool orders;      /* it is one more than we know of */
+	uint32_t era;
+	uint8_t n_sigs, k;
+};
+/* Records in a row that grow on one of ours and are signed; of a checkpoint
+ * at the end one signature is enough.  ERR_EXISTS: our chain has them, or told
+ * since that they do not hold; ERR_AGAIN: it grows on what we have not. */
+enum err member_branch_read(const struct member *m, struct slice branch,
+    struct member_branch *out) PSC_MUST_USE;
+/* The chain as a checkpoint has it, which is to take the place of ours:
+ * without freezes.  ERR_NOTFOUND: it is a branch, but orders nothing;
+ * ERR_DENIED: another checkpoint of that count is ours; ERR_UNSUPPORTED: it
+ * would drop other registrars than those who signed it. */
+enum err member_branch_take(const struct member *m, struct slice branch,
+    struct member **out) PSC_MUST_USE;
+/* Our records from this number on, as many as fit; open: with room for a
+ * checkpoint. */
+enum err member_branch_build(const struct member *m, uint64_t from, bool open,
+    struct buf *out) PSC_MUST_USE;
+/* Its record of this number.  ERR_NOTFOUND. */
+enum err member_branch_at(
+    struct slice branch, uint64_t seq, struct slice *out) PSC_MUST_USE;
+/* One record as a branch.  ERR_AGAIN: it grows on none of ours. */
+enum err member_branch_of(
+    const struct member *m, struct slice record, struct buf *out) PSC_MUST_USE;
+/* The state after our first n records, without freezes. */
+enum err member_prefix(
+    const struct member *m, uint64_t n, struct member **out) PSC_MUST_USE;
+/* The branch (empty: what is before the fork) with a checkpoint that we sign.
+ * ERR_DENIED: we are no registrar of the fork. */
+enum err member_build_checkpoint(const struct member *m,
+    const struct cry_identity *me, struct slice branch, uint64_t fork,
+    struct buf *out) PSC_MUST_USE;
+/* The same with our signature, too.  ERR_EXISTS: it has it. */
+enum err member_checkpoint_sign(const struct member *m,
+    const struct cry_identity *me, struct slice branch,
+    struct buf *out) PSC_MUST_USE;
+/* Two copies with signatures of both. */
+enum err member_branch_join(
+    struct slice one, struct slice other, struct buf *out) PSC_MUST_USE;
 
 /* --- invites and claims (rulings.md 22) --- */
 struct invite_addr {

@@ -93,7 +93,8 @@ draft_follows(const struct member_draft *d, const struct member_record *r)
 	if (r->kind == MEMBER_ROTATE &&
 	    (d->kind == MEMBER_ROTATE || d->kind == MEMBER_REVOKE))
 		return ERR_OK;
-	if (r->kind != MEMBER_ADOPT || d->kind != MEMBER_REVOKE)
+	if (r->kind != MEMBER_ADOPT ||
+	    (d->kind != MEMBER_REVOKE && d->kind != MEMBER_ADOPT))
 		return ERR_MALFORMED;
 	if ((e = revoke_decode(r->content, &v)) != ERR_OK)
 		return e;
@@ -115,7 +116,8 @@ draft_record(const struct member *m, const struct member_record *r,
 	struct cry_sig sig;
 
 	if (memcmp(&r->share, &m->share, sizeof(m->share)) != 0 ||
-	    r->n_sigs != 1 || d->kind == MEMBER_REGISTRARS)
+	    r->n_sigs != 1 || r->kind == MEMBER_CHECKPOINT ||
+	    d->kind == MEMBER_REGISTRARS)
 		return ERR_MALFORMED; /* others sign after such a record */
 	/* Before the signer: a chain of another length has other registrars. */
 	if (d->n == 0 && r->seq != first)

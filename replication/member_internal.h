@@ -177,6 +177,8 @@ struct member {
 		uint64_t seq; /* named by the freeze; of the thaw */
 	} * freezes, *thaws;
 	uint32_t n_freezes, cap_freezes, n_thaws, cap_thaws;
+	uint32_t era;     /* checkpoints so far */
+	uint64_t settled; /* number of the last; 0: none */
 };
 
 /* --- member.c, for member_revoke.c --- */
@@ -195,6 +197,15 @@ const struct member_registrars *registrars_at(
     const struct member *m, uint64_t seq);
 enum err apply_registrars(struct member *m, const struct member_record *r,
     struct slice raw) PSC_MUST_USE;
+/* --- member_checkpoint.c --- */
+enum err checkpoint_signed(const struct member *m,
+    const struct member_record *r, uint8_t need) PSC_MUST_USE;
+enum err apply_checkpoint(struct member *m, const struct member_record *r,
+    struct slice raw) PSC_MUST_USE;
+/* Proves that of one count there are two. */
+bool checkpoint_other(const struct member *m, const struct member_record *r);
+/* member.c: a record that was checked before. */
+enum err member_apply_known(struct member *m, struct slice record) PSC_MUST_USE;
 /* --- member_revoke.c --- */
 enum err apply_revoke(struct member *m, const struct member_record *r,
     struct slice raw) PSC_MUST_USE;

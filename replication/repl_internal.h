@@ -130,6 +130,7 @@ struct share {
 	struct member *m; /* NULL: joining, chain not seen yet */
 	bool open;        /* we are a member and the chain is durable */
 	bool halted;      /* equivocation: chain stands still */
+	uint64_t fork;    /* halted: the branches part here, or before */
 	bool any_held;    /* somebody is frozen */
 	struct statement {
 		struct statement *next;
@@ -199,12 +200,13 @@ struct link {
 	struct share *share;
 	struct msg_tag tx, rx;
 	enum link_state state;
-	uint64_t peer_seq;     /* LIVE: their chain */
-	uint64_t pushed;       /* records sent here, or about to be */
-	uint64_t page, pages;  /* next of them to go, and behind the last */
-	uint64_t asked_seq;    /* chain asked for up to this */
-	bool asked_branch;     /* and once for a chain that is not ours */
-	uint64_t chain_due_ms; /* OFFERED: send the chain then */
+	uint64_t peer_seq;       /* LIVE: their chain */
+	struct cry_id peer_head; /* as their OPEN had it */
+	uint64_t pushed;         /* records sent here, or about to be */
+	uint64_t page, pages;    /* next of them to go, and behind the last */
+	uint64_t asked_seq;      /* chain asked for up to this */
+	bool asked_branch;       /* and once for a chain that is not ours */
+	uint64_t chain_due_ms;   /* OFFERED: send the chain then */
 	uint64_t ae_ms;
 	uint32_t claims_in;   /* received here */
 	uint32_t claims_out;  /* of share.n_claims, forwarded here */

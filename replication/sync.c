@@ -400,6 +400,7 @@ sync_on_open(
 	}
 	link_move(l, LINK_LIVE);
 	l->peer_seq = m->seq;
+	l->peer_head = m->id;
 	if (m->seq == member_seq(s->m) && !same_id(&m->id, member_head(s->m)))
 		join_ask_branch(r, l); /* two chains? (rulings.md 21) */
 	join_ask_chain(r, l, m->seq);

@@ -168,6 +168,12 @@ enum err api_jw_edits(struct jw *w, struct db_txn *t, const struct asset_id *id,
 
 void api_jw_lock(struct jw *w, const struct cat_fact *f);
 
+/* --- share_routes.c --- */
+/* Before a record of a share is signed: what peers have of its chain. */
+void api_chain_fetch(struct api_call *c);
+/* Done; or drafted, if other registrars sign, too. */
+enum err api_signed_answer(struct api_call *c) PSC_MUST_USE;
+
 /* handlers, one file a noun */
 enum err api_h_status(struct api_call *c) PSC_MUST_USE;
 enum err api_h_id(struct api_call *c) PSC_MUST_USE;
@@ -181,6 +187,9 @@ enum err api_h_invite(struct api_call *c) PSC_MUST_USE;
 enum err api_h_join(struct api_call *c) PSC_MUST_USE;
 enum err api_h_grant(struct api_call *c) PSC_MUST_USE;
 enum err api_h_revoke(struct api_call *c) PSC_MUST_USE;
+enum err api_h_adopt(struct api_call *c) PSC_MUST_USE;
+enum err api_h_branches(struct api_call *c) PSC_MUST_USE;
+enum err api_h_checkpoint(struct api_call *c) PSC_MUST_USE;
 enum err api_h_requests(struct api_call *c) PSC_MUST_USE;
 enum err api_h_registrars(struct api_call *c) PSC_MUST_USE;
 enum err api_h_approve(struct api_call *c) PSC_MUST_USE;

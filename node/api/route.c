@@ -39,6 +39,18 @@ const struct api_route api_routes[] = {
 	    false, "",
 	    "Revoke a device for good, and make new keys for what it could "
 	    "read: {key, reason}." },
+	{ "POST", "/shares/{share}/adoptions", api_h_adopt, API_PERSON, false,
+	    "",
+	    "What this node holds of a revoked device's writing counts after "
+	    "all: {key, reason}." },
+	{ "GET", "/shares/{share}/branches", api_h_branches, API_READ, false,
+	    "",
+	    "Of a share whose membership stands still: what there is to "
+	    "choose from." },
+	{ "POST", "/shares/{share}/checkpoints", api_h_checkpoint, API_PERSON,
+	    false, "",
+	    "Sign which branch holds: {keep: its id, or \"fork\" for what is "
+	    "before them, instead}." },
 	{ "POST", "/shares/{share}/freezes", api_h_freeze, API_PERSON, false,
 	    "",
 	    "Freeze a device at once, until it is thawed or revoked: {key, "

@@ -341,8 +341,8 @@ chain_moves(struct api_call *c, const struct share_id *id)
 /* Before a record is signed: what connected peers have of the chain comes
  * first, so that no number is signed twice (rulings.md 21).  One that says it
  * has more, and brings nothing, is waited for no longer than this. */
-static void
-chain_fetch(struct api_call *c)
+void
+api_chain_fetch(struct api_call *c)
 {
 	const struct timespec pause = { .tv_nsec = 50000000 };
 	struct share_info i = { 0 };
@@ -357,8 +357,8 @@ chain_fetch(struct api_call *c)
 }
 
 /* Done; or drafted, if other registrars sign, too. */
-static enum err
-signed_answer(struct api_call *c)
+enum err
+api_signed_answer(struct api_call *c)
 {
 	struct share_info i = { 0 };
 	struct share_request *list = NULL;
@@ -407,9 +407,9 @@ api_h_grant(struct api_call *c)
 	if ((e = body_history(c, &o.no_history)) != ERR_OK)
 		return e;
 	o.compartment = json_get_str(c->body, "compartment", NULL);
-	chain_fetch(c);
+	api_chain_fetch(c);
 	e = shares_grant_with(c->a->o.shares, c->param[0], &o, &c->em);
-	return e == ERR_OK ? signed_answer(c) : e;
+	return e == ERR_OK ? api_signed_answer(c) : e;
 }
 
 /* The device that "key" names. */
@@ -479,9 +479,9 @@ api_h_approve(struct api_call *c)
 		answer = SHARE_NO;
 	else if (json_get_bool(c->body, "instead", false))
 		answer = SHARE_INSTEAD;
-	chain_fetch(c);
+	api_chain_fetch(c);
 	e = shares_approve(c->a->o.shares, c->param[0], id, answer, &c->em);
-	return e == ERR_OK ? signed_answer(c) : e;
+	return e == ERR_OK ? api_signed_answer(c) : e;
 }
 
 typedef enum err (*device_act_fn)(struct shares *sh, const char *share,
@@ -498,16 +498,22 @@ device_act(struct api_call *c, device_act_fn fn)
 	    (e = body_device(c, &device)) != ERR_OK)
 		return e;
 	if (fn != shares_freeze) /* that one is for at once */
-		chain_fetch(c);
+		api_chain_fetch(c);
 	e = fn(c->a->o.shares, c->param[0], &device,
 	    json_get_str(c->body, "reason", NULL), &c->em);
-	return e == ERR_OK ? signed_answer(c) : e;
+	return e == ERR_OK ? api_signed_answer(c) : e;
 }
 
 enum err
 api_h_revoke(struct api_call *c)
 {
 	return device_act(c, shares_revoke);
+}
+
+enum err
+api_h_adopt(struct api_call *c)
+{
+	return device_act(c, shares_adopt);
 }
 
 enum err
@@ -530,10 +536,10 @@ api_h_rotate(struct api_call *c)
 
 	if ((e = api_body(c)) != ERR_OK || (e = api_only(c, keys)) != ERR_OK)
 		return e;
-	chain_fetch(c);
+	api_chain_fetch(c);
 	e = shares_rotate(c->a->o.shares, c->param[0],
 	    json_get_str(c->body, "compartment", NULL), &c->em);
-	return e == ERR_OK ? signed_answer(c) : e;
+	return e == ERR_OK ? api_signed_answer(c) : e;
 }
 
 enum err
@@ -569,9 +575,9 @@ api_h_registrars(struct api_call *c)
 		    "Leave --sign out: more than half then sign.",
 		    "sign must be 1 to the number of registrars");
 	to.k = (uint8_t)sign;
-	chain_fetch(c);
+	api_chain_fetch(c);
 	e = shares_registrars(c->a->o.shares, c->param[0], &to, &c->em);
-	return e == ERR_OK ? signed_answer(c) : e;
+	return e == ERR_OK ? api_signed_answer(c) : e;
 }
 
 enum err

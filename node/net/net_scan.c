@@ -108,15 +108,34 @@ scan_statement(void *ctx, const struct share_id *share, struct slice bytes)
 	return 0;
 }
 
+/* A checkpoint of ours: the core drops a branch before it goes on. */
+static void
+scan_settled(struct net *n, const struct scan_share *s)
+{
+	const struct member *m = repl_member(n->core, &s->id);
+	struct buf b = BUF_MAX(LIM_MEMBER_RECORD_BYTES);
+	enum err e = ERR_OK;
+
+	if (m != NULL)
+		e = shares_settled(n->shares, &s->id, member_era(m), &b);
+	if (e != ERR_OK)
+		scan_failed("checkpoints", e);
+	else if (b.n > 0)
+		(void)scan_statement(n, &s->id, buf_slice(&b));
+	buf_fini(&b);
+}
+
 static void
 scan_share(struct net *n, const struct scan_share *s)
 {
-	const struct member *m = repl_member(n->core, &s->id);
+	const struct member *m;
 	struct repl_event ev = { .share = s->id };
 	struct scan_records r = { 0 };
 	uint32_t i;
 	enum err e;
 
+	scan_settled(n, s);
+	m = repl_member(n->core, &s->id);
 	e = scan_records_read(n, s->no, m == NULL ? 0 : member_seq(m) + 1, &r);
 	if (e != ERR_OK) {
 		scan_failed("membership", e);

@@ -131,6 +131,10 @@ enum err shares_grant(struct shares *sh, const char *share,
 enum err shares_revoke(struct shares *sh, const char *share,
     const struct cry_device_pub *device, const char *reason,
     struct errmsg *em) PSC_MUST_USE;
+/* What this node holds of a revoked device's writing counts after all. */
+enum err shares_adopt(struct shares *sh, const char *share,
+    const struct cry_device_pub *device, const char *reason,
+    struct errmsg *em) PSC_MUST_USE;
 /* What waits in one share: claims of invites that need approval, and drafts
  * of registrars that need signatures. */
 struct share_request {
@@ -192,6 +196,29 @@ enum err shares_witnesses_each(
 enum err shares_put_witness(struct store_txn *t, const struct share_id *share,
     uint16_t compartment, const struct cry_sign_pk *device,
     struct slice kept) PSC_MUST_USE; /* in a job */
+/* A share whose chain stands still: what there is to choose from. */
+struct share_branch {
+	char id[33];          /* of its last record */
+	uint64_t first, last; /* records */
+	char what[16];        /* the last one's kind */
+	uint64_t wall_ms;
+	bool here;          /* this node's chain */
+	char signed_by[16]; /* "1 of 2": a checkpoint waits; "" */
+};
+enum err shares_branches(struct shares *sh, const char *share,
+    struct share_branch **list, uint32_t *n, struct errmsg *em) PSC_MUST_USE;
+void shares_branches_free(struct share_branch *list);
+/* Signs that this branch holds (at least 8 characters of its id; "fork": what
+ * is before the branches part, and none of them), by a registrar of the
+ * fork.  instead: though this site signed for another.  *waits: for other
+ * registrars' signatures. */
+enum err shares_checkpoint(struct shares *sh, const char *share,
+    const char *keep, bool instead, bool *waits,
+    struct errmsg *em) PSC_MUST_USE;
+/* If the chain has more checkpoints than these: the last as a branch, appended
+ * to out. */
+enum err shares_settled(struct shares *sh, const struct share_id *share,
+    uint32_t era, struct buf *out) PSC_MUST_USE;
 /* New keys for a compartment; NULL: for all. */
 enum err shares_rotate(struct shares *sh, const char *share,
     const char *compartment, struct errmsg *em) PSC_MUST_USE;

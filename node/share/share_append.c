@@ -380,11 +380,12 @@ static enum err
 undo_append(struct store_txn *t, struct append *a, const struct op_view *v,
     const struct cat_again *by, struct asset_id *asset)
 {
-	const struct member_epoch_key *k =
-	    share_key(a->slot->wrk, a->feed.compartment, v->h.epoch);
 	struct buf was = BUF_MAX(LIM_OP_PAYLOAD_BYTES);
 	struct buf plain = BUF_MAX(LIM_OP_PAYLOAD_BYTES);
-	enum err e = k == NULL ? ERR_DENIED : op_open(v, &k->content, &was);
+	enum err e = share_open(a->slot->wrk, a->feed.compartment, v, &was);
+
+	if (e == ERR_NOTFOUND)
+		e = ERR_DENIED;
 
 	if (e == ERR_OK)
 		e = cat_put_again(buf_slice(&was), by, &plain);

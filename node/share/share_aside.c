@@ -163,15 +163,13 @@ look_feed(struct settle *x)
 static enum err
 look_payload(struct settle *x, uint64_t lseq, bool counts)
 {
-	const struct member_epoch_key *k = share_key(x->s, x->no, x->v.h.epoch);
 	struct buf plain = BUF_MAX(LIM_OP_PAYLOAD_BYTES);
 	struct cry_id share = share_cry_id(&x->id);
 	struct cat_remake_op op = { .share = &share,
 		.compartment = x->no,
 		.edit = x->v.h.kind == OP_EDIT };
 	bool hit = false;
-	enum err e =
-	    k == NULL ? ERR_NOTFOUND : op_open(&x->v, &k->content, &plain);
+	enum err e = share_open(x->s, x->no, &x->v, &plain);
 
 	op.payload = buf_slice(&plain);
 	if (e != ERR_OK)

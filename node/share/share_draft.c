@@ -66,8 +66,10 @@ share_draft_word(enum member_kind kind)
 	case MEMBER_THAW: return "thaw";
 	case MEMBER_ADOPT: return "adopt";
 	case MEMBER_COMPARTMENT: return "compartment";
+	case MEMBER_CHECKPOINT: return "checkpoint";
 	case MEMBER_GENESIS:
 	case MEMBER_FREEZE:
+	case MEMBER_BRANCH:
 	case MEMBER_DRAFT: break;
 	}
 	return "?";
@@ -134,9 +136,9 @@ sweep_row(void *ctx, struct slice key, struct slice value)
 	return ++s->n == DRAFT_ROWS_MAX;
 }
 
-static enum err
-sweep(struct store_txn *t, struct shares *sh, const struct share_id *id,
-    const struct member *m)
+enum err
+share_drafts_sweep(struct store_txn *t, struct shares *sh,
+    const struct share_id *id, const struct member *m)
 {
 	struct sweep s = { .m = m, .keys = BUF_MAX(64 * KIB) };
 	struct buf prefix;
@@ -222,7 +224,7 @@ draft_try(struct store_txn *t, struct shares *sh, struct share_slot *slot,
 	if (e == ERR_OK && c.n >= member_k(m) && c.n > 0) {
 		e = records_put(t, sh, slot, &c);
 		if (e == ERR_OK)
-			e = sweep(t, sh, &slot->id, slot->wrk->m);
+			e = share_drafts_sweep(t, sh, &slot->id, slot->wrk->m);
 	}
 	buf_fini(&c.bytes);
 	return e;

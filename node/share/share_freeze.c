@@ -11,15 +11,13 @@
 /* --- rows --- */
 
 enum err
-shares_put_statement(struct store_txn *t, struct shares *sh,
+share_said_put(struct store_txn *t, struct shares *sh,
     const struct share_id *share, struct slice bytes)
 {
 	struct cry_id id;
 	struct buf key;
 	enum err e;
 
-	if (member_is_draft(bytes))
-		return share_draft_take(t, sh, share, bytes);
 	cry_hash(bytes, &id);
 	share_row_key(&key, share);
 	buf_put(&key, id.b, SAID_HASH_BYTES);
@@ -30,6 +28,17 @@ shares_put_statement(struct store_txn *t, struct shares *sh,
 	sh->touched = true;
 	sh->touched_members = true;
 	return e;
+}
+
+enum err
+shares_put_statement(struct store_txn *t, struct shares *sh,
+    const struct share_id *share, struct slice bytes)
+{
+	if (member_is_draft(bytes))
+		return share_draft_take(t, sh, share, bytes);
+	if (member_is_branch(bytes))
+		return share_branch_take(t, sh, share, bytes);
+	return share_said_put(t, sh, share, bytes);
 }
 
 struct said {
@@ -90,9 +99,12 @@ said_apply(void *ctx, const struct share_id *share, struct slice bytes)
 	enum err e;
 
 	(void)share;
+	if (member_is_branch(bytes))
+		return 0; /* to choose from; what it proves has its own row */
 	/* A proof is never the next record: it would be one of the chain. */
-	if (!freeze && (member_record_place(bytes, &id, &seq) != ERR_OK ||
-			   seq > member_seq(s->m) + 1))
+	if (!freeze &&
+	    (member_record_place(bytes, &id, &seq) != ERR_OK ||
+		(seq > member_seq(s->m) + 1 && !member_is_checkpoint(bytes))))
 		return 0;
 	e = freeze ? member_freeze(s->m, bytes) : member_apply(s->m, bytes);
 	if (!freeze && e == ERR_DENIED)

@@ -82,6 +82,13 @@ enum err share_state_sync(struct shares *sh, struct db_txn *txn,
 /* Store the rows of keys that the chain gives us and that are not kept. */
 enum err share_keys_keep(struct store_txn *t, struct shares *sh,
     const struct share_id *id, struct share_state *s) PSC_MUST_USE;
+/* The rows of keys beyond those that the state `at` had move aside: of this
+ * epoch another key may stand from now on.  share_open finds both. */
+enum err share_keys_drop(struct store_txn *t, const struct share_id *id,
+    const struct member *at, uint32_t era) PSC_MUST_USE;
+/* Opens an op.  ERR_NOTFOUND: its key is not ours. */
+enum err share_open(const struct share_state *s, uint16_t compartment,
+    const struct op_view *v, struct buf *out) PSC_MUST_USE;
 const struct member_epoch_key *share_key(const struct share_state *s,
     uint16_t compartment, uint32_t epoch); /* NULL: not ours */
 
@@ -134,6 +141,9 @@ enum err share_drafts_each(struct shares *sh, struct db_txn *txn,
 enum err share_draft_approve(struct store_txn *t, struct shares *sh,
     const struct share_id *share, const char *name, bool instead,
     struct errmsg *em) PSC_MUST_USE;
+/* Forgets drafts that do not continue this chain. */
+enum err share_drafts_sweep(struct store_txn *t, struct shares *sh,
+    const struct share_id *id, const struct member *m) PSC_MUST_USE;
 const char *share_draft_word(enum member_kind kind);
 void share_draft_name(const struct member_draft *d, char out[33]);
 
@@ -163,7 +173,16 @@ enum err share_invite_spend(struct store_txn *t, struct slice key,
 enum err share_request_put(struct store_txn *t, struct slice key,
     const struct member_grant *g, const char *site) PSC_MUST_USE;
 
+/* --- share_checkpoint.c --- */
+/* A branch that a peer brought: kept to choose from; one with a checkpoint
+ * that is signed takes the place of the chain. */
+enum err share_branch_take(struct store_txn *t, struct shares *sh,
+    const struct share_id *share, struct slice bytes) PSC_MUST_USE;
+
 /* --- share_freeze.c --- */
+/* A row of what was said. */
+enum err share_said_put(struct store_txn *t, struct shares *sh,
+    const struct share_id *share, struct slice bytes) PSC_MUST_USE;
 /* What was said beside the chain, into the state. */
 enum err share_said_load(struct shares *sh, struct db_txn *txn,
     const struct share_id *id, struct share_state *s) PSC_MUST_USE;

@@ -44,6 +44,23 @@ head_known(struct db_txn *t, struct slice body)
 		   : ERR_NOTFOUND;
 }
 
+/* A record may be of a branch that a checkpoint ended. */
+static enum err
+member_dropped(struct store *s, struct db_txn *t, uint32_t no)
+{
+	struct buf have = BUF_MAX(LIM_MEMBER_RECORD_BYTES);
+	bool settled = false;
+	enum err e = ERR_OK;
+
+	for (uint64_t seq = 1; e == ERR_OK && !settled; seq++) {
+		buf_reset(&have);
+		e = oplog_member_get(s, t, no, seq, &have);
+		settled = e == ERR_OK && member_is_checkpoint(buf_slice(&have));
+	}
+	buf_fini(&have);
+	return e;
+}
+
 static enum err
 member_known(struct store *s, struct db_txn *t, struct slice body)
 {
@@ -57,10 +74,14 @@ member_known(struct store *s, struct db_txn *t, struct slice body)
 	sid = share_cry_id(&share);
 	if (e == ERR_OK)
 		e = oplog_share_no(t, &sid, &no);
-	if (e == ERR_OK)
-		e = oplog_member_get(s, t, no, seq, &have);
+	if (e != ERR_OK)
+		goto out;
+	e = oplog_member_get(s, t, no, seq, &have);
 	if (e == ERR_OK && !slice_eq(buf_slice(&have), body))
 		e = ERR_NOTFOUND;
+	if (e == ERR_NOTFOUND)
+		e = member_dropped(s, t, no);
+out:
 	buf_fini(&have);
 	return e;
 }

@@ -365,10 +365,11 @@ rotate_one(struct store_txn *t, struct revoke *v, uint16_t no)
 
 /* More feeds than one record holds: the others are adopted at once. */
 static enum err
-revoke_records(struct store_txn *t, struct revoke *v)
+cuts_records(struct store_txn *t, struct revoke *v, enum member_kind first)
 {
 	struct member_revoke r = { .device = v->device, .reason = v->reason };
 	struct buf rec = BUF_MAX(LIM_MEMBER_RECORD_BYTES);
+	bool adopt = first == MEMBER_ADOPT;
 	uint32_t at = 0;
 	enum err e;
 
@@ -377,10 +378,11 @@ revoke_records(struct store_txn *t, struct revoke *v)
 		r.n_cuts =
 		    v->n - at < MEMBER_CUTS_MAX ? v->n - at : MEMBER_CUTS_MAX;
 		buf_reset(&rec);
-		e = at == 0 ? member_build_revoke(v->slot->wrk->m, v->sh->me,
-				  &v->slot->wrk->keys, &r, &rec)
-			    : member_build_adopt(v->slot->wrk->m, v->sh->me,
-				  &v->slot->wrk->keys, &r, &rec);
+		e = at == 0 && !adopt
+			? member_build_revoke(v->slot->wrk->m, v->sh->me,
+			      &v->slot->wrk->keys, &r, &rec)
+			: member_build_adopt(v->slot->wrk->m, v->sh->me,
+			      &v->slot->wrk->keys, &r, &rec);
 		if (e == ERR_OK)
 			e = share_record_own(
 			    t, v->sh, v->slot, buf_slice(&rec), v->em);
@@ -388,6 +390,24 @@ revoke_records(struct store_txn *t, struct revoke *v)
 	} while (e == ERR_OK && at < v->n);
 	buf_fini(&rec);
 	return e;
+}
+
+/* Only feeds of which we hold more than counts. */
+static int
+cut_beyond(void *ctx, const struct oplog_feed *f, const struct oplog_head *head)
+{
+	struct op_feed feed = { .compartment = f->compartment,
+		.incarnation = f->incarnation };
+	struct revoke *v = ctx;
+	struct op_head cut;
+
+	feed.share = v->slot->id;
+	feed.device = v->device.sign;
+	if (head == NULL ||
+	    member_feed(v->slot->wrk->m, &feed, &cut) != MEMBER_FEED_CUT ||
+	    cut.seq >= head->seq)
+		return 0;
+	return cut_note(ctx, f, head);
 }
 
 static enum err
@@ -453,12 +473,21 @@ revoke_job(struct store_txn *t, void *ctx)
 	m = v->slot->wrk->m;
 	for (uint32_t i = 1; i <= member_n_compartments(m); i++)
 		read[i] = device_given(m, &v->device, (uint16_t)i);
-	e = revoke_records(t, v);
+	e = cuts_records(t, v, MEMBER_REVOKE);
 	for (uint32_t i = 1; e == ERR_OK && i <= LIM_COMPARTMENTS; i++) {
 		if (read[i])
 			e = rotate_one(t, v, (uint16_t)i);
 	}
 	return e;
+}
+
+static enum err
+reason_check(const char *reason, struct errmsg *em)
+{
+	if (reason == NULL || strlen(reason) <= LIM_NAME_BYTES)
+		return ERR_OK;
+	return errmsg_set(em, ERR_LIMIT, "say it shorter",
+	    "a reason has at most %u bytes", LIM_NAME_BYTES);
 }
 
 static enum err
@@ -482,12 +511,10 @@ shares_revoke(struct shares *sh, const char *share,
 	struct revoke v = {
 		.sh = sh, .device = *device, .reason = reason, .em = em
 	};
-	enum err e = act_find(&v, share);
+	enum err e = reason_check(reason, em);
 
-	if (e == ERR_OK && reason != NULL && reason[0] != '\0' &&
-	    strlen(reason) > LIM_NAME_BYTES)
-		return errmsg_set(em, ERR_LIMIT, "say it shorter",
-		    "a reason has at most %u bytes", LIM_NAME_BYTES);
+	if (e == ERR_OK)
+		e = act_find(&v, share);
 	if (e != ERR_OK)
 		return e;
 	e = refuse(em, store_write(sh->store, revoke_job, &v),
@@ -496,6 +523,50 @@ shares_revoke(struct shares *sh, const char *share,
 	if (e == ERR_OK)
 		e = refuse(em, shares_settle(sh, NULL, NULL),
 		    "it is revoked; its ops are set aside at the next start");
+	return e;
+}
+
+static enum err
+adopt_job(struct store_txn *t, void *ctx)
+{
+	struct revoke *v = ctx;
+	enum err e = share_work(t, v->sh, &v->id, &v->slot);
+
+	v->n = 0;
+	if (e == ERR_OK)
+		e = registrar_check(v);
+	if (e == ERR_OK && !member_is_revoked(v->slot->wrk->m, &v->device.sign))
+		return errmsg_set(v->em, ERR_NOTFOUND,
+		    "what others write counts by itself",
+		    "no such device was revoked");
+	if (e == ERR_OK)
+		e = oplog_feeds_each(store_txn_db(t), cut_beyond, v);
+	if (e == ERR_OK && v->n == 0)
+		return errmsg_set(v->em, ERR_NOTFOUND,
+		    "adopt at a registrar's node that has what is missing",
+		    "this node holds nothing of the device beyond what counts");
+	return e == ERR_OK ? cuts_records(t, v, MEMBER_ADOPT) : e;
+}
+
+enum err
+shares_adopt(struct shares *sh, const char *share,
+    const struct cry_device_pub *device, const char *reason, struct errmsg *em)
+{
+	struct revoke v = {
+		.sh = sh, .device = *device, .reason = reason, .em = em
+	};
+	enum err e = reason_check(reason, em);
+
+	if (e == ERR_OK)
+		e = act_find(&v, share);
+	if (e != ERR_OK)
+		return e;
+	e = refuse(
+	    em, store_write(sh->store, adopt_job, &v), "nothing was adopted");
+	mem_free(v.cuts);
+	if (e == ERR_OK)
+		e = refuse(em, shares_settle(sh, NULL, NULL),
+		    "it is adopted; its ops are shown at the next start");
 	return e;
 }
 
@@ -595,157 +666,4 @@ shares_registrars(struct shares *sh, const char *share,
 		   ? e
 		   : refuse(em, store_write(sh->store, registrars_job, &g),
 			 "the registrars are as they were");
-}
-
-/* --- subscribe --- */
-
-struct subscribe {
-	struct shares *sh;
-	struct share_id id;
-	const char *compartment;
-	enum share_content content;
-	const char *where; /* "": all of it */
-	uint32_t done;
-};
-
-static bool
-keeps_all(enum share_content c)
-{
-	return c == SHARE_ALL || c == SHARE_PIN;
-}
-
-static enum err
-subscribe_one(struct store_txn *t, struct subscribe *s,
-    const struct share_slot *slot, uint16_t no)
-{
-	bool all = keeps_all(s->content) && s->where[0] == '\0';
-	struct buf key, val = BUF_MAX(SHARE_SUB_MAX);
-	enum err e;
-
-	share_row_key(&key, &slot->id);
-	buf_u8(&key, (uint8_t)(no >> 8));
-	buf_u8(&key, (uint8_t)(no & 0xff));
-	buf_u8(&val, (uint8_t)s->content);
-	buf_put(&val, s->where, strlen(s->where));
-	e = buf_err(&key) != ERR_OK ? buf_err(&key) : buf_err(&val);
-	if (e == ERR_OK)
-		e = store_row_put(
-		    t, SHARE_TAG_SUB, buf_slice(&key), buf_slice(&val));
-	if (e == ERR_OK)
-		e = all ? oplog_want_all(t, slot->no, no)
-			: oplog_want_none(t, slot->no, no);
-	s->sh->touched_drops |= !all;
-	buf_fini(&key);
-	buf_fini(&val);
-	s->done++;
-	return e;
-}
-
-/* What is pinned may become more, not less. */
-static enum err
-subscribe_may(struct store_txn *t, struct subscribe *s, uint16_t no)
-{
-	struct buf where = BUF_MAX(SHARE_SUB_MAX);
-	enum share_content was;
-	bool narrower;
-	enum err e =
-	    share_sub_get(s->sh, store_txn_db(t), &s->id, no, &was, &where);
-
-	narrower = !keeps_all(s->content) ||
-		   (s->where[0] != '\0' &&
-		       !slice_eq(slice_str(s->where), buf_slice(&where)));
-	buf_fini(&where);
-	return e == ERR_OK && was == SHARE_PIN && narrower ? ERR_DENIED : e;
-}
-
-static enum err
-subscribe_job(struct store_txn *t, void *ctx)
-{
-	struct subscribe *s = ctx;
-	char text[LIM_NAME_BYTES + 1];
-	struct share_slot *slot;
-	enum err e;
-	uint32_t i;
-	uint16_t no;
-
-	s->done = 0;
-	if ((e = share_work(t, s->sh, &s->id, &slot)) != ERR_OK)
-		return e;
-	for (i = 0; i < member_n_compartments(slot->wrk->m); i++) {
-		no = member_compartment(slot->wrk->m, i);
-		share_compartment_text(slot->wrk, no, text);
-		if (s->compartment != NULL && strcmp(s->compartment, text) != 0)
-			continue;
-		if (!member_may_fetch(slot->wrk->m, &s->sh->me->pub.sign, no))
-			continue;
-		if ((e = subscribe_may(t, s, no)) != ERR_OK ||
-		    (e = subscribe_one(t, s, slot, no)) != ERR_OK)
-			return e;
-	}
-	if (keeps_all(s->content) && s->where[0] == '\0')
-		e = share_wants_settle(t, s->sh);
-	if (e != ERR_OK)
-		return e;
-	s->sh->touched = true;
-	s->sh->touched_members = true;
-	s->sh->touched_wants = true;
-	return ERR_OK;
-}
-
-enum err
-shares_subscribe(struct shares *sh, const char *share, const char *compartment,
-    enum share_content content, struct errmsg *em)
-{
-	return shares_subscribe_where(
-	    sh, share, compartment, content, NULL, em);
-}
-
-static enum err
-where_check(enum share_content content, const char *where, struct errmsg *em)
-{
-	struct cat_query *q = NULL;
-	enum err e;
-
-	if (where == NULL || where[0] == '\0')
-		return ERR_OK;
-	if (content == SHARE_NONE)
-		return errmsg_set(em, ERR_UNSUPPORTED,
-		    "Use --content all, lazy or pin with --where.",
-		    "a query chooses content that is kept, and none is");
-	e = cat_query_parse(slice_str(where), &q, em);
-	cat_query_free(q);
-	return e;
-}
-
-enum err
-/* NOLINTNEXTLINE(readability-function-size): one act, six inputs */
-shares_subscribe_where(struct shares *sh, const char *share,
-    const char *compartment, enum share_content content, const char *where,
-    struct errmsg *em)
-{
-	struct subscribe s = { .sh = sh,
-		.compartment = compartment,
-		.content = content,
-		.where = where == NULL ? "" : where };
-	struct share_slot *slot;
-	enum err e = where_check(content, where, em);
-
-	if (e != ERR_OK)
-		return e;
-	pthread_mutex_lock(&sh->lock);
-	e = share_slot_named(sh, share, &slot, em);
-	if (e == ERR_OK)
-		s.id = slot->id;
-	pthread_mutex_unlock(&sh->lock);
-	if (e != ERR_OK)
-		return e;
-	e = store_write(sh->store, subscribe_job, &s);
-	if (e == ERR_DENIED)
-		return errmsg_set(em, e,
-		    "run `pesscara subscribe SHARE --content all` first",
-		    "the content is pinned");
-	if (e == ERR_OK && s.done == 0)
-		return errmsg_set(em, ERR_NOTFOUND, "see `pesscara share show`",
-		    "this site can read no such compartment");
-	return refuse(em, e, "the subscription was not kept");
 }

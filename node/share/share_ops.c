@@ -202,17 +202,15 @@ static enum err
 incoming_apply(struct store_txn *t, const struct incoming *in,
     const struct op_view *v, const struct cat_origin *o, uint32_t missing)
 {
-	const struct member_epoch_key *k =
-	    share_key(in->slot->wrk, o->compartment, v->h.epoch);
 	struct buf plain = BUF_MAX(LIM_OP_PAYLOAD_BYTES);
 	enum err e;
 
 	/* Of an epoch before we came, without history: kept, not read. */
-	if (k == NULL)
+	if (share_key(in->slot->wrk, o->compartment, v->h.epoch) == NULL)
 		return ERR_OK;
 	if (v->h.kind != OP_ASSET_PUT && v->h.kind != OP_EDIT)
 		return set_aside(t, o, "of a kind this version does not know");
-	e = op_open(v, &k->content, &plain);
+	e = share_open(in->slot->wrk, o->compartment, v, &plain);
 	if (e == ERR_OK && v->h.kind == OP_ASSET_PUT)
 		e = incoming_put(t, in, o, buf_slice(&plain), missing);
 	else if (e == ERR_OK)
@@ -546,12 +544,11 @@ out:
 	return e;
 }
 
-/* The key of an op, from what is durable. */
+/* With what is durable. */
 static enum err
-open_key(struct shares *sh, const struct oplog_feed *f, uint32_t epoch,
-    struct cry_key *out)
+open_durable(struct shares *sh, const struct oplog_feed *f,
+    const struct op_view *v, struct buf *out)
 {
-	const struct member_epoch_key *k;
 	enum err e = ERR_DENIED;
 	uint32_t i;
 
@@ -559,11 +556,9 @@ open_key(struct shares *sh, const struct oplog_feed *f, uint32_t epoch,
 	for (i = 0; i < sh->n; i++) {
 		if (sh->slot[i]->no != f->share || sh->slot[i]->pub == NULL)
 			continue;
-		k = share_key(sh->slot[i]->pub, f->compartment, epoch);
-		if (k != NULL) {
-			*out = k->content;
-			e = ERR_OK;
-		}
+		e = share_open(sh->slot[i]->pub, f->compartment, v, out);
+		if (e == ERR_NOTFOUND)
+			e = ERR_DENIED;
 	}
 	pthread_mutex_unlock(&sh->lock);
 	return e;
@@ -576,7 +571,6 @@ shares_open_op(
 	struct buf op = BUF_MAX(SHARE_OP_BYTES_MAX);
 	struct op_view *v = mem_new(sizeof(*v));
 	struct oplog_feed f;
-	struct cry_key k;
 	enum err e = ERR_NOMEM;
 
 	if (v == NULL)
@@ -587,9 +581,7 @@ shares_open_op(
 		goto out;
 	if ((e = op_feed_row(t, v, &f)) != ERR_OK)
 		goto out;
-	if ((e = open_key(sh, &f, v->h.epoch, &k)) == ERR_OK)
-		e = op_open(v, &k, out);
-	cry_wipe(&k, sizeof(k));
+	e = open_durable(sh, &f, v, out);
 out:
 	mem_free(v);
 	buf_fini(&op);

@@ -42,6 +42,9 @@ struct record {
 	struct share_id share;
 	uint64_t seq;
 	struct store_loc loc;
+	struct cry_id id, prev;
+	uint32_t era;
+	bool dropped; /* of a branch that a checkpoint ended */
 };
 
 struct records {
@@ -63,6 +66,9 @@ record_note(void *ctx, enum rec_kind kind, const struct store_loc *l)
 	e = store_rec_get(r->s, l, REC_MEMBER, &body);
 	if (e == ERR_OK)
 		e = member_record_place(buf_slice(&body), &one.share, &one.seq);
+	if (e == ERR_OK)
+		e = member_record_link(
+		    buf_slice(&body), &one.id, &one.prev, &one.era);
 	buf_fini(&body);
 	if (e != ERR_OK)
 		return own_trouble(e) ? e : ERR_OK; /* told by the scan */
@@ -88,6 +94,54 @@ record_cmp(const void *a, const void *b)
 	return x->seq < y->seq ? -1 : x->seq > y->seq;
 }
 
+/* In place of what has its number, all before it that it names, and none of
+ * what does not grow on it: v[0..n) are of one share, by number. */
+static void
+branches_drop(struct record *v, uint32_t n)
+{
+	const struct record *last = NULL;
+	struct cry_id want;
+	uint32_t i;
+
+	for (i = 0; i < n; i++) {
+		if (v[i].era > 0 && (last == NULL || v[i].era > last->era))
+			last = &v[i];
+	}
+	if (last == NULL)
+		return;
+	want = last->id;
+	for (i = n; i-- > 0;) {
+		if (v[i].seq > last->seq)
+			continue;
+		v[i].dropped = memcmp(&v[i].id, &want, sizeof(want)) != 0;
+		if (!v[i].dropped)
+			want = v[i].prev;
+	}
+	want = last->id;
+	for (i = 0; i < n; i++) {
+		if (v[i].seq <= last->seq)
+			continue;
+		v[i].dropped = memcmp(&v[i].prev, &want, sizeof(want)) != 0;
+		if (!v[i].dropped)
+			want = v[i].id;
+	}
+}
+
+static void
+records_drop(struct records *r)
+{
+	uint32_t i = 0, k;
+
+	for (; i < r->n; i = k) {
+		for (k = i + 1;
+		     k < r->n && memcmp(&r->v[k].share, &r->v[i].share,
+				     sizeof(r->v[i].share)) == 0;
+		     k++)
+			continue;
+		branches_drop(r->v + i, k - i);
+	}
+}
+
 static enum err
 records_job(struct store_txn *t, void *ctx)
 {
@@ -98,6 +152,8 @@ records_job(struct store_txn *t, void *ctx)
 	for (i = 0; i < r->n && e == ERR_OK; i++) {
 		struct cry_id id = share_cry_id(&r->v[i].share);
 
+		if (r->v[i].dropped)
+			continue;
 		e = oplog_share_add(t, &id, &no);
 		if (e == ERR_OK)
 			e = oplog_member_index(
@@ -121,6 +177,8 @@ records_restore(struct store *s)
 
 	if (e == ERR_OK && r.n > 1)
 		qsort(r.v, r.n, sizeof(*r.v), record_cmp);
+	if (e == ERR_OK)
+		records_drop(&r);
 	if (e == ERR_OK)
 		e = store_write(s, records_job, &r);
 	mem_free(r.v);

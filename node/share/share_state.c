@@ -34,6 +34,24 @@ share_key(const struct share_state *s, uint16_t compartment, uint32_t epoch)
 	return member_key(&s->keys, compartment, epoch);
 }
 
+enum err
+share_open(const struct share_state *s, uint16_t compartment,
+    const struct op_view *v, struct buf *out)
+{
+	enum err e = ERR_NOTFOUND;
+
+	for (uint32_t i = 0; i < s->keys.n; i++) {
+		const struct member_epoch_key *k = &s->keys.k[i];
+
+		if (k->compartment != compartment || k->epoch != v->h.epoch)
+			continue;
+		e = op_open(v, &k->content, out);
+		if (e != ERR_AUTH)
+			return e;
+	}
+	return e;
+}
+
 /* --- rows --- */
 
 static void
@@ -103,6 +121,78 @@ key_late(const struct share_state *s, const struct member_epoch_key *k)
 	       member_key(&s->keys, k->compartment, k->epoch - 1) == NULL;
 }
 
+static enum err
+key_row_drop(struct store_txn *t, struct slice key, uint32_t era)
+{
+	struct buf old = BUF_MAX(SHARE_KEY_MAX), val = BUF_MAX(512);
+	enum err e = store_row_get(
+	    store_txn_store(t), store_txn_db(t), SHARE_TAG_KEY, key, &val);
+
+	buf_put_slice(&old, key);
+	buf_be32(&old, era);
+	if (e == ERR_OK)
+		e = buf_err(&old);
+	if (e == ERR_OK)
+		e = store_row_put(
+		    t, SHARE_TAG_KEY, buf_slice(&old), buf_slice(&val));
+	if (e == ERR_OK)
+		e = store_row_del(t, SHARE_TAG_KEY, key);
+	buf_fini(&old);
+	buf_wipe(&val);
+	return e;
+}
+
+struct keys_of {
+	const struct member *at; /* where the branches part */
+	struct buf keys;         /* u8 length, key */
+};
+
+static int
+key_beyond(void *ctx, struct slice key, struct slice value)
+{
+	struct keys_of *k = ctx;
+	struct rd r = rd_init(key);
+	uint16_t no;
+	uint8_t hi, lo;
+	uint32_t epoch;
+
+	(void)value;
+	(void)rd_bytes(&r, sizeof(struct share_id));
+	hi = rd_u8(&r);
+	lo = rd_u8(&r);
+	epoch = rd_be32(&r);
+	no = (uint16_t)((unsigned)hi << 8 | lo);
+	if (r.left > 0 || no == 0 || epoch <= member_epoch(k->at, no))
+		return 0;
+	buf_u8(&k->keys, (uint8_t)key.n);
+	buf_put_slice(&k->keys, key);
+	return buf_err(&k->keys);
+}
+
+enum err
+share_keys_drop(struct store_txn *t, const struct share_id *id,
+    const struct member *at, uint32_t era)
+{
+	struct keys_of k = { .at = at, .keys = BUF_MAX(16 * MIB) };
+	struct buf prefix;
+	struct rd r;
+	enum err e;
+	int rc = 0;
+
+	share_row_key(&prefix, id);
+	if ((e = buf_err(&prefix)) == ERR_OK)
+		rc = (int)store_row_each(store_txn_store(t), store_txn_db(t),
+		    SHARE_TAG_KEY, buf_slice(&prefix), key_beyond, &k);
+	if (rc < 0)
+		e = (enum err)rc;
+	r = rd_init(buf_slice(&k.keys));
+	while (e == ERR_OK && r.left > 0)
+		e = key_row_drop(t, rd_bytes(&r, rd_u8(&r)), era);
+	buf_fini(&prefix);
+	buf_fini(&k.keys);
+	return e;
+}
+
 struct keys_load {
 	struct share_state *s;
 	enum err e;
@@ -122,6 +212,8 @@ keys_load_row(void *ctx, struct slice key, struct slice value)
 	lo = rd_u8(&rk);
 	k.compartment = (uint16_t)((unsigned)hi << 8 | lo);
 	k.epoch = rd_be32(&rk);
+	if (rk.left > 0)
+		(void)rd_be32(&rk); /* of a branch that was dropped */
 	if (rd_u8(&rv) != SHARE_ROW_VERSION)
 		rd_fail(&rv, ERR_UNSUPPORTED);
 	rd_copy(&rv, k.content.b, sizeof(k.content.b));
@@ -336,8 +428,10 @@ share_state_sync(struct shares *sh, struct db_txn *txn,
 		s = NULL;
 	}
 	*state = s;
-	if (e == ERR_OK)
+	if (e == ERR_OK) {
+		s->halted = false; /* a checkpoint may have ended it */
 		e = share_said_load(sh, txn, &slot->id, s);
+	}
 	if (e != ERR_OK)
 		return e;
 	return subs_load(sh, txn, &slot->id, s);

@@ -28,6 +28,9 @@ enum err oplog_shares_each(
 enum err oplog_member_put(
     struct store_txn *t, uint32_t share, uint64_t seq, struct slice record)
     PSC_MUST_USE; /* ERR_EXISTS: same seq there; ERR_AGAIN: gap */
+/* Records from this number on are of a branch that was dropped. */
+enum err oplog_member_cut(
+    struct store_txn *t, uint32_t share, uint64_t from) PSC_MUST_USE;
 enum err oplog_member_get(struct store *s, struct db_txn *t, uint32_t share,
     uint64_t seq, struct buf *out) PSC_MUST_USE; /* ERR_NOTFOUND: past end */
 

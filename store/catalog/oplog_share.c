@@ -176,6 +176,19 @@ oplog_member_put(
 }
 
 enum err
+oplog_member_cut(struct store_txn *t, uint32_t share, uint64_t from)
+{
+	enum err e = ERR_OK;
+
+	for (; e == ERR_OK; from++) {
+		struct key k = member_key(share, from);
+
+		e = db_del(store_txn_db(t), DB_MLOG, key_slice(&k));
+	}
+	return e == ERR_NOTFOUND ? ERR_OK : e;
+}
+
+enum err
 oplog_member_get(struct store *s, struct db_txn *t, uint32_t share,
     uint64_t seq, struct buf *out)
 {

@@ -123,7 +123,7 @@ carry_statement_job(struct store_txn *t, void *ctx)
 }
 
 struct carry_said {
-	struct buf b[4];
+	struct buf b[8];
 	uint32_t n;
 };
 
@@ -133,7 +133,7 @@ carry_said_take(void *ctx, const struct share_id *share, struct slice bytes)
 	struct carry_said *s = ctx;
 
 	(void)share;
-	assert_true(s->n < 4);
+	assert_true(s->n < 8);
 	s->b[s->n] = BUF_MAX(MIB);
 	buf_put_slice(&s->b[s->n++], bytes);
 	return 0;

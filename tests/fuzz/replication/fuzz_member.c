@@ -24,6 +24,21 @@ chain(void)
 	return m;
 }
 
+/* What is read as a branch gives a chain that ends as it says. */
+static void
+branch(const struct member *m, struct slice in)
+{
+	struct member *next = NULL;
+	struct member_branch d;
+
+	if (member_branch_read(m, in, &d) == ERR_OK)
+		REQUIRE(d.fork <= d.last && d.fork >= d.first);
+	if (member_branch_take(m, in, &next) == ERR_OK) {
+		REQUIRE(member_is_ours(next, d.last, &d.id));
+		member_free(next);
+	}
+}
+
 /* What is read as a draft signs and joins. */
 static void
 draft(const struct member *m, struct slice in)
@@ -44,7 +59,7 @@ draft(const struct member *m, struct slice in)
 static void
 signed_content(struct slice in)
 {
-	static const uint8_t kinds[] = { 3, 4, 5, 6, 11, 12, 13, 7 };
+	static const uint8_t kinds[] = { 3, 4, 5, 6, 11, 12, 13, 7, 9 };
 	struct member *m, *first = chain();
 	struct buf b = BUF_MAX(MIB), d = BUF_MAX(MIB);
 	struct cry_sig sig;
@@ -63,6 +78,11 @@ signed_content(struct slice in)
 	buf_u8(&b, 1);
 	buf_u8(&b, 0);
 	buf_put(&b, sig.b, sizeof(sig.b));
+	branch(m, in);
+	buf_put(&d, "\1\17", 2);
+	member_draft_add(&d, buf_slice(&b));
+	branch(m, buf_slice(&d));
+	buf_reset(&d);
 	if (buf_err(&b) == ERR_OK && member_apply(m, buf_slice(&b)) == ERR_OK)
 		REQUIRE(member_seq(m) == 1);
 	else
