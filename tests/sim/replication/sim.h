@@ -58,6 +58,7 @@ struct sim_opts {
 	uint32_t fulls;   /* disks full for some seconds */
 	uint32_t rots;    /* chunks that rot */
 	uint32_t jumps;   /* clocks that jump by up to ten years */
+	uint32_t freezes; /* sites frozen for some seconds */
 	enum sim_evil evil;
 	uint32_t fault_per_mille_x10; /* messages that break a session */
 	enum sim_bug bug;
@@ -78,6 +79,7 @@ struct sim_result {
 	uint64_t events, messages, converged_ms;
 	uint32_t nodes, crashes, partitions, breaks, acked, chunks;
 	uint32_t rewinds, losses, fulls, rots, jumps, shut;
+	uint32_t freezes, rotations;
 	uint32_t put_back, named; /* nodes; seen by others to have been */
 	uint64_t left_out; /* ops of a revoked writer that count nowhere */
 	uint64_t chunk_deliveries, chunk_repeats;
@@ -121,6 +123,8 @@ struct sim_wit { /* a row: what a member said last */
 struct sim_disk {
 	struct sim_wit *wits;
 	uint32_t n_wits;
+	struct buf *said; /* beside the chain: freezes */
+	uint32_t n_said;
 	struct buf *records;
 	uint32_t n_records;
 	struct sim_feed *feeds;
@@ -211,6 +215,9 @@ enum sim_ev_kind {
 	SE_FLOOD,
 	SE_REVOKE,
 	SE_SIGN,
+	SE_FREEZE,
+	SE_THAW,
+	SE_ROTATE,
 };
 
 struct sim_ev {
@@ -268,6 +275,7 @@ void disk_add_run(struct sim *s, struct sim_disk *d, const struct repl_ops *run,
 void disk_add_witness(struct sim_disk *d, uint16_t comp,
     const struct cry_sign_pk *device, struct slice kept);
 void disk_add_record(struct sim_disk *d, struct slice rec);
+void disk_add_said(struct sim_disk *d, struct slice statement);
 void disk_free(struct sim_disk *d);
 void disk_set_hash(
     const struct sim *s, struct sim_disk *d, uint16_t comp, struct cry_id *out);
@@ -287,6 +295,7 @@ void evil_choose(struct sim *s);
 bool evil_says(
     struct sim *s, struct sim_node *n, uint8_t type, struct buf *body);
 void evil_revoke(struct sim *s);
+void evil_rotate(struct sim *s, uint16_t comp);
 uint64_t evil_left_out(struct sim *s);
 void evil_flood(struct sim *s, struct sim_node *n);
 bool evil_feed(const struct sim *s, const struct op_feed *f);

@@ -96,6 +96,8 @@ sim_converged(struct sim *s)
 			continue;
 		if (s->nodes[i].core == NULL || s->nodes[i].writing)
 			return false;
+		if (member_is_frozen(sim_chain(s), &s->nodes[i].id.pub.sign))
+			return false; /* its ops come when it is thawed */
 		if (s->nodes[i].role == SIM_JOINER &&
 		    s->nodes[i].disk.n_records == 0)
 			return false;
@@ -202,6 +204,25 @@ opens(struct sim *s, const struct sim_node *n, const struct member_keys *keys,
 		sim_fail(s, "node %u cannot read %u", n->no, comp);
 }
 
+/* Keys that came after it was put out are not among those it can open. */
+static void
+check_shut_out(struct sim *s)
+{
+	const struct sim_node *n = &s->nodes[s->victim];
+	struct member_keys keys = { .n = 0 };
+	enum err e;
+
+	if (n->evil != EVIL_REVOKED)
+		return;
+	e = member_open_keys(sim_chain(s), &n->id.pub, &n->id.box_sk, &keys);
+	REQUIRE(e == ERR_OK || e == ERR_NOTFOUND);
+	for (uint32_t k = 0; k < keys.n; k++) {
+		if (keys.k[k].epoch > 1)
+			sim_fail(s, "the revoked node has a new key");
+	}
+	member_keys_fini(&keys);
+}
+
 static void
 check_plaintext(struct sim *s)
 {
@@ -278,6 +299,7 @@ sim_check(struct sim *s)
 	check_leaks(s);
 	check_acks(s);
 	check_plaintext(s);
+	check_shut_out(s);
 	check_words(s);
 	for (uint16_t c = 1; c <= SIM_COMPS; c++) {
 		if (!same_roots(s, c, &who))

@@ -83,6 +83,33 @@ evil_revoke(struct sim *s)
 	    member_build_revoke(repl_member(l->core, member_share(s->chain)),
 		&l->id, &s->keys, &v, &e->bytes) == ERR_OK);
 	l->granting = true;
+	for (uint16_t c = 1; c <= SIM_COMPS; c++)
+		sim_push(s, s->now + 100, SE_ROTATE, 0)->conn = c;
+}
+
+/* Then it changes the keys, one compartment after the other. */
+void
+evil_rotate(struct sim *s, uint16_t comp)
+{
+	struct sim_node *l = lab(s);
+	const struct member *m =
+	    l->core == NULL ? NULL
+			    : repl_member(l->core, member_share(s->chain));
+	struct sim_ev *e;
+
+	if (m == NULL || l->granting) {
+		sim_push(s, s->now + 100, SE_ROTATE, 0)->conn = comp;
+		return;
+	}
+	if (member_epoch(m, comp) > 1)
+		return; /* done, and durable or tried again */
+	e = sim_push(s, s->now + 3, SE_GRANT, l->no);
+	e->bytes = BUF_MAX(MIB);
+	REQUIRE(member_build_rotate(m, &l->id, &s->keys, comp, &e->bytes) ==
+		ERR_OK);
+	l->granting = true;
+	s->res->rotations++;
+	sim_push(s, s->now + 300, SE_ROTATE, 0)->conn = comp;
 }
 
 uint64_t

@@ -155,6 +155,56 @@ jump(struct sim *s, struct sim_node *n)
 		sim_step(s, n, &tick);
 }
 
+/* The lab freezes a site; what it wrote comes when it is thawed. */
+static void
+freeze(struct sim *s, const struct sim_node *who)
+{
+	struct sim_node *l = lab(s);
+	const struct cry_sign_pk *d = &who->id.pub.sign;
+	struct member_freeze_opts o = { .device = *d, .reason = "odd" };
+	struct repl_event ev = { .kind = RE_STATEMENT,
+		.share = *member_share(s->chain) };
+	const struct member *m =
+	    l->core == NULL ? NULL : repl_member(l->core, &ev.share);
+	struct buf b = BUF_MAX(MIB);
+
+	if (m == NULL || s->calm || who->role != SIM_SITE ||
+	    who->evil != EVIL_NONE || !member_is_member(m, d) ||
+	    member_is_frozen(m, d) || member_is_registrar(m, d))
+		return;
+	REQUIRE(member_build_freeze(m, &l->id, &s->keys, &o, &b) == ERR_OK);
+	disk_add_said(&l->disk, buf_slice(&b));
+	ev.bytes = buf_slice(&b);
+	sim_step(s, l, &ev);
+	s->res->freezes++;
+	sim_push(s, s->now + 500 + sim_rand(s, 6000), SE_THAW, who->no);
+	buf_fini(&b);
+}
+
+/* Until it is so: the lab may crash before the record is on disk. */
+static void
+thaw(struct sim *s, const struct sim_node *who)
+{
+	struct sim_node *l = lab(s);
+	struct member_freeze_opts o = { .device = who->id.pub.sign,
+		.reason = "fine" };
+	const struct member *m =
+	    l->core == NULL ? NULL
+			    : repl_member(l->core, member_share(s->chain));
+	struct sim_ev *e;
+
+	if (m != NULL && !member_is_frozen(m, &o.device))
+		return;
+	sim_push(s, s->now + 200, SE_THAW, who->no);
+	if (m == NULL || l->granting)
+		return;
+	e = sim_push(s, s->now + 3, SE_GRANT, l->no);
+	e->bytes = BUF_MAX(MIB);
+	REQUIRE(
+	    member_build_thaw(m, &l->id, &s->keys, &o, &e->bytes) == ERR_OK);
+	l->granting = true;
+}
+
 bool
 fault_event(struct sim *s, struct sim_ev *e)
 {
@@ -171,6 +221,9 @@ fault_event(struct sim *s, struct sim_ev *e)
 	case SE_ROT: rot(s, n); return true;
 	case SE_CLOCK: jump(s, n); return true;
 	case SE_REVOKE: evil_revoke(s); return true;
+	case SE_ROTATE: evil_rotate(s, (uint16_t)e->conn); return true;
+	case SE_FREEZE: freeze(s, n); return true;
+	case SE_THAW: thaw(s, n); return true;
 	case SE_FLOOD: evil_flood(s, n); return true;
 	default: return false;
 	}
@@ -210,6 +263,7 @@ fault_schedule(struct sim *s)
 	some(s, o->fulls, SE_FULL);
 	some(s, o->rots, SE_ROT);
 	some(s, o->jumps, SE_CLOCK);
+	some(s, o->freezes, SE_FREEZE);
 }
 
 /* Room again everywhere, and a scrub that finds what is rotten. */

@@ -189,7 +189,7 @@ fx_persist(struct sim *s, struct sim_node *n, const struct repl_effect *fx)
 	n->persist_at = at;
 	e = sim_push(s, at, SE_PERSIST, n->no);
 	e->fx = *fx;
-	if (fx->kind != RX_WITNESS)
+	if (fx->kind != RX_WITNESS && fx->kind != RX_STATEMENT)
 		return;
 	e->bytes = BUF_MAX(MIB); /* the core lends them for a step */
 	buf_put_slice(&e->bytes, fx->bytes);
@@ -239,10 +239,10 @@ effect(struct sim *s, struct sim_node *n, const struct repl_effect *fx)
 	case RX_PERSIST_OPS:
 	case RX_PERSIST_CHUNK:
 	case RX_PERSIST_MEMBER:
+	case RX_STATEMENT:
 	case RX_WITNESS: fx_persist(s, n, fx); break;
 	case RX_SIGN: fx_sign(s, n, fx); break;
-	case RX_STATEMENT: break; /* nobody freezes here */
-	case RX_PROOF: break;     /* nobody asks for proofs here */
+	case RX_PROOF: break; /* nobody asks for proofs here */
 	case RX_CLAIM:
 		e = sim_push(s, s->now + 1, SE_CLAIM, n->no);
 		e->bytes = BUF_MAX(CLAIM_BYTES_MAX);
@@ -349,6 +349,13 @@ start_share(struct sim *s, struct sim_node *n)
 		fe.ops.feed = n->disk.feeds[i].f;
 		fe.ops.head = n->disk.feeds[i].head;
 		sim_step(s, n, &fe);
+	}
+	for (uint32_t i = 0; i < n->disk.n_said; i++) {
+		struct repl_event se = { .kind = RE_STATEMENT,
+			.share = ev.share,
+			.bytes = buf_slice(&n->disk.said[i]) };
+
+		sim_step(s, n, &se);
 	}
 	for (uint32_t i = 0; i < n->disk.n_wits; i++) {
 		struct repl_event we = { .kind = RE_WITNESS,
@@ -464,10 +471,11 @@ chunk_make(struct sim *s, uint16_t comp, size_t n, struct op_chunk *out)
 }
 
 static const struct cry_key *
-comp_key(const struct sim *s, uint16_t comp)
+comp_key(const struct sim *s, uint16_t comp, uint32_t epoch)
 {
 	for (uint32_t i = 0; i < s->keys.n; i++) {
-		if (s->keys.k[i].compartment == comp)
+		if (s->keys.k[i].compartment == comp &&
+		    s->keys.k[i].epoch == epoch)
 			return &s->keys.k[i].content;
 	}
 	REQUIRE(!"a compartment without a key");
@@ -479,7 +487,8 @@ op_make(struct sim *s, struct sim_node *n, struct sim_ev *e, struct buf *op)
 {
 	/* a wall clock decides nothing, so it may say anything */
 	struct op_header h = { .kind = OP_ASSET_PUT,
-		.epoch = 1,
+		.epoch = member_epoch(
+		    repl_member(n->core, member_share(s->chain)), n->comp),
 		.wall_ms = sim_rand(s, UINT64_MAX) };
 	struct buf packing = BUF_MAX(MIB);
 	struct op_chunk c[2];
@@ -501,8 +510,9 @@ op_make(struct sim *s, struct sim_node *n, struct sim_ev *e, struct buf *op)
 		n->disk.chunk[s->n_chunks - 1] = true;
 	}
 	REQUIRE(op_packing_encode(c, k, &packing) == ERR_OK);
-	REQUIRE(op_build(&h, comp_key(s, n->comp), SLICE_LIT("simulated"),
-		    buf_slice(&packing), op, &n->prev) == ERR_OK);
+	REQUIRE(
+	    op_build(&h, comp_key(s, n->comp, h.epoch), SLICE_LIT("simulated"),
+		buf_slice(&packing), op, &n->prev) == ERR_OK);
 	e->run.head.feed = h.feed;
 	e->run.head.seq = h.seq;
 	e->run.head.id = n->prev;
@@ -646,6 +656,9 @@ on_grant(struct sim *s, struct sim_node *n, struct sim_ev *e)
 	disk_add_record(&n->disk, ev.bytes);
 	n->granting = false;
 	sim_step(s, n, &ev);
+	/* keys of a new epoch, for whoever writes under it */
+	REQUIRE(member_open_keys(repl_member(n->core, &ev.share), &n->id.pub,
+		    &n->id.box_sk, &s->keys) == ERR_OK);
 }
 
 static void

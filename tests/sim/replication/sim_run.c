@@ -54,6 +54,8 @@ sim_persist_apply(
 		if (!continues_disk(n, &fx->ops))
 			return;
 		disk_add_run(s, &n->disk, &fx->ops, fx->compartment);
+	} else if (fx->kind == RX_STATEMENT) {
+		disk_add_said(&n->disk, fx->bytes);
 	} else if (fx->kind == RX_WITNESS) {
 		disk_add_witness(
 		    &n->disk, fx->compartment, &fx->device, fx->bytes);

@@ -155,8 +155,27 @@ disk_add_witness(struct sim_disk *d, uint16_t comp,
 }
 
 void
+disk_add_said(struct sim_disk *d, struct slice statement)
+{
+	struct buf *b;
+
+	for (uint32_t i = 0; i < d->n_said; i++) {
+		if (slice_eq(buf_slice(&d->said[i]), statement))
+			return;
+	}
+	d->said = must(mem_grow(d->said, d->n_said + 1u, sizeof(*b)));
+	b = &d->said[d->n_said++];
+	*b = BUF_MAX(MIB);
+	buf_put_slice(b, statement);
+	REQUIRE(buf_err(b) == ERR_OK);
+}
+
+void
 disk_free(struct sim_disk *d)
 {
+	for (uint32_t i = 0; i < d->n_said; i++)
+		buf_fini(&d->said[i]);
+	mem_free(d->said);
 	for (uint32_t i = 0; i < d->n_wits; i++)
 		buf_fini(&d->wits[i].kept);
 	mem_free(d->wits);
@@ -193,6 +212,8 @@ disk_copy(struct sim *s, const struct sim_disk *from, struct sim_disk *to)
 			disk_add_run(s, to, &run, f->f.compartment);
 		}
 	}
+	for (uint32_t i = 0; i < from->n_said; i++)
+		disk_add_said(to, buf_slice(&from->said[i]));
 	for (uint32_t i = 0; i < from->n_wits; i++) {
 		const struct sim_wit *w = &from->wits[i];
 

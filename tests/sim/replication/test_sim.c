@@ -59,6 +59,7 @@ world_of(uint64_t seed)
 	o.jumps = (uint32_t)sim_rand(&die, 3);
 	if (sim_rand(&die, 2) == 0)
 		o.evil = (enum sim_evil)(1 + sim_rand(&die, EVIL_KINDS - 1));
+	o.freezes = (uint32_t)sim_rand(&die, 3);
 	return o;
 }
 
@@ -113,6 +114,8 @@ sum_up(const struct sim_result *r, struct sim_result *sum)
 	sum->rots += r->rots;
 	sum->jumps += r->jumps;
 	sum->shut += r->shut;
+	sum->freezes += r->freezes;
+	sum->rotations += r->rotations;
 	sum->acked += r->acked;
 	sum->left_out += r->left_out;
 	sum->put_back += r->put_back;
@@ -155,15 +158,18 @@ test_worlds_converge_under_all_faults(void **state)
 		      "partitions, %u breaks, %u rewound, %u disks lost, %u "
 		      "full, %u chunks rotten, %u clock jumps, %u sessions of "
 		      "adversaries shut, %llu ops of revoked writers left "
-		      "out, %u of %u nodes that were put back named, whole "
+		      "out, %u of %u nodes that were put back named, %u "
+		      "freezes, %u rotations, whole "
 		      "after at most %llu ms\n",
 	    (unsigned long long)runs, (unsigned long long)sum->events,
 	    sum->acked, sum->crashes, sum->partitions, sum->breaks,
 	    sum->rewinds, sum->losses, sum->fulls, sum->rots, sum->jumps,
 	    sum->shut, (unsigned long long)sum->left_out, sum->named,
-	    sum->put_back, (unsigned long long)sum->converged_ms);
+	    sum->put_back, sum->freezes, sum->rotations,
+	    (unsigned long long)sum->converged_ms);
 	assert_true(runs < SEEDS || sum->left_out > 0);
 	assert_true(runs < SEEDS || sum->named * 2 > sum->put_back);
+	assert_true(runs < SEEDS || sum->freezes * sum->rotations > 0);
 	mem_free(sum);
 }
 
