@@ -513,6 +513,7 @@ join_on_mlog(struct repl *r, struct link *l, const struct msg *m)
 	persist_records(r, s);
 	if (s->open)
 		share_moved(r, s);
+	statement_early(r, s);
 }
 
 void

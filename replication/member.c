@@ -168,6 +168,7 @@ member_free(struct member *m)
 	mem_free(m->cuts);
 	mem_free(m->freezes);
 	mem_free(m->thaws);
+	mem_free(m->unheld);
 	mem_free(m);
 }
 

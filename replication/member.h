@@ -282,6 +282,10 @@ struct member_draft {
  * ERR_AUTH, ERR_MALFORMED: it is none. */
 enum err member_draft_read(const struct member *m, struct slice draft,
     struct member_draft *out) PSC_MUST_USE;
+/* Would its records stand, with enough signatures?  It was read before.
+ * ERR_MALFORMED and others: not. */
+enum err member_draft_stands(
+    const struct member *m, struct slice draft) PSC_MUST_USE;
 /* The same draft signed by another registrar, appended. */
 enum err member_draft_sign(const struct member *m,
     const struct cry_identity *me, struct slice draft,

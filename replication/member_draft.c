@@ -169,6 +169,20 @@ member_draft_read(
 }
 
 enum err
+member_draft_stands(const struct member *m, struct slice draft)
+{
+	struct rd r = draft_open(draft);
+	struct member *s = NULL;
+	enum err e = member_prefix(m, m->n_records, &s);
+
+	while (e == ERR_OK && r.left > 0 && r.err == ERR_OK)
+		e = member_apply_draft(
+		    s, rd_bytes(&r, rd_count(&r, LIM_MEMBER_RECORD_BYTES, 1)));
+	member_free(s);
+	return e == ERR_OK ? rd_end(&r) : e;
+}
+
+enum err
 member_draft_sign(const struct member *m, const struct cry_identity *me,
     struct slice draft, struct buf *out)
 {

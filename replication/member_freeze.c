@@ -90,7 +90,8 @@ freeze_signed(const struct member_record *r, const struct freeze_rec *f)
 		   : ERR_AUTH;
 }
 
-/* The record it names is ours, and no thaw came after. */
+/* The record it names is ours, and neither a thaw came after nor an end of its
+ * author's right: so it does not matter when it is heard. */
 static enum err
 freeze_place(const struct member *m, const struct member_record *r,
     const struct freeze_rec *f)
@@ -104,6 +105,11 @@ freeze_place(const struct member *m, const struct member_record *r,
 	for (uint32_t i = 0; i < m->n_thaws; i++) {
 		if (m->thaws[i].seq > r->seq &&
 		    same_sign(&m->thaws[i].device, &f->device))
+			return ERR_DENIED;
+	}
+	for (uint32_t i = 0; i < m->n_unheld; i++) {
+		if (m->unheld[i].seq > r->seq &&
+		    same_sign(&m->unheld[i].by, &f->by))
 			return ERR_DENIED;
 	}
 	return ERR_OK;
@@ -150,8 +156,8 @@ member_freeze(struct member *m, struct slice statement)
 		return e;
 	if (r.kind != MEMBER_FREEZE)
 		return ERR_MALFORMED;
-	if ((e = freeze_place(m, &r, &f)) != ERR_OK ||
-	    (e = freeze_signed(&r, &f)) != ERR_OK)
+	if ((e = freeze_signed(&r, &f)) != ERR_OK ||
+	    (e = freeze_place(m, &r, &f)) != ERR_OK)
 		return e;
 	if (!member_may_freeze(m, &f.by) || member_is_registrar(m, &f.device) ||
 	    !is_grantee(m, &f.device))
@@ -178,6 +184,14 @@ freezes_end(struct member *m, const struct cry_sign_pk *device)
 	}
 	m->n_freezes = kept;
 	m->feeds_gen++;
+}
+
+void
+freezes_thaw(struct member *m, const struct cry_sign_pk *device, uint64_t seq)
+{
+	m->thaws[m->n_thaws++] =
+	    (struct freeze_state){ .device = *device, .seq = seq };
+	freezes_end(m, device);
 }
 
 void

@@ -177,6 +177,11 @@ struct member {
 		uint64_t seq; /* named by the freeze; of the thaw */
 	} * freezes, *thaws;
 	uint32_t n_freezes, cap_freezes, n_thaws, cap_thaws;
+	struct unheld_state {
+		struct cry_sign_pk by; /* might freeze before this record */
+		uint64_t seq;
+	} * unheld;
+	uint32_t n_unheld, cap_unheld;
 	uint32_t era;     /* checkpoints so far */
 	uint64_t settled; /* number of the last; 0: none */
 };
@@ -217,7 +222,11 @@ enum err apply_rotate(struct member *m, const struct member_record *r,
 enum err apply_thaw(struct member *m, const struct member_record *r,
     struct slice raw) PSC_MUST_USE;
 void freezes_end(struct member *m, const struct cry_sign_pk *device);
-/* Those whose author may freeze no more, as they are refused from then on. */
+/* As a thaw by this record does.  Room was made in m->thaws. */
+void freezes_thaw(
+    struct member *m, const struct cry_sign_pk *device, uint64_t seq);
+/* Those whose author may freeze no more, as they are refused from then on,
+ * also if it may again one day. */
 void freezes_end_unheld(struct member *m);
 /* --- member_build.c, for member_build_more.c --- */
 struct seals { /* under construction: count first, patched at the end */

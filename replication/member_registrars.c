@@ -127,14 +127,14 @@ leave(struct member *m, const struct member_registrars *r)
 }
 
 static void
-come(struct member *m, const struct cry_device_pub *d)
+come(struct member *m, const struct cry_device_pub *d, uint64_t seq)
 {
 	const struct grant_state *had = grant_of(m, d);
 	struct grant_state g;
 
 	REQUIRE(had != NULL); /* registrars_check found it */
 	g = *had;
-	freezes_end(m, &d->sign);
+	freezes_thaw(m, &d->sign, seq);
 	if (g.g.role == ROLE_REGISTRAR)
 		return;
 	for (uint32_t i = 0; i < m->n_grants; i++) {
@@ -148,10 +148,23 @@ come(struct member *m, const struct cry_device_pub *d)
 	m->grants[m->n_grants++] = g; /* its record holds its name */
 }
 
+/* Their freezes ended here, whenever they are heard. */
+static void
+unheld_note(struct member *m, const struct member_registrars *was, uint64_t seq)
+{
+	for (uint8_t i = 0; i < was->n; i++) {
+		if (!member_may_freeze(m, &was->device[i].sign))
+			m->unheld[m->n_unheld++] =
+			    (struct unheld_state){ .by = was->device[i].sign,
+				    .seq = seq };
+	}
+}
+
 enum err
 apply_registrars(
     struct member *m, const struct member_record *r, struct slice raw)
 {
+	struct member_registrars was;
 	struct registrars_rec v;
 	enum err e;
 
@@ -163,14 +176,21 @@ apply_registrars(
 		 sizeof(*m->grants))) != ERR_OK ||
 	    (e = member_room(&m->sets, m->n_sets, 1, &m->cap_sets,
 		 sizeof(*m->sets))) != ERR_OK ||
+	    (e = member_room(&m->thaws, m->n_thaws, v.to.n, &m->cap_thaws,
+		 sizeof(*m->thaws))) != ERR_OK ||
+	    (e = member_room(&m->unheld, m->n_unheld, MEMBER_SIGNERS_MAX,
+		 &m->cap_unheld, sizeof(*m->unheld))) != ERR_OK ||
 	    (e = member_record_add(m, r, raw)) != ERR_OK)
 		return e;
 	for (uint8_t i = 0; i < v.to.n; i++)
-		come(m, &v.to.device[i]);
+		come(m, &v.to.device[i], r->seq);
+	was = *now(m);
 	leave(m, &v.to);
 	e = registrars_set(m, m->n_records, &v.to);
-	if (e == ERR_OK)
+	if (e == ERR_OK) {
+		unheld_note(m, &was, r->seq);
 		freezes_end_unheld(m);
+	}
 	return e;
 }
 

@@ -137,6 +137,9 @@ struct share {
 		struct buf b;
 	} * statements; /* freezes that hold, and what proves a halt */
 	uint32_t n_statements;
+#define REPL_EARLY_MAX 16u
+	struct buf early[REPL_EARLY_MAX]; /* statements ahead of our chain */
+	uint32_t early_at;
 	bool joining;
 	struct cry_sign_pk registrar; /* joining */
 	struct claim claim;
@@ -376,6 +379,7 @@ void statement_on(struct repl *r, struct link *l, const struct msg *m);
 void statement_halt(struct repl *r, struct share *s, struct slice record);
 void statement_send_all(struct repl *r, struct link *l);
 void statement_free(struct share *s);
+void statement_early(struct repl *r, struct share *s); /* the chain moved */
 /* The chain grew, or somebody was frozen. */
 void share_moved(struct repl *r, struct share *s);
 

@@ -23,6 +23,8 @@
 void
 statement_free(struct share *s)
 {
+	for (uint32_t i = 0; i < REPL_EARLY_MAX; i++)
+		buf_fini(&s->early[i]);
 	while (s->statements != NULL) {
 		struct statement *st = s->statements;
 
@@ -349,7 +351,10 @@ judge_draft(struct share *s, struct slice bytes)
 		    o.signer == d.signer)
 			by++;
 	}
-	return by < DRAFTS_BY_MAX ? ERR_OK : ERR_LIMIT;
+	if (by >= DRAFTS_BY_MAX)
+		return ERR_LIMIT;
+	e = member_draft_stands(s->m, bytes);
+	return e == ERR_OK || e == ERR_NOMEM ? e : ERR_DENIED;
 }
 
 /* Of a freeze, what member_freeze says; ERR_DENIED of a record: proof. */
@@ -391,6 +396,50 @@ statement_known(struct repl *r, const struct repl_event *ev)
 		halt(r, s, ev->bytes, true);
 }
 
+/* It names records that are on their way: they are asked for, and it is looked
+ * at again when the chain has moved.  The oldest goes when there are many. */
+static void
+early_keep(struct repl *r, struct link *l, struct slice bytes)
+{
+	struct share *s = l->share;
+	struct msg m = { .type = MSG_MLOG_REQ, .tag = l->tx };
+	struct buf *b = &s->early[s->early_at++ % REPL_EARLY_MAX];
+
+	for (uint32_t i = 0; i < REPL_EARLY_MAX; i++) {
+		if (slice_eq(buf_slice(&s->early[i]), bytes))
+			return;
+	}
+	buf_fini(b);
+	*b = BUF_MAX(LIM_MEMBER_RECORD_BYTES);
+	buf_put_slice(b, bytes);
+	if (!repl_ok(r, buf_err(b)) || s->halted)
+		return;
+	m.seq = member_seq(s->m) + 1;
+	peer_send(r, l->peer, &m);
+}
+
+void
+statement_early(struct repl *r, struct share *s)
+{
+	for (uint32_t i = 0; i < REPL_EARLY_MAX && r->err == ERR_OK; i++) {
+		struct buf had = s->early[i];
+		enum err e;
+
+		if (had.n == 0)
+			continue;
+		s->early[i] = (struct buf){ 0 };
+		e = judge(s, buf_slice(&had));
+		if (e == ERR_OK)
+			accept(r, s, buf_slice(&had), false);
+		else if (e == ERR_NOMEM)
+			r->err = e;
+		if (e == ERR_AGAIN && s->early[i].n == 0)
+			s->early[i] = had;
+		else
+			buf_fini(&had);
+	}
+}
+
 void
 statement_on(struct repl *r, struct link *l, const struct msg *m)
 {
@@ -425,6 +474,8 @@ statement_on(struct repl *r, struct link *l, const struct msg *m)
 		r->err = e;
 	else if (said && e == ERR_OK)
 		accept(r, s, m->bytes, false);
+	else if (said && e == ERR_AGAIN && share_has_device(s, &p->pub))
+		early_keep(r, l, m->bytes);
 	else if (!said && !branch && e == ERR_DENIED)
 		halt(r, s, m->bytes, false);
 	else if (e == ERR_AUTH || e == ERR_MALFORMED)

@@ -56,6 +56,8 @@ share_record_put(struct store_txn *t, struct shares *sh,
 		    t, slot->no, member_seq(slot->wrk->m), record);
 	if (e == ERR_OK)
 		e = share_keys_keep(t, sh, &slot->id, slot->wrk);
+	if (e == ERR_OK) /* whose number this record took */
+		e = share_drafts_sweep(t, sh, &slot->id, slot->wrk->m);
 	sh->touched = true;
 	sh->touched_members = true;
 	return e;

@@ -441,6 +441,43 @@ test_registrar_gets_claims_and_hubs_queue_them(void **state)
 	buf_fini(&claim);
 }
 
+/* It names a record that we have not: that is asked for, and it holds then. */
+static void
+test_a_freeze_that_overtakes_its_record_holds_when_that_comes(void **state)
+{
+	struct member_freeze_opts o = { wr.pub.sign, NULL };
+	struct buf said = BUF_MAX(MIB), items = BUF_MAX(MIB);
+	struct msg m = { .type = MSG_STATEMENT, .tag = tag(true) };
+	uint32_t asked;
+	struct end e;
+
+	(void)state;
+	assert_int_equal(
+	    member_build_freeze(chain, &reg, &keys, &o, &said), ERR_OK);
+	end_new(&e, &rd);
+	end_share(&e, member_seq(chain));
+	conn_up(&e, 1, &wr, false);
+	tell_open(&e, 1);
+	asked = count(&e, MSG_MLOG_REQ);
+	m.bytes = buf_slice(&said);
+	tell(&e, 1, &m);
+	tell(&e, 1, &m); /* twice is once */
+	assert_int_equal(count(&e, MSG_MLOG_REQ), asked + 1);
+	assert_false(member_is_frozen(
+	    repl_member(e.core, member_share(chain)), &wr.pub.sign));
+	msg_blob_put(member_record(chain, member_seq(chain)), &items);
+	m = (struct msg){ .type = MSG_MLOG, .tag = tag(true), .n = 1 };
+	m.seq = member_seq(chain);
+	m.items = buf_slice(&items);
+	tell(&e, 1, &m);
+	assert_true(member_is_frozen(
+	    repl_member(e.core, member_share(chain)), &wr.pub.sign));
+	assert_int_equal(e.closed, 0);
+	end_free(&e);
+	buf_fini(&said);
+	buf_fini(&items);
+}
+
 static void
 test_equivocating_registrar_halts_the_chain(void **state)
 {
@@ -564,6 +601,7 @@ main(void)
 		T(test_joiner_checks_the_registrar_of_the_invite),
 		T(test_records_that_found_no_space_are_kept_later),
 		T(test_registrar_gets_claims_and_hubs_queue_them),
+		T(test_a_freeze_that_overtakes_its_record_holds_when_that_comes),
 		T(test_equivocating_registrar_halts_the_chain),
 		T(test_silent_peer_is_pinged_then_dropped),
 		T(test_out_of_memory_is_an_answer),

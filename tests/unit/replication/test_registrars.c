@@ -319,6 +319,62 @@ a_freeze_ends_with_the_right_of_its_author(void **state)
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+/* Frozen, then a registrar, then none: the freeze is over, also for who hears
+ * of it last or starts again. */
+static void
+who_was_a_registrar_is_frozen_no_more(void **state)
+{
+	struct member_registrars in = { 2, 3, { w.a.pub, w.b.pub, w.c.pub } };
+	struct member_registrars out = { 1, 1, { w.a.pub } };
+	struct member_freeze_opts o = { w.c.pub.sign, NULL };
+	struct buf said = BUF_MAX(MIB), own = BUF_MAX(MIB);
+	struct slice copies[2];
+
+	(void)state;
+	assert_int_equal(
+	    member_build_freeze(w.m, &w.a, &w.keys, &o, &said), ERR_OK);
+	assert_int_equal(member_freeze(w.m, buf_slice(&said)), ERR_OK);
+	assert_true(member_is_frozen(w.m, &w.c.pub.sign));
+	assert_int_equal(
+	    member_build_registrars(w.m, &w.a, &w.keys, &in, &w.rec), ERR_OK);
+	apply();
+	assert_int_equal(
+	    member_build_registrars(w.m, &w.a, &w.keys, &out, &w.rec), ERR_OK);
+	member_draft_begin(&own);
+	member_draft_add(&own, buf_slice(&w.rec));
+	assert_int_equal(member_draft_stands(w.m, buf_slice(&own)), ERR_OK);
+	assert_int_equal(
+	    member_draft_sign(w.m, &w.b, buf_slice(&own), &w.draft[1]), ERR_OK);
+	copies[0] = buf_slice(&own);
+	copies[1] = buf_slice(&w.draft[1]);
+	buf_reset(&w.rec);
+	assert_int_equal(member_draft_join(copies, 2, 0, &w.rec), ERR_OK);
+	apply();
+	assert_false(member_is_frozen(w.m, &w.c.pub.sign));
+	assert_late_agrees(buf_slice(&said), &w.c.pub.sign);
+	buf_fini(&said);
+	buf_fini(&own);
+}
+
+/* A registrar signs what could not stand: nobody passes it on. */
+static void
+a_draft_without_sense_is_told_apart(void **state)
+{
+	struct buf draft = BUF_MAX(MIB);
+
+	(void)state;
+	two_of_three();
+	assert_int_equal(
+	    member_build_rotate(w.m, &w.a, &w.keys, 1, &w.rec), ERR_OK);
+	member_draft_begin(&draft);
+	member_draft_add(&draft, buf_slice(&w.rec));
+	assert_int_equal(member_draft_stands(w.m, buf_slice(&draft)), ERR_OK);
+	/* a thaw by b of nobody stands; half a record does not */
+	assert_int_not_equal(
+	    member_draft_stands(w.m, slice_of(draft.p, draft.n - 1)), ERR_OK);
+	buf_fini(&draft);
+}
+
 int
 main(void)
 {
@@ -329,6 +385,8 @@ main(void)
 		T(registrars_that_make_no_sense_are_refused),
 		T(every_flipped_byte_of_a_draft_is_refused),
 		T(a_freeze_ends_with_the_right_of_its_author),
+		T(who_was_a_registrar_is_frozen_no_more),
+		T(a_draft_without_sense_is_told_apart),
 		T(a_draft_of_a_chain_of_another_length_is_no_forgery),
 	};
 
