@@ -10,7 +10,8 @@ import tempfile
 
 import e2e
 from nodes import until
-from test_sync_resume import SHARE, build, release
+
+SHARE = "repair-trial-9"
 
 
 def records(node):
@@ -52,7 +53,7 @@ def get(node, asset, out):
 
 def chunks_heal(hub, lab, centre, top):
     """From the hub alone."""
-    asset = release(centre, top / "series", 12, 1, 256)
+    asset = e2e.release(centre, top / "series", 12, 1, 256)
     until("the lab has it", 60, lambda: lab.rows("find", "level=series") and
           lab.cli("sync", "wait", "--timeout", "5s",
                   check=False).returncode == 0)
@@ -110,7 +111,7 @@ def main():
     """A hub, a lab, a centre."""
     with tempfile.TemporaryDirectory() as name:
         top = pathlib.Path(name)
-        hub, lab, centre = build(top)
+        hub, lab, centre = e2e.hub_lab_centre(top, SHARE)
         try:
             lab.cli("subscribe", SHARE, "--content", "all")
             chunks_heal(hub, lab, centre, top)
