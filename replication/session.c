@@ -59,6 +59,7 @@ struct sess {
 	struct noise_cipher tx, rx;
 	uint32_t tx_frames, rx_frames; /* since the last rekey */
 	uint8_t hash[64];
+	uint8_t oldest, newest, version;
 	struct cry_box_pk remote_static;
 	struct cry_device_pub peer;
 	struct buf in; /* from the wire, not yet decrypted */
@@ -82,34 +83,56 @@ die(struct sess *s, enum err e)
 
 /* --- handshake --- */
 
+/* Certificate, newest and oldest version; what a later one adds follows. */
 static enum err
 hello_write(struct sess *s, bool first)
 {
-	struct slice cert = slice_of(s->me->cert.b, sizeof(s->me->cert.b));
+	struct buf payload = BUF_MAX(HELLO_BYTES_MAX);
 	struct buf m = BUF_MAX(HELLO_BYTES_MAX);
 	enum err e;
 
 	/* Nothing of us in the first flight: a scanner learns nothing. */
-	if (first)
-		cert = slice_of(NULL, 0);
-	if ((e = noise_write(s->hs, cert, &m)) != ERR_OK)
+	if (!first) {
+		buf_put(&payload, s->me->cert.b, sizeof(s->me->cert.b));
+		buf_u8(&payload, s->newest);
+		buf_u8(&payload, s->oldest);
+	}
+	if ((e = buf_err(&payload)) != ERR_OK ||
+	    (e = noise_write(s->hs, buf_slice(&payload), &m)) != ERR_OK)
 		goto out;
 	buf_u16(&s->hello, (uint16_t)m.n);
 	buf_put_slice(&s->hello, buf_slice(&m));
 	e = buf_err(&s->hello);
 out:
+	buf_fini(&payload);
 	buf_fini(&m);
 	return e;
 }
 
+static enum err
+version_choose(struct sess *s, uint8_t newest, uint8_t oldest)
+{
+	if (oldest == 0 || oldest > newest)
+		return ERR_MALFORMED;
+	s->version = newest < s->newest ? newest : s->newest;
+	return s->version < oldest || s->version < s->oldest ? ERR_UNSUPPORTED
+							     : ERR_OK;
+}
+
 /* The certificate must name the static key that Noise proved. */
 static enum err
-peer_check(struct sess *s, struct slice cert)
+peer_check(struct sess *s, struct slice payload)
 {
 	const struct cry_box_pk *proved = &s->remote_static;
+	struct rd r = rd_init(payload);
+	struct slice cert = rd_bytes(&r, sizeof(s->me->cert.b));
+	uint8_t newest = rd_u8(&r);
+	uint8_t oldest = rd_u8(&r);
 	struct cry_device_pub d;
 	enum err e;
 
+	if (r.err != ERR_OK)
+		return ERR_MALFORMED;
 	if (!s->initiator)
 		proved = noise_remote_static(s->hs);
 	if ((e = cry_cert_check(cert, &d)) != ERR_OK)
@@ -117,7 +140,7 @@ peer_check(struct sess *s, struct slice cert)
 	if (memcmp(&d.box, proved, sizeof(d.box)) != 0)
 		return ERR_AUTH;
 	s->peer = d;
-	return ERR_OK;
+	return version_choose(s, newest, oldest);
 }
 
 static enum err
@@ -206,6 +229,8 @@ sess_new(const struct sess_params *p, struct sess **out)
 	s->initiator = p->initiator;
 	s->me = p->me;
 	s->remote_static = p->remote_static;
+	s->newest = p->newest != 0 ? p->newest : SESS_VERSION_MAX;
+	s->oldest = p->oldest != 0 ? p->oldest : SESS_VERSION_MIN;
 	s->in = BUF_MAX(RX_BYTES_MAX);
 	s->frame = BUF_MAX(LIM_FRAME_BYTES);
 	s->hello = BUF_MAX((size_t)2 * HELLO_BYTES_MAX);
@@ -365,6 +390,13 @@ sess_hash(const struct sess *s)
 {
 	REQUIRE(s->up);
 	return s->hash;
+}
+
+uint8_t
+sess_version(const struct sess *s)
+{
+	REQUIRE(s->up);
+	return s->version;
 }
 
 /* --- sending --- */

@@ -14,12 +14,17 @@
 
 enum sess_class { SESS_CONTROL, SESS_OPS, SESS_BULK, SESS_RELAY, SESS_CLASSES };
 
+/* Versions of what is said inside a session (docs/protocol.md 8). */
+#define SESS_VERSION_MIN 1u
+#define SESS_VERSION_MAX 1u
+
 struct sess;
 
 struct sess_params {
 	bool initiator;
 	const struct cry_identity *me;   /* outlives the session */
 	struct cry_box_pk remote_static; /* initiator */
+	uint8_t oldest, newest; /* versions spoken; 0, 0: all this build does */
 };
 
 struct sess_msg {
@@ -30,7 +35,8 @@ struct sess_msg {
 
 enum err sess_new(const struct sess_params *p, struct sess **out) PSC_MUST_USE;
 void sess_free(struct sess *s); /* NULL ok */
-/* Bytes from the wire.  Any error is final: close the connection. */
+/* Bytes from the wire.  Any error is final: close the connection.
+ * ERR_UNSUPPORTED: the other is who it says, and speaks no version we do. */
 enum err sess_recv(struct sess *s, struct slice in) PSC_MUST_USE;
 /* The next whole message; ERR_AGAIN when there is none yet. */
 enum err sess_next(struct sess *s, struct sess_msg *out) PSC_MUST_USE;
@@ -39,6 +45,8 @@ enum err sess_next(struct sess *s, struct sess_msg *out) PSC_MUST_USE;
 bool sess_up(const struct sess *s);
 const struct cry_device_pub *sess_peer(const struct sess *s); /* when up */
 const uint8_t *sess_hash(const struct sess *s); /* 64 bytes, when up */
+/* The newest that both speak, when up. */
+uint8_t sess_version(const struct sess *s);
 /* Queue a message.  ERR_BUSY when the class holds more than its bound. */
 enum err sess_send(struct sess *s, enum sess_class c, uint8_t type,
     struct slice body) PSC_MUST_USE;

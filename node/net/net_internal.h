@@ -36,6 +36,11 @@
 #define NET_PERSIST_LOW (24 * MIB)
 /* Connections that have not said who they are. */
 #define NET_STRANGERS_MAX 64u
+/* Handshakes of one address: so many at once, and so many a second after. */
+#define NET_GATE_BURST 128u
+#define NET_GATE_RATE 8u
+#define NET_GATE_SLOTS 256u
+#define NET_GATE_HOST 64u
 /* Connections of devices that are in no share of ours and in no row: anybody
  * can make such a device, and each may hold some MiB of half messages. */
 #define NET_GUESTS_MAX 64u
@@ -142,6 +147,14 @@ struct net_mail {
 	bool *done; /* a waiter's flag, under box_lock */
 };
 
+/* net_gate.c */
+struct net_gate_slot {
+	char host[NET_GATE_HOST]; /* "": free */
+	uint64_t at_ms;
+	uint32_t left; /* thousandths of a knock */
+	bool told;
+};
+
 /* How far the core was told of one of our own feeds. */
 struct net_own {
 	struct share_id share;
@@ -209,6 +222,7 @@ struct net {
 	bool wants_told;           /* at least once */
 	struct net_fetch *fetches; /* somebody waits for these */
 	struct net_prove *proves;  /* and for proof of these */
+	struct net_gate_slot gate[NET_GATE_SLOTS];
 	uint64_t db_wants;
 
 	/* limits of the line */
@@ -257,6 +271,8 @@ void net_stop_step(struct net *n);
 /* --- net_link.c --- */
 struct net_link *net_link_find(struct net *n, repl_conn conn);
 void net_link_accept(void *ctx);
+/* addr: HOST:PORT.  False: it has knocked too often. */
+bool net_gate_knock(struct net *n, const char *addr, uint64_t now_ms);
 void net_link_dial(struct net *n, struct net_rec *rec);
 void net_link_send(struct net_link *l, const struct repl_effect *fx);
 void net_link_pump(struct net_link *l);

@@ -11,6 +11,7 @@
 #include "store/base/clock.h"
 
 #define WRONG_KEY "the other side's key is not the one expected"
+#define NO_VERSION "no version of the protocol in common: update the older node"
 
 struct net_link *
 net_link_find(struct net *n, repl_conn conn)
@@ -196,8 +197,10 @@ link_fail(struct net_link *l, enum err e)
 	if (!l->up && l->initiator &&
 	    (e == ERR_AUTH || e == ERR_SHORT || e == ERR_MALFORMED))
 		why = WRONG_KEY;
+	if (!l->up && e == ERR_UNSUPPORTED)
+		why = NO_VERSION;
 	loop_conn_addr(l->tcp, addr);
-	if (l->up || l->initiator)
+	if (l->up || l->initiator || e == ERR_UNSUPPORTED)
 		log_warn("net", "connection failed", "addr=%s why=\"%s\"", addr,
 		    why);
 	net_link_close(l, why);
@@ -507,6 +510,7 @@ net_link_accept(void *ctx)
 	struct net *n = ctx;
 	struct sess_params p = { .me = n->me };
 	struct net_link *l = link_new(n, &p);
+	char addr[LOOP_ADDR_TEXT];
 	enum err e;
 
 	if (l == NULL)
@@ -518,6 +522,13 @@ net_link_accept(void *ctx)
 		return;
 	}
 	link_add(l);
+	loop_conn_addr(l->tcp, addr);
+	if (!net_gate_knock(n, addr, l->since_ms)) {
+		/* Before strangers_bound(): it puts out nobody. */
+		net_link_close(l, "its address knocks too often");
+		net_run(n);
+		return;
+	}
 	strangers_bound(n);
 	if (n->n_links > NET_LINKS_MAX || n->stopping)
 		net_link_close(l, "too many connections");

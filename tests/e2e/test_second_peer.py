@@ -91,6 +91,29 @@ def wrong_key(node, address):
             pass
 
 
+def versions(node, address, peer):
+    """One that speaks newer ones too is spoken to in ours; one that speaks
+    only newer ones is refused, and the node's people are told why."""
+    key = node.json("id")["key"]
+    new = second.Session(peer.me, address, key, versions=(9, 1))
+    assert new.version == 1
+    new.send(0x05, b"12345678")  # PING; anything else of the node may come
+    until("a PONG", 10, lambda: new.receive()[0] == 0x06)
+    said = refused(second.Session, peer.me, address, key, 10, (9, 2))
+    assert "no version" in said, said
+    hs = second.Handshake(peer.me.box_secret, second.parse_key(key)[2])
+    with socket.create_connection(address, 10) as sock:
+        def put(data):
+            sock.sendall(len(data).to_bytes(2, "little") + data)
+        put(hs.first())
+        size = int.from_bytes(sock.recv(2, socket.MSG_WAITALL), "little")
+        hs.second(sock.recv(size, socket.MSG_WAITALL))
+        put(hs.third(peer.me.cert + bytes((9, 2))))  # goes on all the same
+        assert sock.recv(1) == b"", "spoken to in no version"
+    until("the log names the cause", 10, lambda: "no version of the "
+          "protocol in common" in node.log_tail(40))
+
+
 def run(top, node):
     """The story."""
     address = ("127.0.0.1", node.port("peers"))
@@ -108,6 +131,9 @@ def run(top, node):
         assert any(note.encode() in text for text in texts), note
     assert {op.epoch for op in peer.ops(1)} == {1, 2}
     flips(peer)
+    versions(node, address, peer)
+    peer = join(node, address)  # the node keeps the newer connection
+    agree(node, peer)
     before = len(peer.ops(1))
     node.cli("note", asset, "while both look on")
     until("written", 20, lambda: root(node)[1] > before)

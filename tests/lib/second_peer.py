@@ -142,6 +142,15 @@ def parse_key(text):
     return raw[:32], raw[32:64], raw[64:96]
 
 
+def check_hello(payload, static, newest, oldest):
+    """(site, D) of who proved the static key, and the version to speak."""
+    need(len(payload) >= 176, "certificate and versions")
+    theirs, least = payload[174], payload[175]
+    version = min(theirs, newest)
+    need(version >= max(least, oldest), "no version in common")
+    return check_cert(payload[:174], static), version
+
+
 def check_cert(cert, static):
     """(site, D) of the certificate of who proved the static key."""
     need(len(cert) == 174 and cert[:2] == b"\1\1", "certificate")
@@ -283,15 +292,16 @@ REKEY = 65536
 class Session:
     """Messages over frames, with credit (8, 9)."""
 
-    def __init__(self, me, address, key_text, timeout=10):
+    def __init__(self, me, address, key_text, timeout=10, versions=(1, 1)):
         site, device, box = parse_key(key_text)
         self.sock = socket.create_connection(address, timeout)
         self.owed, self.parts = [0] * 4, [b""] * 4
         hs = Handshake(me.box_secret, box)
         self.put(hs.first())
-        need(check_cert(hs.second(self.get()), box) == (site, device),
-             "another device answers")
-        self.put(hs.third(me.cert))
+        hello = hs.second(self.get())
+        who, self.version = check_hello(hello, box, *versions)
+        need(who == (site, device), "another device answers")
+        self.put(hs.third(me.cert + bytes(versions)))
         self.hash, (self.tx, self.rx) = hs.hash, hs.split()
 
     def put(self, data):

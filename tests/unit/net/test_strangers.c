@@ -2,6 +2,7 @@
  * all places nor all memory of a node that listens. */
 #include <arpa/inet.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 
 #define N 80
 #define BOUND 64
+#define FLOOD 300
 
 static struct site lab;
 static struct net *net;
@@ -44,18 +46,27 @@ teardown(void **state)
 }
 
 static int
-dial(void)
+dial_from(uint32_t own)
 {
 	struct sockaddr_in sa = { .sin_family = AF_INET };
+	struct sockaddr_in from = { .sin_family = AF_INET };
 	struct timeval tv = { .tv_sec = 3 };
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
 	assert_true(fd >= 0);
+	from.sin_addr.s_addr = htonl(own);
+	assert_int_equal(bind(fd, (struct sockaddr *)&from, sizeof(from)), 0);
 	sa.sin_port = htons(port);
 	sa.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
 	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
 	return fd;
+}
+
+static int
+dial(void)
+{
+	return dial_from(INADDR_LOOPBACK);
 }
 
 static void
@@ -158,6 +169,33 @@ guests_are_bounded_and_the_newest_gets_in(void **state)
 	end(fd, N);
 }
 
+/* An address that floods is hung up on before any of it costs a handshake;
+ * others get in meanwhile, and it does again when it waits. */
+static void
+who_knocks_too_often_waits_and_others_do_not(void **state)
+{
+	uint64_t until = clock_mono_ms() + 10000;
+	int fd[FLOOD], other, late, i;
+	bool in = false;
+
+	(void)state;
+	for (i = 0; i < FLOOD; i++)
+		fd[i] = dial();
+	/* of the last ones nobody is even heard: no tokens, no handshake */
+	assert_false(guest(fd[FLOOD - 1]));
+	other = dial_from(INADDR_LOOPBACK + 1);
+	assert_true(guest(other));
+	(void)close(other);
+	end(fd, FLOOD);
+	while (!in && clock_mono_ms() < until) {
+		(void)poll(NULL, 0, 200);
+		late = dial();
+		in = guest(late);
+		(void)close(late);
+	}
+	assert_true(in);
+}
+
 int
 main(void)
 {
@@ -165,6 +203,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(silent_connections_keep_nobody_out),
 		T(guests_are_bounded_and_the_newest_gets_in),
+		T(who_knocks_too_often_waits_and_others_do_not),
 	};
 
 	if (cry_init() != ERR_OK)

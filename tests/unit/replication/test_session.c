@@ -98,6 +98,48 @@ test_wrong_static_key_meets_silence(void **state)
 	pair_free(&p);
 }
 
+/* domain: two versions of the wire format (docs/protocol.md 8). */
+static void
+test_both_speak_the_newest_they_share_or_say_that_there_is_none(void **state)
+{
+	static const struct {
+		uint8_t a[2], b[2]; /* oldest, newest */
+		uint8_t version;    /* 0: none */
+	} v[] = { { { 1, 1 }, { 1, 1 }, 1 }, { { 1, 2 }, { 1, 1 }, 1 },
+		{ { 1, 3 }, { 2, 9 }, 3 }, { { 2, 2 }, { 1, 1 }, 0 },
+		{ { 1, 1 }, { 2, 3 }, 0 }, { { 5, 4 }, { 1, 9 }, 0 } };
+
+	(void)state;
+	for (size_t k = 0; k < sizeof(v) / sizeof(v[0]); k++) {
+		struct sess_params pa = { .initiator = true,
+			.me = &alice,
+			.remote_static = bob.pub.box,
+			.oldest = v[k].a[0],
+			.newest = v[k].a[1] };
+		struct sess_params pb = {
+			.me = &bob, .oldest = v[k].b[0], .newest = v[k].b[1]
+		};
+		struct buf w = BUF_MAX(KIB);
+		struct pair p;
+		enum err e;
+
+		assert_int_equal(sess_new(&pa, &p.a), ERR_OK);
+		assert_int_equal(sess_new(&pb, &p.b), ERR_OK);
+		pass(p.a, p.b);
+		assert_int_equal(sess_pull(p.b, KIB, &w), ERR_OK);
+		e = sess_recv(p.a, buf_slice(&w));
+		assert_int_equal(
+		    e, v[k].version == 0 ? ERR_UNSUPPORTED : ERR_OK);
+		if (e == ERR_OK) {
+			pass(p.a, p.b);
+			assert_int_equal(sess_version(p.a), v[k].version);
+			assert_int_equal(sess_version(p.b), v[k].version);
+		}
+		buf_fini(&w);
+		pair_free(&p);
+	}
+}
+
 static void
 test_certificate_must_name_the_static_key(void **state)
 {
@@ -369,6 +411,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_both_ends_learn_the_other_and_one_hash),
 		cmocka_unit_test(test_wrong_static_key_meets_silence),
+		cmocka_unit_test(
+		    test_both_speak_the_newest_they_share_or_say_that_there_is_none),
 		cmocka_unit_test(test_certificate_must_name_the_static_key),
 		cmocka_unit_test(test_stream_split_at_every_byte),
 		cmocka_unit_test(test_sizes_around_the_frame_and_the_largest),
