@@ -250,6 +250,9 @@ cmd_backup(struct cli *c)
 	char here[2048], path[4352];
 	enum cli_exit rc;
 
+	if (word[0] == '\0')
+		return cli_fail(c, ERR_MALFORMED,
+		    "Name a folder for the backup.", "the folder has no name");
 	if (word[0] == '/')
 		(void)snprintf(path, sizeof(path), "%s", word);
 	else if (getcwd(here, sizeof(here)) != NULL)

@@ -171,6 +171,11 @@ http_no_node(const struct cli *c)
 {
 	char path[4200];
 
+	(void)snprintf(path, sizeof(path), "%s/RESTORING", c->home);
+	if (access(path, F_OK) == 0)
+		return cli_fail(c, ERR_NOTFOUND,
+		    "Run `pesscara --home DIR restore BACKUP` again.",
+		    "a restore into %.300s was cut short", c->home);
 	(void)snprintf(path, sizeof(path), "%s/pesscara.yaml", c->home);
 	if (access(path, R_OK) != 0 && errno == EACCES)
 		return cli_fail(c, ERR_DENIED, "Be the user who owns the node.",

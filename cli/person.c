@@ -68,7 +68,7 @@ cli_person(struct cli *c)
 	if (rc != CLI_OK || !needed)
 		return rc;
 	if (file != NULL)
-		e = passphrase_file(file, &pass, &em);
+		e = passphrase_file(file, "the passphrase file", &pass, &em);
 	else if (access("/dev/tty", R_OK | W_OK) == 0)
 		e = passphrase_ask(false, &pass, &em);
 	if (e == ERR_DENIED && file == NULL)

@@ -45,7 +45,8 @@ app_passphrase(
     const struct app_args *a, bool confirm, struct buf *out, struct errmsg *em)
 {
 	enum err e = a->passphrase_file != NULL
-			 ? passphrase_file(a->passphrase_file, out, em)
+			 ? passphrase_file(a->passphrase_file,
+			       "the passphrase file", out, em)
 			 : passphrase_ask(confirm, out, em);
 
 	if (e == ERR_OK && out->n < PASSPHRASE_BYTES_MIN && confirm)

@@ -108,11 +108,11 @@ restore_index(const struct app_args *a, struct conf *c,
 		e = restore_keys(a, &id, em);
 	if (e == ERR_OK)
 		e = app_rebuild_store(a, c, &id, &bad, em);
+	if (e == ERR_OK)
+		e = app_store_root(a, c, &id, root, &st, em);
 	if (e == ERR_OK && (e = backup_restored(a->home)) != ERR_OK)
 		errmsg_set(em, e, "run it again",
 		    "the home cannot be finished: %s", err_text(e));
-	if (e == ERR_OK)
-		e = app_store_root(a, c, &id, root, &st, em);
 	app_bad_fini(&bad);
 	cry_identity_wipe(&id);
 	if (e != ERR_OK)

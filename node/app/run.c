@@ -67,7 +67,7 @@ node_net(struct node *n, const struct app_args *a, struct errmsg *em)
 
 	app_path(a->home, APP_PROXY, path);
 	if (app_exists(path)) {
-		e = passphrase_file(path, &login, em);
+		e = passphrase_file(path, "keys/proxy", &login, em);
 		o.proxy_login = buf_cstr(&login);
 	}
 	if (e == ERR_OK)

@@ -45,7 +45,8 @@ struct backup_opts {
 	void *ctx;
 };
 /* While the node runs; blocks.  ERR_BUSY: another backup writes there;
- * ERR_EXISTS: something else lies there; ERR_FULL. */
+ * ERR_EXISTS: something else lies there; ERR_DENIED: dir lies in home;
+ * ERR_FULL. */
 enum err backup_make(const struct backup_opts *o, struct backup_report *out,
     struct errmsg *em) PSC_MUST_USE;
 

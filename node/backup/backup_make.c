@@ -11,6 +11,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
@@ -296,12 +298,52 @@ folder_check(const char *dir, struct errmsg *em)
 	return e;
 }
 
+/* The folder as the system knows it; one that is to be made: in its parent.
+ * ERR_NOTFOUND: that is not there either. */
+static enum err
+folder_real(const char *dir, char out[PATH_MAX])
+{
+	char up[BACKUP_PATH_MAX];
+	size_t n = strlen(dir);
+
+	if (realpath(dir, out) != NULL)
+		return ERR_OK;
+	while (n > 1 && dir[n - 1] == '/')
+		n--;
+	while (n > 1 && dir[n - 1] != '/')
+		n--;
+	if (n == 0 || n >= sizeof(up))
+		return ERR_NOTFOUND;
+	memcpy(up, dir, n);
+	up[n] = '\0';
+	return realpath(up, out) != NULL ? ERR_OK : ERR_NOTFOUND;
+}
+
+/* A copy that goes when the home goes is none. */
+static enum err
+folder_outside(const char *dir, const char *home, struct errmsg *em)
+{
+	char at[PATH_MAX], in[PATH_MAX];
+	size_t n;
+
+	if (realpath(home, in) == NULL || folder_real(dir, at) != ERR_OK)
+		return ERR_OK; /* what follows says why */
+	n = strlen(in);
+	if (strncmp(at, in, n) != 0 || (at[n] != '\0' && at[n] != '/'))
+		return ERR_OK;
+	return errmsg_set(em, ERR_DENIED,
+	    "name a folder elsewhere, best on another disk",
+	    "the folder is inside the home that is to be backed up");
+}
+
 static enum err
 folder_begin(struct make *m, struct errmsg *em)
 {
 	char path[BACKUP_PATH_MAX];
-	enum err e = backup_folder(m->o->dir, ".");
+	enum err e = folder_outside(m->o->dir, m->o->home, em);
 
+	if (e == ERR_OK)
+		e = backup_folder(m->o->dir, ".");
 	if (e == ERR_NOTFOUND)
 		e = backup_folder(m->o->dir, "");
 	if (e == ERR_OK)

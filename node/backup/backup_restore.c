@@ -65,6 +65,21 @@ restoring(const char *home)
 }
 
 static enum err
+home_taken(const char *home, struct errmsg *em)
+{
+	char path[BACKUP_PATH_MAX];
+
+	if (backup_path(path, home, "keys/keystore") == ERR_OK &&
+	    access(path, F_OK) == 0)
+		return errmsg_set(em, ERR_EXISTS,
+		    "start it, or choose another --home",
+		    "the home is that of a node: nothing is written over");
+	return errmsg_set(em, ERR_EXISTS,
+	    "choose another --home, or empty it yourself",
+	    "the home is not empty: nothing is written over");
+}
+
+static enum err
 home_empty(const char *home, struct errmsg *em)
 {
 	const struct dirent *de;
@@ -81,10 +96,7 @@ home_empty(const char *home, struct errmsg *em)
 	while (e == ERR_OK && (de = readdir(d)) != NULL) {
 		if (strcmp(de->d_name, ".") != 0 &&
 		    strcmp(de->d_name, "..") != 0)
-			e = errmsg_set(em, ERR_EXISTS,
-			    "choose another --home, or empty it yourself",
-			    "the home is not empty: nothing is written "
-			    "over");
+			e = home_taken(home, em);
 	}
 	(void)closedir(d);
 	return e;

@@ -15,7 +15,8 @@ strip_line_end(struct buf *b)
 }
 
 enum err
-passphrase_file(const char *path, struct buf *out, struct errmsg *em)
+passphrase_file(
+    const char *path, const char *what, struct buf *out, struct errmsg *em)
 {
 	struct stat st;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -25,7 +26,7 @@ passphrase_file(const char *path, struct buf *out, struct errmsg *em)
 	if (fd >= 0 && fstat(fd, &st) == 0 && (st.st_mode & 077) != 0) {
 		(void)close(fd);
 		return errmsg_set(em, ERR_DENIED, "chmod 600 the file",
-		    "the passphrase file can be read by others");
+		    "%s can be read by others", what);
 	}
 	if (fd >= 0 && at != NULL)
 		n = read(fd, at, PASSPHRASE_BYTES_MAX);
@@ -33,8 +34,8 @@ passphrase_file(const char *path, struct buf *out, struct errmsg *em)
 		(void)close(fd);
 	if (n <= 0)
 		return errmsg_set(em, ERR_NOTFOUND,
-		    "give a readable file with the passphrase in it",
-		    "the passphrase file cannot be read");
+		    "give a readable file with the secret in it",
+		    "%s cannot be read", what);
 	buf_grew(out, (size_t)n);
 	strip_line_end(out);
 	return ERR_OK;

@@ -10,9 +10,10 @@
 #define PASSPHRASE_BYTES_MIN 8u /* of a new one */
 
 /* A file that nobody else may read (mode 0600 or tighter); the line end is
- * dropped.  Appended to out; the caller wipes it. */
-enum err passphrase_file(
-    const char *path, struct buf *out, struct errmsg *em) PSC_MUST_USE;
+ * dropped.  what: the file in a message ("the passphrase file").  Appended to
+ * out; the caller wipes it. */
+enum err passphrase_file(const char *path, const char *what, struct buf *out,
+    struct errmsg *em) PSC_MUST_USE;
 /* Asked on the terminal, twice when confirm.  ERR_DENIED: no terminal. */
 enum err passphrase_ask(
     bool confirm, struct buf *out, struct errmsg *em) PSC_MUST_USE;

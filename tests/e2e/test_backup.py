@@ -79,6 +79,9 @@ def half_restored(node, top, backup):
     for cmd in (["rebuild"], ["init", "--site", "x", "--unattended"]):
         err = e2e.error_of(half.cli(*cmd, "--json", check=False))
         assert "cut short" in err["cause"] and "restore" in err["next"], err
+    (half.home / "pesscara.yaml").unlink(missing_ok=True)
+    err = e2e.error_of(half.cli("status", "--json", check=False))
+    assert "cut short" in err["cause"] and "init" not in err["next"], err
     half.start(wait=False)
     assert half.proc.wait(20) == 1
     assert "cut short" in half.log_tail(), half.log_tail()
@@ -90,6 +93,22 @@ def half_restored(node, top, backup):
     assert half.json("verify", "--deep")["bad_count"] == 0
     half.stop()
     node.start()
+
+
+def no_place_for_it(node, top, backup):
+    """A folder without a name, one inside the home (by whatever way it is
+    named), and a home that a node has already."""
+    (top / "way").symlink_to(node.home / "store")
+    for name in ("", node.home, node.home / "sub", f"{node.home}/sub/",
+                 top / "way" / "sub", node.home / "store" / ".." / "sub"):
+        err = e2e.error_of(node.cli("backup", name, "--json", check=False))
+        want = "no name" if name == "" else "inside the home"
+        assert want in err["cause"], (name, err)
+    assert not (node.home / "sub").exists()
+    (top / "way").unlink()
+    err = e2e.error_of(node.cli("restore", backup, "--json", "--recovery-file",
+                                top / "centre.recovery", check=False))
+    assert "of a node" in err["cause"] and "start it" in err["next"], err
 
 
 def nothing_left_over(node, backup):
@@ -147,7 +166,7 @@ def restored_is_equal(node, lab, top, backup, made):
           lambda: len(lab.rows("find", "level=series")) == series)
     again = twin.cli("restore", backup, "--json", "--recovery-file",
                      top / "centre.recovery", check=False)
-    assert "not empty" in e2e.error_of(again)["cause"]
+    assert "of a node" in e2e.error_of(again)["cause"]
     twin.stop()
     node.start()
 
@@ -254,6 +273,7 @@ def main():
         try:
             made = while_ingesting(node, top, backup)
             no_key_in_it(node, lab, top, backup)
+            no_place_for_it(node, top, backup)
             nothing_left_over(node, backup)
             half_restored(node, top, backup)
             made = node.json("backup", backup)
