@@ -550,7 +550,7 @@ member_branch_join(struct slice one, struct slice other, struct buf *out)
 {
 	struct buf last = BUF_MAX(LIM_MEMBER_RECORD_BYTES);
 	struct rd ra = branch_open(one), rb = branch_open(other);
-	struct member_record a, b;
+	struct member_record a = { 0 }, b = { 0 };
 	struct slice raw = { 0 }, unused;
 	enum err e = ERR_MALFORMED;
 

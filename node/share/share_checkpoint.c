@@ -243,7 +243,8 @@ keys_late(
 	const struct member *m = slot->wrk->m;
 	enum err e = ERR_OK;
 
-	for (uint16_t no = 1; no <= member_n_compartments(m); no++) {
+	for (uint32_t i = 0; i < member_n_compartments(m); i++) {
+		uint16_t no = member_compartment(m, i);
 		uint32_t epoch = member_epoch(at, no) + 1;
 
 		for (; e == ERR_OK && epoch <= member_epoch(m, no); epoch++)
