@@ -424,7 +424,7 @@ checkpoint_add_sig(const struct member *m, const struct cry_identity *me,
 	if (e != ERR_OK)
 		return e;
 	for (uint8_t i = 0; i < r.n_sigs; i++) {
-		if ((r.sigs.p[i * SIG_BYTES] & 0x7fu) == who)
+		if ((r.sigs.p[(size_t)i * SIG_BYTES] & 0x7fu) == who)
 			return ERR_EXISTS;
 	}
 	cry_sign(root ? &me->site_sk : &me->sign_sk,
@@ -529,7 +529,7 @@ static enum err
 last_join(const struct member_record *a, const struct member_record *b,
     struct buf *out)
 {
-	struct buf sigs = BUF_MAX(2u * MEMBER_SIGNERS_MAX * SIG_BYTES);
+	struct buf sigs = BUF_MAX((size_t)2 * MEMBER_SIGNERS_MAX * SIG_BYTES);
 
 	buf_put_slice(&sigs, a->sigs);
 	for (uint8_t i = 0; i < b->n_sigs; i++) {
