@@ -59,7 +59,7 @@ content_unask(struct repl *r, struct copy *c)
 static void
 limit_return(struct repl *r, const struct copy *c)
 {
-	if (c->want->c_len > c->most)
+	if (c->want->c_len > c->most && !c->peer->unlimited)
 		bucket_give(&r->down, c->want->c_len - c->most);
 }
 
@@ -189,7 +189,8 @@ ask_want(struct ask *a, struct want *w)
 
 	copy_start(a->r, a->p, w, a->c);
 	ct->ask_share[a->cls] -= w->c_len;
-	bucket_take(&a->r->down, w->c_len);
+	if (!a->p->unlimited)
+		bucket_take(&a->r->down, w->c_len);
 	buf_put(&a->cids, w->cid.b, sizeof(w->cid.b));
 	a->any = true;
 	if (a->cids.n == a->cids.max)
@@ -198,9 +199,10 @@ ask_want(struct ask *a, struct want *w)
 
 /* What somebody waits for is counted and not held back. */
 static bool
-limit_holds(struct repl *r, enum repl_class cls)
+limit_holds(struct repl *r, const struct peer *p, enum repl_class cls)
 {
-	if (cls == REPL_INTERACTIVE || bucket_room(&r->down, r->now_ms) > 0)
+	if (cls == REPL_INTERACTIVE || p->unlimited ||
+	    bucket_room(&r->down, r->now_ms) > 0)
 		return false;
 	r->held = true;
 	repl_wake(r, bucket_open_ms(&r->down));
@@ -221,7 +223,7 @@ ask_list(struct ask *a)
 		next = pl == last ? NULL : pl->next;
 		if (a->p->ct.ask_share[a->cls] <= 0 ||
 		    !window_open(a->r, a->p, a->cls) || !window_fits(a->p, w) ||
-		    limit_holds(a->r, a->cls))
+		    limit_holds(a->r, a->p, a->cls))
 			break;
 		if (!place_lacks(pl, a->p->conn))
 			ask_want(a, w);
@@ -339,7 +341,7 @@ endgame(struct ask *a)
 {
 	struct want *w = endgame_find(a->r, a->p, &a->c);
 
-	if (w == NULL || limit_holds(a->r, w->cls))
+	if (w == NULL || limit_holds(a->r, a->p, w->cls))
 		return;
 	a->cls = w->cls;
 	ask_want(a, w);

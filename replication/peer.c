@@ -64,17 +64,16 @@ peer_link(struct peer *p, const struct share *s)
 
 /* Tag = hash of {handshake, direction} under the share's id: it means
  * nothing outside this session and to nobody who lacks the id. */
-static void
-tag_make(const struct peer *p, const struct share *s, bool from_initiator,
-    struct msg_tag *out)
+void
+repl_tag(const struct share_id *share, const uint8_t hash[64],
+    bool from_initiator, uint8_t out[16])
 {
 	struct cry_key key;
 	uint8_t dir = from_initiator ? 0 : 1;
-	struct slice parts[2] = { slice_of(p->hash, sizeof(p->hash)),
-		slice_of(&dir, 1) };
+	struct slice parts[2] = { slice_of(hash, 64), slice_of(&dir, 1) };
 
-	memcpy(key.b, s->id.b, sizeof(key.b));
-	cry_hash_parts(&key, "psc.tag.1", parts, 2, out->b, sizeof(out->b));
+	memcpy(key.b, share->b, sizeof(key.b));
+	cry_hash_parts(&key, "psc.tag.1", parts, 2, out, 16);
 }
 
 struct link *
@@ -103,8 +102,8 @@ link_init(struct repl *r, struct peer *p, struct share *s)
 	l->peer = p;
 	l->share = s;
 	l->held_open = BUF_MAX(MSG_CONTROL_BYTES_MAX);
-	tag_make(p, s, p->initiator, &l->tx);
-	tag_make(p, s, !p->initiator, &l->rx);
+	repl_tag(&s->id, p->hash, p->initiator, l->tx.b);
+	repl_tag(&s->id, p->hash, !p->initiator, l->rx.b);
 	join_link_up(r, l);
 }
 
@@ -159,6 +158,7 @@ peer_up(struct repl *r, const struct repl_event *ev)
 	r->peers[r->n_peers++] = p;
 	p->conn = ev->conn;
 	p->initiator = ev->initiator;
+	p->unlimited = ev->all;
 	p->pub = ev->peer;
 	memcpy(p->hash, ev->hash, sizeof(p->hash));
 	p->up_ms = p->rx_ms = p->tx_ping_ms = r->now_ms;

@@ -66,7 +66,7 @@ enum repl_ev_kind {
 	RE_UNWANT,    /* share, compartment, cid; all: every one of it */
 	RE_PROVE,     /* share, compartment, cid, nonce: who else holds it? */
 	RE_LIMIT,     /* rate: content asked, bytes/s on average; 0: any */
-	RE_CONN_UP,   /* conn, initiator, peer, hash */
+	RE_CONN_UP,   /* conn, initiator, peer, hash; all: no limit holds */
 	RE_CONN_DOWN, /* conn */
 	RE_MSG,       /* conn, type, bytes */
 	RE_SENT,      /* conn's backlog fell below the low mark */
@@ -155,6 +155,11 @@ uint64_t repl_deadline_ms(const struct repl *r);
 /* How many peers RE_PROVE would ask. */
 uint32_t repl_provers(
     struct repl *r, const struct share_id *share, uint16_t compartment);
+/* The name of a share inside one session, whose handshake has this hash, in
+ * what the dialler sends or the other end does (docs/protocol.md 10). */
+void repl_tag(const struct share_id *share, const uint8_t hash[64],
+    bool from_initiator, uint8_t out[16]);
+
 /* What a node proves a chunk with (docs/protocol.md 10). */
 void repl_proof_hash(const struct cry_id *nonce,
     const struct cry_sign_pk *device, struct slice chunk, struct cry_id *out);

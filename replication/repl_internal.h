@@ -234,6 +234,7 @@ struct serve_ops {
 struct peer {
 	repl_conn conn;
 	bool initiator, closing, dirty;
+	bool unlimited; /* what it sends does not come over the line */
 	struct cry_device_pub pub;
 	uint8_t hash[64];
 	uint64_t up_ms, rx_ms, tx_ping_ms;

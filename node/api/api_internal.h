@@ -150,6 +150,9 @@ void api_jw_share(struct jw *w, const char *key, const struct share_info *i,
 enum err api_jw_words(struct api_call *c, struct jw *w,
     const struct api_shares *shares) PSC_MUST_USE;
 
+/* sync.c: by the key's text or its beginning, or by HOST:PORT or HOST. */
+bool api_peer_is(const struct net_peer *p, const char *name);
+
 /* asset.c */
 enum err api_resolve(struct api_call *c, struct db_txn *t, const char *text,
     struct asset_id *out) PSC_MUST_USE;
@@ -228,6 +231,8 @@ enum err api_h_get(struct api_call *c) PSC_MUST_USE;
 enum err api_h_sync(struct api_call *c) PSC_MUST_USE;
 enum err api_h_sync_now(struct api_call *c) PSC_MUST_USE;
 enum err api_h_sync_wait(struct api_call *c) PSC_MUST_USE;
+enum err api_h_air_export(struct api_call *c) PSC_MUST_USE;
+enum err api_h_air_import(struct api_call *c) PSC_MUST_USE;
 enum err api_h_events(struct api_call *c) PSC_MUST_USE;
 enum err api_h_verify(struct api_call *c) PSC_MUST_USE;
 enum err api_h_gc(struct api_call *c) PSC_MUST_USE;

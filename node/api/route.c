@@ -162,6 +162,12 @@ const struct api_route api_routes[] = {
 	    "Redial peers that are not connected." },
 	{ "POST", "/sync/wait", api_h_sync_wait, API_ACT, true, "",
 	    "Wait {timeout_ms} until in sync; answers as GET /sync." },
+	{ "POST", "/sync/export", api_h_air_export, API_LOCAL, true, "",
+	    "Write what a session with a peer would carry into a file of this "
+	    "machine: {path, peer, all, no_content}; peer is its key, or the "
+	    "beginning of that of a known peer or member." },
+	{ "POST", "/sync/import", api_h_air_import, API_LOCAL, true, "",
+	    "Take in such a file: {path}." },
 	{ "GET", "/events", api_h_events, API_READ, true, "after,follow",
 	    "What happened, one event a line, or a server-sent stream; "
 	    "follow=1 goes on." },

@@ -107,9 +107,8 @@ jw_peer(struct jw *w, const struct sync_view *v, const struct net_peer *p)
 	jw_end(w);
 }
 
-/* By the key's text or its beginning, or by HOST:PORT or HOST. */
-static bool
-peer_is(const struct net_peer *p, const char *name)
+bool
+api_peer_is(const struct net_peer *p, const char *name)
 {
 	char text[CRY_KEY_TEXT_LEN + 1], address[160];
 	size_t n = strlen(name);
@@ -133,6 +132,10 @@ sync_answer(struct api_call *c, const struct net_sync *s)
 	uint32_t shown = 0;
 	enum err e;
 
+	if (only != NULL && *only == '\0')
+		return errmsg_set(&c->em, ERR_MALFORMED,
+		    "Give HOST:PORT or the key. See: pesscara peer list",
+		    "peer is empty");
 	if ((e = view_load(c, &v)) != ERR_OK)
 		goto out;
 	jw_init(&w, &b);
@@ -144,7 +147,7 @@ sync_answer(struct api_call *c, const struct net_sync *s)
 	jw_str(&w, "held", s->held[0] != '\0' ? s->held : NULL);
 	jw_arr(&w, "peers");
 	for (uint32_t i = 0; i < v.n_peers; i++) {
-		if (only != NULL && !peer_is(&v.peer[i], only))
+		if (only != NULL && !api_peer_is(&v.peer[i], only))
 			continue;
 		jw_peer(&w, &v, &v.peer[i]);
 		shown++;

@@ -129,6 +129,9 @@ mail_do(struct net *n, struct net_mail *m)
 	case MAIL_FETCH_END: net_fetch_end(n, m->fetch); break;
 	case MAIL_PROVE: net_prove_begin(n, m->prove); break;
 	case MAIL_PROVE_END: net_prove_end(n, m->prove); break;
+	case MAIL_AIR_UP:
+	case MAIL_AIR_MSG:
+	case MAIL_AIR_DOWN: net_air_mail(n, m); break;
 	case MAIL_BARRIER: atomic_store(&n->news, true); break;
 	case MAIL_STOP: stop_begin(n); break;
 	}

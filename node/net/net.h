@@ -127,6 +127,30 @@ struct net_proven {
 };
 enum err net_proven(void *ctx, const struct share_id *share,
     uint16_t compartment, const struct cry_id *cid, uint32_t n) PSC_MUST_USE;
+/* --- the air gap: what a session would carry, in a file --- */
+struct net_air_done {
+	struct cry_device_pub peer; /* the reader; the writer */
+	uint32_t shares;            /* both are members of, or one joins */
+	uint64_t records, ops, chunks, bytes; /* in the file */
+	uint64_t new_ops, new_chunks;         /* that were not here */
+	uint64_t refused_ops; /* of devices without a right here, or forked */
+};
+struct net_air_opts {
+	const char *path; /* of this machine */
+	struct cry_device_pub to;
+	bool all;        /* also what it said that it has */
+	bool no_content; /* ops and records only */
+	bool (*stop)(void *ctx);
+	void *stop_ctx;
+};
+/* A new file (ERR_EXISTS), sealed to o->to.  Blocks. */
+enum err net_air_export(struct net *n, const struct net_air_opts *o,
+    struct net_air_done *out, struct errmsg *em) PSC_MUST_USE;
+/* Takes what is new in the file o->path; as often as one likes.  Nothing is
+ * taken from a file that is not whole, or not for this node. */
+enum err net_air_import(struct net *n, const struct net_air_opts *o,
+    struct net_air_done *out, struct errmsg *em) PSC_MUST_USE;
+
 /* Redial at once every peer that is not connected. */
 void net_sync_now(struct net *n);
 

@@ -40,10 +40,14 @@ core_effect(struct net *n, const struct repl_effect *fx)
 
 	switch (fx->kind) {
 	case RX_SEND:
-		if ((l = net_link_find(n, fx->conn)) != NULL)
+		if (net_air_is(n, fx->conn))
+			net_air_heard(n, fx);
+		else if ((l = net_link_find(n, fx->conn)) != NULL)
 			net_link_send(l, fx);
 		break;
 	case RX_CLOSE:
+		if (net_air_is(n, fx->conn))
+			net_air_closed(n, fx->why);
 		if ((l = net_link_find(n, fx->conn)) == NULL)
 			break;
 		log_warn("net", "connection closed", "error=\"%s\" why=\"%s\"",
@@ -120,6 +124,7 @@ todo_do(struct net *n, struct net_todo *t)
 	switch (t->kind) {
 	case DUE_FETCH_OPS: net_store_fetch_ops(n, t); return;
 	case DUE_SIGN: sign_do(n, t); return;
+	case DUE_AIR: net_air_answer(n); return;
 	case DUE_FETCH_FAILED: ev.kind = RE_FETCHED; break;
 	case DUE_PERSIST_FAILED: ev.kind = RE_PERSISTED; break;
 	case DUE_SENT: ev.kind = RE_SENT; break;

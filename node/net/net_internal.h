@@ -107,7 +107,8 @@ enum net_todo_kind {
 	DUE_SENT,
 	DUE_DOWN,
 	DUE_PERSIST_FAILED,
-	DUE_SIGN
+	DUE_SIGN,
+	DUE_AIR
 };
 struct net_todo {
 	struct net_todo *next;
@@ -132,6 +133,9 @@ enum net_mail_kind {
 	MAIL_FETCH_END,
 	MAIL_PROVE,
 	MAIL_PROVE_END,
+	MAIL_AIR_UP,
+	MAIL_AIR_MSG,
+	MAIL_AIR_DOWN,
 	MAIL_STOP
 };
 struct net_mail {
@@ -144,7 +148,10 @@ struct net_mail {
 	struct cry_id cid; /* chunk: which */
 	struct net_fetch *fetch;
 	struct net_prove *prove;
-	bool *done; /* a waiter's flag, under box_lock */
+	struct net_air *air;
+	uint8_t type;    /* AIR_MSG */
+	struct buf body; /* AIR_MSG; freed by net_air_mail */
+	bool *done;      /* a waiter's flag, under box_lock */
 };
 
 /* net_gate.c */
@@ -223,6 +230,7 @@ struct net {
 	struct net_fetch *fetches; /* somebody waits for these */
 	struct net_prove *proves;  /* and for proof of these */
 	struct net_gate_slot gate[NET_GATE_SLOTS];
+	struct net_air *air; /* the file that is read, or NULL */
 	uint64_t db_wants;
 
 	/* limits of the line */
@@ -242,6 +250,7 @@ struct net {
 	_Atomic bool news; /* notice from the shares */
 	pthread_mutex_t box_lock;
 	pthread_cond_t box_cond;
+	bool air_busy; /* under box_lock: a file is read */
 	struct net_mail *box, **box_end;
 
 	uint64_t snap_ms;
@@ -333,6 +342,13 @@ void net_prove_end(struct net *n, struct net_prove *p);
 void net_prove_came(struct net *n, const struct repl_effect *fx);
 /* Wants of a compartment were dropped: tell those that are waited for. */
 void net_fetch_again(struct net *n);
+
+/* --- air_link.c: on the loop --- */
+void net_air_mail(struct net *n, struct net_mail *m);
+bool net_air_is(const struct net *n, repl_conn conn);
+void net_air_heard(struct net *n, const struct repl_effect *fx);
+void net_air_closed(struct net *n, const char *why);
+void net_air_answer(struct net *n);
 
 /* --- net_status.c --- */
 void net_status_refresh(struct net *n);

@@ -92,6 +92,9 @@ def run(hub, lab, port, wrong):
     got = peer(lab)
     assert got["why"] is None and got["last_contact"], got
     assert peer(lab, "--peer", address)["key"] == hub.json("id")["key"]
+    err = e2e.error_of(lab.cli("sync", "status", "--peer", "", "--json",
+                               check=False))
+    assert "empty" in err["cause"], err
     assert lab.cli("sync", "status", "--peer", "nobody:1",
                    check=False).returncode == 1
     text = lab.cli("sync", "status").stdout
