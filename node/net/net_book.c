@@ -136,7 +136,9 @@ net_book_now(struct net *n)
 	uint32_t i;
 
 	for (i = 0; i < n->n_recs; i++) {
-		n->rec[i]->next_ms = 0;
+		n->rec[i]->next_ms = n->rec[i]->tried_ms == 0
+					 ? 0
+					 : n->rec[i]->tried_ms + NET_NOW_MS;
 		n->rec[i]->backoff_ms = NET_BACKOFF_MIN_MS;
 	}
 }

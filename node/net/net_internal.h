@@ -49,6 +49,8 @@
 #define NET_HANDSHAKE_MS 10000u
 #define NET_BACKOFF_MIN_MS 200u
 #define NET_BACKOFF_MAX_MS 30000u
+/* Who is asked to be dialled now is dialled so often at most. */
+#define NET_NOW_MS 1000u
 /* A connection that lived this long was a good one. */
 #define NET_GOOD_MS 5000u
 #define NET_DRAIN_MS 2000u
@@ -71,7 +73,8 @@ struct net_rec {
 	bool drop; /* its row is gone: mark of a reload */
 	struct net_link *link;
 	struct net_link *dialling;
-	uint64_t next_ms; /* when to dial */
+	uint64_t next_ms;  /* when to dial */
+	uint64_t tried_ms; /* when it last was */
 	uint64_t backoff_ms;
 	uint32_t attempts;
 	uint64_t contact_ms; /* wall */

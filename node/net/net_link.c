@@ -228,15 +228,26 @@ link_messages(struct net_link *l)
 		link_fail(l, e);
 }
 
+/* Is it news for the log that this dial failed?  Until it gets through, the
+ * same cause is told once; `sync status` has it all the time. */
+static bool
+link_news(const struct net_link *l, const char *why)
+{
+	return l->rec == NULL ||
+	       strncmp(l->rec->error, why, sizeof(l->rec->error) - 1) != 0;
+}
+
 /* --- a proxy on the way --- */
 
 /* What a person reads names the proxy, not the peer: that is what to mend. */
 static void
 proxy_failed(struct net_link *l, const char *why)
 {
-	log_warn("net", "no way through the proxy",
-	    "proxy=%s port=%u peer=%s why=\"%s\"", l->net->proxy.host,
-	    l->net->proxy.port, l->rec == NULL ? "" : l->rec->host, why);
+	if (link_news(l, why))
+		log_warn("net", "no way through the proxy",
+		    "proxy=%s port=%u peer=%s why=\"%s\"", l->net->proxy.host,
+		    l->net->proxy.port, l->rec == NULL ? "" : l->rec->host,
+		    why);
 	net_link_close(l, why);
 }
 
@@ -358,7 +369,9 @@ link_closed_cb(void *ctx, enum err why, const char *text)
 		text = n->proxy.kind == CONF_PROXY_OFF ? WRONG_KEY
 						       : WRONG_KEY
 			   ", or the proxy cannot reach it";
-		log_warn("net", "handshake refused", "why=\"%s\"", text);
+		if (link_news(l, text))
+			log_warn(
+			    "net", "handshake refused", "why=\"%s\"", text);
 	}
 	if (!l->closing && l->proxy != NULL) {
 		(void)snprintf(
@@ -567,6 +580,7 @@ net_link_dial(struct net *n, struct net_rec *r)
 	l->rec = r;
 	r->dialling = l;
 	r->attempts++;
+	r->tried_ms = clock_mono_ms();
 	link_add(l);
 }
 

@@ -42,6 +42,12 @@ def run(top, hub, lab, address):
     through(lab, "http", no.port)
     lab.cli("peer", "add", address, "--key", hub.json("id")["key"])
     until("a refusal is told", 20, lambda: "403" in why(lab))
+    asked = len(no.asked)
+    for _ in range(20):
+        lab.cli("sync", "now")
+    until("it is tried again", 20, lambda: len(no.asked) > asked + 1)
+    log = pathlib.Path(f"{lab.home}.log").read_text(encoding="utf-8")
+    assert log.count("no way through the proxy") == 1, log
     no = Proxy("socks5", refuse=True)
     through(lab, "socks5", no.port)
     until("a refusal is told", 20, lambda: "refuses (2)" in why(lab))
