@@ -220,6 +220,7 @@ enum cli_exit cmd_checkin(struct cli *c);
 enum cli_exit cmd_diff(struct cli *c);
 enum cli_exit cmd_sync_status(struct cli *c);
 enum cli_exit cmd_sync_now(struct cli *c);
+enum cli_exit cmd_peer_drain(struct cli *c);
 enum cli_exit cmd_sync_export(struct cli *c);
 enum cli_exit cmd_sync_import(struct cli *c);
 enum cli_exit cmd_sync_wait(struct cli *c);

@@ -110,6 +110,10 @@ const struct cli_verb cli_verbs[] = {
 	{ "peer list", "", 0, 0, cmd_peer_list, { { 0 } }, "known peers" },
 	{ "peer remove", "HOST:PORT|KEY", 1, 1, cmd_peer_remove, { { 0 } },
 	    "forget a peer" },
+	{ "peer drain", "", 0, 0, cmd_peer_drain,
+	    { { "timeout", "60s", "give up after" } },
+	    "wait until others prove that they hold all that this hub does; "
+	    "then it may be switched off" },
 	{ "subscribe", "SHARE", 1, 1, cmd_subscribe,
 	    { O_COMPARTMENT,
 		{ "content", "none|lazy|all|pin",

@@ -231,6 +231,7 @@ enum err api_h_get(struct api_call *c) PSC_MUST_USE;
 enum err api_h_sync(struct api_call *c) PSC_MUST_USE;
 enum err api_h_sync_now(struct api_call *c) PSC_MUST_USE;
 enum err api_h_sync_wait(struct api_call *c) PSC_MUST_USE;
+enum err api_h_drain(struct api_call *c) PSC_MUST_USE;
 enum err api_h_air_export(struct api_call *c) PSC_MUST_USE;
 enum err api_h_air_import(struct api_call *c) PSC_MUST_USE;
 enum err api_h_events(struct api_call *c) PSC_MUST_USE;

@@ -72,6 +72,9 @@ const struct api_route api_routes[] = {
 	    "Known peers, one a line." },
 	{ "POST", "/peers", api_h_peer_add, API_ACT, false, "",
 	    "Add one: {address, key}." },
+	{ "POST", "/peers/drain", api_h_drain, API_ACT, true, "",
+	    "May this hub be switched off? Waits {timeout_ms} until others "
+	    "prove that they hold all of it: {safe, chunks, alone, behind}." },
 	{ "DELETE", "/peers/{peer}", api_h_peer_remove, API_ACT, false, "",
 	    "Forget one, by address or key." },
 	{ "POST", "/imports", api_h_import, API_LOCAL, true, "",

@@ -151,6 +151,20 @@ enum err net_air_export(struct net *n, const struct net_air_opts *o,
 enum err net_air_import(struct net *n, const struct net_air_opts *o,
     struct net_air_done *out, struct errmsg *em) PSC_MUST_USE;
 
+/* --- emptying a hub: one look at whether it may go --- */
+struct net_drain_opts {
+	bool (*stop)(void *ctx);
+	void *ctx;
+};
+struct net_drained {
+	uint64_t chunks; /* here, that ops name; once an op */
+	uint64_t alone;  /* of these nobody proved to hold */
+	uint32_t behind; /* compartments with ops, level with nobody */
+};
+/* Blocks.  ERR_DENIED: this node is no hub. */
+enum err net_drain(struct net *n, const struct net_drain_opts *o,
+    struct net_drained *out, struct errmsg *em) PSC_MUST_USE;
+
 /* Redial at once every peer that is not connected. */
 void net_sync_now(struct net *n);
 
