@@ -420,11 +420,15 @@ enum cli_exit
 cmd_sync_status(struct cli *c)
 {
 	struct doc d = { .c = c, .print = print_sync };
+	const char *peer = cli_opt(c, "peer");
 	struct buf path = BUF_MAX(KIB);
 	enum cli_exit rc;
 
+	if (peer != NULL && *peer == '\0')
+		return cli_usage(c, "--peer must be HOST:PORT or a key (see "
+				    "pesscara peer list)");
 	buf_put_str(&path, "/sync");
-	cli_path_arg(&path, "peer", cli_opt(c, "peer"));
+	cli_path_arg(&path, "peer", peer);
 	rc = cli_get(c, buf_cstr(&path), doc_row, &d);
 	buf_fini(&path);
 	return rc;

@@ -132,10 +132,6 @@ sync_answer(struct api_call *c, const struct net_sync *s)
 	uint32_t shown = 0;
 	enum err e;
 
-	if (only != NULL && *only == '\0')
-		return errmsg_set(&c->em, ERR_MALFORMED,
-		    "Give HOST:PORT or the key. See: pesscara peer list",
-		    "peer is empty");
 	if ((e = view_load(c, &v)) != ERR_OK)
 		goto out;
 	jw_init(&w, &b);
