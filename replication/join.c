@@ -598,7 +598,8 @@ join_on_claim(struct repl *r, struct link *l, const struct msg *m)
 		return;
 	}
 	if (l->state == LINK_OFFERED) { /* granted already: it lacks that */
-		if (l->pushed == 0)
+		/* What was pushed before it knew the share it passed over. */
+		if (l->page >= l->pages)
 			chain_push(r, l, 0);
 		l->chain_due_ms = 0;
 	}
