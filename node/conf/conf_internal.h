@@ -73,6 +73,18 @@ void conf_value_put(
     const struct conf *c, const struct conf_key *k, struct buf *out);
 /* A scalar as text, in room where YAML read a number; else NULL. */
 const char *conf_scalar(const struct json *v, char *room, size_t cap);
+/* conf_list.c: keys that hold a list of maps with fixed members.  NULL: the
+ * kind is no such list. */
+struct conf_list;
+const struct conf_list *conf_list_of(enum conf_kind k);
+enum err conf_list_set(struct conf *c, const struct conf_list *l,
+    const struct json *v, char *why, size_t cap) PSC_MUST_USE;
+void conf_list_put(const struct conf *c, const struct conf_list *l,
+    struct jw *w, const char *key);
+bool conf_is_name(const char *s);
+bool conf_is_ae(const char *s);
+bool conf_is_line(const char *s);
+
 enum err conf_schedule_set(
     struct conf *c, const struct json *v, char *why, size_t cap) PSC_MUST_USE;
 void conf_schedule_put(const struct conf *c, struct jw *w, const char *key);

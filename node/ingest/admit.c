@@ -292,6 +292,7 @@ q_begin(const struct admit *a, const struct image *im, uint64_t no,
 	memcpy(q->calling_ae, k->calling_ae, sizeof(q->calling_ae));
 	memcpy(q->modality, im->o->modality, sizeof(q->modality));
 	(void)snprintf(q->subject, sizeof(q->subject), "%s", im->subject);
+	q->tags = k->tags;
 }
 
 static enum err

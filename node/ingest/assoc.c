@@ -80,57 +80,48 @@ sink_for_share(struct ingest *g, const char *share, const char *compartment,
 	    g, share, compartment == NULL ? "" : compartment, out, em);
 }
 
-const struct conf_inbox *
-inbox_for_ae(const struct conf *c, const char *calling_ae)
+static void
+tags_fill(const struct conf_target *to, struct intake_tags *out)
 {
-	const struct conf_inbox *any = NULL;
 	uint32_t i;
 
-	for (i = 0; i < c->n_inboxes; i++) {
-		if (strcmp(c->inboxes[i].calling_ae, calling_ae) == 0)
-			return &c->inboxes[i];
-		if (strcmp(c->inboxes[i].calling_ae, "*") == 0 && any == NULL)
-			any = &c->inboxes[i];
-	}
-	return any;
+	out->n = 0;
+	for (i = 0; i < to->n_tags; i++)
+		memcpy(out->t[out->n++], to->tags[i], sizeof(to->tags[i]));
+	if (to->data_type[0] != '\0')
+		(void)snprintf(out->t[out->n++], sizeof(out->t[0]),
+		    "data_type=%s", to->data_type);
 }
 
 enum err
-sink_for_ae(struct ingest *g, const char *calling_ae, struct sink *out,
-    struct errmsg *em)
+sink_for_target(struct ingest *g, const struct conf_target *to,
+    const char *sender, struct sink *out, struct errmsg *em)
 {
-	const struct conf_inbox *hit = inbox_for_ae(g->o.conf, calling_ae);
-
-	if (hit == NULL)
-		return errmsg_set(em, ERR_DENIED,
-		    "add it to dicom.inboxes in pesscara.yaml",
-		    "calling AE title is in no inbox");
 	memset(out, 0, sizeof(*out));
-	(void)snprintf(out->profile, sizeof(out->profile), "%s", hit->profile);
-	(void)snprintf(
-	    out->calling_ae, sizeof(out->calling_ae), "%s", calling_ae);
-	return sink_fill(g, hit->share, hit->compartment, out, em);
+	(void)snprintf(out->profile, sizeof(out->profile), "%s", to->profile);
+	(void)snprintf(out->calling_ae, sizeof(out->calling_ae), "%s", sender);
+	tags_fill(to, &out->tags);
+	return sink_fill(g, to->share, to->compartment, out, em);
 }
 
 static enum err
 assoc_open(struct assoc *a, struct imaging *im, const struct img_assoc *who)
 {
-	struct errmsg em = { 0 };
-	const char *title = a->g->o.conf->dicom_ae_title;
+	const struct sender_claim s = { who->calling_ae, who->called_ae,
+		&a->from };
 	enum img_admit answer = IMG_ADMITTED;
-	enum err e;
+	const struct conf_inbox *in;
+	struct errmsg em = { 0 };
+	enum err e = ERR_DENIED;
 
 	if (a->admitted)
 		return ERR_MALFORMED;
-	e = sink_for_ae(a->g, who->calling_ae, &a->sink, &em);
-	if (e != ERR_OK) {
+	in = sender_inbox(a->g->o.conf, &s, &answer, &em);
+	if (in != NULL)
+		e = sink_for_target(
+		    a->g, &in->to, who->calling_ae, &a->sink, &em);
+	if (in != NULL && e != ERR_OK)
 		answer = IMG_REFUSED_CALLING_AE;
-	} else if (strcmp(who->called_ae, title) != 0) {
-		answer = IMG_REFUSED_CALLED_AE;
-		e = errmsg_set(&em, ERR_DENIED,
-		    "call it by dicom.ae_title of pesscara.yaml",
-		    "called AE title is not %s", title);
-	}
 	if (e == ERR_OK && who->window > 1)
 		e = storing_new(a->g, &a->sink, im, &a->storing);
 	if (e == ERR_NOMEM)
@@ -139,12 +130,10 @@ assoc_open(struct assoc *a, struct imaging *im, const struct img_assoc *who)
 	if (a->admitted)
 		log_info("ingest", "association opened",
 		    "ae=\"%s\" from=%s share=\"%s\" compartment=\"%s\"",
-		    who->calling_ae, who->address, a->sink.share_name,
+		    who->calling_ae, a->from.text, a->sink.share_name,
 		    a->sink.compartment_name);
 	else
-		log_warn("ingest", "association refused",
-		    "ae=\"%s\" from=%s cause=\"%s\" next=\"%s\"",
-		    who->calling_ae, who->address, em.cause, em.next);
+		sender_refused(a->g, &s, &em);
 	return imaging_answer_assoc(im, answer);
 }
 
@@ -271,6 +260,8 @@ peer_address_of(int fd, struct peer_address *out)
 		return;
 	if (a.any.sa_family == AF_INET) {
 		memcpy(out->b + 12, &a.v4.sin_addr, 4);
+		memcpy(out->ip + 12, &a.v4.sin_addr, 4);
+		out->ip[10] = out->ip[11] = 0xff;
 		(void)inet_ntop(
 		    AF_INET, &a.v4.sin_addr, out->text, sizeof(out->text));
 	} else if (a.any.sa_family == AF_INET6) {
@@ -278,6 +269,7 @@ peer_address_of(int fd, struct peer_address *out)
 
 		memcpy(out->b + (v4 ? 12 : 0),
 		    a.v6.sin6_addr.s6_addr + (v4 ? 12 : 0), v4 ? 4 : 8);
+		memcpy(out->ip, a.v6.sin6_addr.s6_addr, 16);
 		(void)inet_ntop(
 		    AF_INET6, &a.v6.sin6_addr, out->text, sizeof(out->text));
 	}

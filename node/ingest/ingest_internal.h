@@ -38,6 +38,13 @@ struct key16 {
 	uint8_t b[16];
 };
 
+/* Tags that whatever comes through an inbox gets when it is released. */
+#define INGEST_TAGS_MAX (CONF_TAGS_MAX + 1u)
+struct intake_tags {
+	char t[INGEST_TAGS_MAX][64];
+	uint32_t n;
+};
+
 /* Where an association's or an import's objects go. */
 struct sink {
 	struct share_id share;
@@ -48,6 +55,7 @@ struct sink {
 	char profile[32];
 	char calling_ae[IMG_AE_MAX + 1];
 	bool no_deid;
+	struct intake_tags tags;
 };
 
 struct q_item {
@@ -71,6 +79,7 @@ struct q_item {
 	struct img_finding findings[Q_FINDINGS];
 	struct asset_id asset; /* zero until released */
 	char reason[200];
+	struct intake_tags tags;
 };
 
 /* One vault image.  Slices borrow the decoded row or the caller's bytes. */
@@ -122,6 +131,14 @@ void turned_tick(struct turned *t, const struct pollfd *p);
 void turned_log(struct turned *t, const char *from, uint64_t may);
 void turned_fini(struct turned *t);
 
+/* senders.c: callers that were refused, so that one that keeps calling is
+ * audited once in a while only.  Guarded by mu of the ingest. */
+#define SENDERS_TOLD_MAX 32u
+struct senders_told {
+	struct key16 who;
+	uint64_t ms;
+};
+
 struct ingest {
 	struct ingest_opts o;
 	int listen_fd; /* -1: off */
@@ -135,6 +152,7 @@ struct ingest {
 	struct assoc *assocs; /* those, guarded by mu */
 	bool stopping;        /* guarded by mu */
 	struct turned turned;
+	struct senders_told told[SENDERS_TOLD_MAX];
 };
 
 /* rows.c */
@@ -264,20 +282,34 @@ void storing_end(struct storing *s, struct assoc_tally *tally); /* NULL ok */
  * one, which is what a host has to itself.  In mu: how many of it run. */
 struct peer_address {
 	uint8_t b[16];
+	uint8_t ip[16]; /* all of it; IPv4 as ::ffff:A.B.C.D; zero: unknown */
 	char text[64];
 };
 void peer_address_of(int fd, struct peer_address *out);
 uint32_t assoc_count_from(
     const struct ingest *g, const struct peer_address *from);
 void assoc_start(struct ingest *g, int fd, const struct peer_address *from);
-/* The config's inbox for a calling AE: by name, else "*", else NULL. */
-const struct conf_inbox *inbox_for_ae(
-    const struct conf *c, const char *calling_ae);
-/* The same, resolved to a share. */
-enum err sink_for_ae(struct ingest *g, const char *calling_ae, struct sink *out,
-    struct errmsg *em) PSC_MUST_USE;
+/* Where what goes to a target of the config goes now. */
+enum err sink_for_target(struct ingest *g, const struct conf_target *to,
+    const char *sender, struct sink *out, struct errmsg *em) PSC_MUST_USE;
 enum err sink_for_share(struct ingest *g, const char *share,
     const char *compartment, struct sink *out, struct errmsg *em) PSC_MUST_USE;
+
+/* senders.c: who may send (domain.md 18). */
+struct sender_claim {
+	const char *calling_ae;
+	const char *called_ae;
+	const struct peer_address *from;
+};
+/* The first inbox that fits calling AE, called AE and address; those of "*"
+ * only where no inbox names the calling AE.  NULL: refused, with cause and
+ * next act in em, and *answer says how. */
+const struct conf_inbox *sender_inbox(const struct conf *c,
+    const struct sender_claim *s, enum img_admit *answer, struct errmsg *em);
+/* A line for the log, and a row of the audit unless there was one of the same
+ * caller in the last ten minutes. */
+void sender_refused(
+    struct ingest *g, const struct sender_claim *s, const struct errmsg *em);
 
 /* gate.c: what names a patient, so that no text may hold it. */
 enum err gate_keep(struct store_txn *t, const struct ingest *g,
