@@ -227,8 +227,8 @@ put_text(struct writer *w, uint32_t i)
 	 */
 	if ((meaning || !coded) && scrub_clean(w->scrub, v, &t)) {
 		w->cleaned = true;
-		out = meaning ? (struct slice){ 0 } : dcm_trim(buf_slice(&t));
-		if (out.n == 0)
+		out = dcm_trim(buf_slice(&t));
+		if (meaning || out.n == 0)
 			out = SLICE_LIT("REMOVED");
 	}
 	if (t.err != ERR_OK)
