@@ -37,6 +37,13 @@ struct conf_inbox {
 	struct conf_target to;
 };
 
+struct conf_folder {
+	char path[256]; /* absolute, no '/' at its end */
+	char after[8];  /* "done": files are moved there; "remove" */
+	uint32_t quiet_s;
+	struct conf_target to;
+};
+
 /* An entry of peers.schedule.  Minutes of the day; from > to: over midnight. */
 #define CONF_SPANS_MAX 16u
 #define CONF_RATE_SAME UINT64_MAX /* as peers.limit says */
@@ -54,6 +61,8 @@ struct conf {
 	char dicom_ae_title[17];
 	struct conf_inbox inboxes[32];
 	uint32_t n_inboxes;
+	struct conf_folder folders[8];
+	uint32_t n_folders;
 	char peers_listen[80];
 	char peers_proxy[160];
 	uint64_t peers_limit_up; /* bytes a second; 0: no limit */

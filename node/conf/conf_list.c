@@ -1,4 +1,4 @@
-/* node/conf/conf_list.c: keys that hold a list of maps: inboxes.
+/* node/conf/conf_list.c: keys that hold a list of maps: inboxes, folders.
  *
  * Happy path: each map's members find their row in the list's table, are
  * checked and copied; then the entry as a whole is checked against those
@@ -17,6 +17,9 @@ enum list_kind {
 	LIST_ANY_AE, /* or "*" */
 	LIST_TAGS,
 	LIST_NETS,
+	LIST_PATH,
+	LIST_AFTER,    /* done or remove */
+	LIST_DURATION, /* a uint32_t of seconds */
 };
 
 struct list_field {
@@ -36,6 +39,7 @@ struct conf_list {
 	size_t n;      /* likewise, a uint32_t */
 	size_t target; /* offset in the row */
 	uint32_t max;
+	void (*defaults)(void *row); /* NULL: none of its own */
 	/* Against the i entries before; NULL: it is fine. */
 	const char *(*check)(const struct conf *c, uint32_t i);
 };
@@ -59,6 +63,14 @@ static const struct list_field inbox_fields[] = {
 	FIELD(struct conf_inbox, "from", from, LIST_NETS, false),
 	TARGET_FIELDS(struct conf_inbox),
 };
+
+static const struct list_field folder_fields[] = {
+	FIELD(struct conf_folder, "path", path, LIST_PATH, true),
+	FIELD(struct conf_folder, "after", after, LIST_AFTER, false),
+	FIELD(struct conf_folder, "quiet", quiet_s, LIST_DURATION, false),
+	TARGET_FIELDS(struct conf_folder),
+};
+#define QUIET_MAX_S 86400u
 
 /* --- addresses --- */
 
@@ -169,10 +181,57 @@ static const struct conf_list list_inboxes = {
 	.check = inbox_check,
 };
 
+static void
+folder_defaults(void *row)
+{
+	struct conf_folder *f = row;
+
+	(void)snprintf(f->after, sizeof(f->after), "done");
+	f->quiet_s = 10;
+}
+
+static bool
+folder_inside(const char *path, const char *other)
+{
+	size_t n = strlen(other);
+
+	return strncmp(path, other, n) == 0 &&
+	       (path[n] == '/' || path[n] == '\0');
+}
+
+static const char *
+folder_check(const struct conf *c, uint32_t i)
+{
+	const char *path = c->folders[i].path;
+	uint32_t k;
+
+	for (k = 0; k < i; k++) {
+		if (folder_inside(path, c->folders[k].path) ||
+		    folder_inside(c->folders[k].path, path))
+			return "names a folder inside another";
+	}
+	return NULL;
+}
+
+static const struct conf_list list_folders = {
+	.what = "folder",
+	.f = folder_fields,
+	.n_fields = COUNT(folder_fields),
+	.row = sizeof(struct conf_folder),
+	.rows = offsetof(struct conf, folders),
+	.n = offsetof(struct conf, n_folders),
+	.target = offsetof(struct conf_folder, to),
+	.max = COUNT(((struct conf *)NULL)->folders),
+	.defaults = folder_defaults,
+	.check = folder_check,
+};
+
 const struct conf_list *
 conf_list_of(enum conf_kind k)
 {
-	return k == CONF_INBOXES ? &list_inboxes : NULL;
+	if (k == CONF_INBOXES)
+		return &list_inboxes;
+	return k == CONF_FOLDERS ? &list_folders : NULL;
 }
 
 /* --- members --- */
@@ -225,15 +284,57 @@ list_nets(struct conf_inbox *in, const struct json *v, char *why, size_t cap)
 	return ERR_OK;
 }
 
+static bool
+list_path_ok(const char *s)
+{
+	size_t n = strlen(s);
+
+	return n > 1 && s[0] == '/' && s[n - 1] != '/' &&
+	       strstr(s, "//") == NULL && strstr(s, "/./") == NULL &&
+	       strstr(s, "/../") == NULL &&
+	       (n < 3 || strcmp(s + n - 3, "/..") != 0) &&
+	       strcmp(s + n - 2, "/.") != 0;
+}
+
+static enum err
+list_duration(const struct list_field *f, void *row, const struct json *v,
+    char *why, size_t cap)
+{
+	char room[LIST_TEXT_MAX];
+	const char *s = conf_scalar(v, room, sizeof(room));
+	uint32_t *out = (void *)((uint8_t *)row + f->offset);
+	uint64_t seconds = 0;
+
+	if (s == NULL ||
+	    num_duration_s(slice_str(s), QUIET_MAX_S, &seconds) != ERR_OK ||
+	    seconds == 0) {
+		(void)snprintf(why, cap,
+		    "%s must be a time like 10s or 5m, at most a day", f->name);
+		return ERR_MALFORMED;
+	}
+	*out = (uint32_t)seconds;
+	return ERR_OK;
+}
+
 static const char *
 list_text_form(const struct list_field *f, const char *s)
 {
 	switch (f->kind) {
 	case LIST_ANY_AE:
 	case LIST_AE: return conf_is_ae(s) ? NULL : "an AE title";
+	case LIST_PATH:
+		if (!list_path_ok(s))
+			return "an absolute path without '..', no '/' at its "
+			       "end";
+		break;
+	case LIST_AFTER:
+		if (strcmp(s, "done") != 0 && strcmp(s, "remove") != 0)
+			return "done or remove";
+		break;
 	case LIST_TEXT:
 	case LIST_TAGS:
-	case LIST_NETS: break;
+	case LIST_NETS:
+	case LIST_DURATION: break;
 	}
 	return conf_is_line(s) ? NULL : "one line of text";
 }
@@ -290,6 +391,8 @@ list_member(const struct conf_list *l, void *row, const char *key,
 			    (void *)((uint8_t *)row + l->target), v, why, cap);
 		if (f->kind == LIST_NETS)
 			return list_nets(row, v, why, cap);
+		if (f->kind == LIST_DURATION)
+			return list_duration(f, row, v, why, cap);
 		return list_text(f, row, v, why, cap);
 	}
 	list_unknown(l, key, why, cap);
@@ -306,6 +409,8 @@ list_row(const struct conf_list *l, void *row, const struct json *v, char *why,
 
 	memset(row, 0, l->row);
 	(void)snprintf(to->profile, sizeof(to->profile), "trial-imaging");
+	if (l->defaults != NULL)
+		l->defaults(row);
 	if (!json_is_map(v)) {
 		(void)snprintf(why, cap, "each %s must be a map", l->what);
 		return ERR_MALFORMED;
@@ -320,8 +425,9 @@ list_row(const struct conf_list *l, void *row, const struct json *v, char *why,
 		if (!l->f[i].needed ||
 		    *((const char *)row + l->f[i].offset) != '\0')
 			continue;
-		(void)snprintf(
-		    why, cap, "an %s lacks %s", l->what, l->f[i].name);
+		(void)snprintf(why, cap, "%s %s lacks %s",
+		    strchr("aeiou", l->what[0]) != NULL ? "an" : "a", l->what,
+		    l->f[i].name);
 		e = ERR_MALFORMED;
 	}
 	return e;
@@ -385,6 +491,17 @@ list_put_nets(const struct conf_inbox *in, struct jw *w)
 }
 
 static void
+list_put_duration(const char *name, const uint8_t *at, struct jw *w)
+{
+	char text[24];
+	uint32_t seconds;
+
+	memcpy(&seconds, at, sizeof(seconds));
+	(void)snprintf(text, sizeof(text), "%us", seconds);
+	jw_str(w, name, text);
+}
+
+static void
 list_put_row(const struct conf_list *l, const uint8_t *row, struct jw *w)
 {
 	uint32_t i;
@@ -397,6 +514,8 @@ list_put_row(const struct conf_list *l, const uint8_t *row, struct jw *w)
 			list_put_tags((const void *)(row + l->target), w);
 		else if (f->kind == LIST_NETS)
 			list_put_nets((const void *)row, w);
+		else if (f->kind == LIST_DURATION)
+			list_put_duration(f->name, row + f->offset, w);
 		else if (*text != '\0')
 			jw_str(w, f->name, text);
 	}

@@ -141,7 +141,7 @@ ingest_import(struct ingest *g, const struct ingest_import_opts *o,
 		e = store_write(g->o.store, import_audit_job, &audit);
 	}
 	if (e == ERR_OK)
-		e = work_pool_new(g, &im->sink, fn, ctx, &im->pool);
+		e = work_pool_new(g, &im->sink, -1, fn, ctx, &im->pool);
 	for (i = 0; e == ERR_OK && i < o->n_paths && !im->stop; i++)
 		import_path(im, o->paths[i], 0, DT_UNKNOWN);
 	if (e == ERR_OK)

@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "node/ingest/ingest_internal.h"
+#include "node/ingest/folder.h"
 #include "node/ops/log.h"
 #include "store/base/clock.h"
 #include "store/base/mem.h"
@@ -213,6 +213,8 @@ ingest_start(
 		else
 			e = errmsg_set(em, ERR_NOMEM, "", "no thread left");
 	}
+	if (e == ERR_OK)
+		e = folders_start(g, em);
 	if (e != ERR_OK) {
 		(void)ingest_stop(g);
 		return e;
@@ -238,6 +240,8 @@ ingest_stop(struct ingest *g)
 		(void)close(g->listen_fd);
 	(void)clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += STOP_WAIT_S;
+	if (!folders_stop(g, &until))
+		return false;
 	pthread_mutex_lock(&g->mu);
 	while (g->running > 0 &&
 	       pthread_cond_timedwait(&g->slot_free, &g->mu, &until) == 0)

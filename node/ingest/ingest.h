@@ -78,6 +78,7 @@ struct ingest_imported {
 	const char *item;  /* quarantine item or "" */
 	const char *reason;
 	uint64_t bytes;
+	bool again; /* refused, but for no fault of its own */
 };
 typedef int (*ingest_imported_fn)(void *ctx, const struct ingest_imported *f);
 enum err ingest_import(struct ingest *g, const struct ingest_import_opts *o,
@@ -86,9 +87,8 @@ enum err ingest_import(struct ingest *g, const struct ingest_import_opts *o,
  * the map of node/imaging/helper/preview.h, bounded, checked, its texts
  * printable ASCII.  Nothing is stored; the look is audited, for it identifies.
  * profile NULL: basic. */
-enum err ingest_preview(struct ingest *g, const char *path,
-    const char *profile, const char *actor, struct buf *out,
-    struct errmsg *em) PSC_MUST_USE;
+enum err ingest_preview(struct ingest *g, const char *path, const char *profile,
+    const char *actor, struct buf *out, struct errmsg *em) PSC_MUST_USE;
 #define INGEST_PREVIEW_ROWS 20000u
 #define INGEST_PREVIEW_BYTES (16 * MIB)
 /* Map of pseudonyms: "PatientID,pseudonym" lines; kept sealed. Audited. */

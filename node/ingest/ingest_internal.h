@@ -33,6 +33,7 @@
 #define Q_FINDINGS 8u
 /* What stands for a calling AE when a person imports files. */
 #define INGEST_IMPORT_AE "IMPORT"
+#define INGEST_FOLDER_AE "FOLDER"
 
 struct key16 {
 	uint8_t b[16];
@@ -153,6 +154,7 @@ struct ingest {
 	bool stopping;        /* guarded by mu */
 	struct turned turned;
 	struct senders_told told[SENDERS_TOLD_MAX];
+	struct folders *folders; /* NULL: none are watched */
 };
 
 /* rows.c */

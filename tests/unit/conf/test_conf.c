@@ -126,6 +126,44 @@ test_errors_name_file_line_and_key(void **state)
 }
 
 static void
+test_folders_are_checked_and_shown(void **state)
+{
+	struct buf b = BUF_MAX(64 * KIB);
+
+	(void)state;
+	assert_int_equal(
+	    conf_parse(
+		SLICE_LIT("site: a\nfolders:\n"
+			  "  - {path: /srv/in, share: s}\n"
+			  "  - {path: /srv/in2, share: s, after: remove, "
+			  "quiet: 2m, tags: [x]}\n"),
+		"f", &c, NULL),
+	    ERR_OK);
+	assert_string_equal(c.folders[0].after, "done");
+	assert_int_equal(c.folders[0].quiet_s, 10);
+	assert_string_equal(c.folders[0].to.profile, "trial-imaging");
+	assert_int_equal(c.folders[1].quiet_s, 120);
+	assert_int_equal(conf_show(&c, &b), ERR_OK);
+	assert_int_equal(conf_parse(buf_slice(&b), "f", &c, NULL), ERR_OK);
+	assert_int_equal(c.n_folders, 2);
+	assert_int_equal(c.folders[1].quiet_s, 120);
+	assert_string_equal(c.folders[1].after, "remove");
+	buf_fini(&b);
+	expect_bad("site: a\nfolders: [{path: in, share: s}]\n",
+	    "path must be an absolute path");
+	expect_bad("site: a\nfolders: [{path: /a/../b, share: s}]\n",
+	    "path must be an absolute path");
+	expect_bad("site: a\nfolders: [{path: /a, share: s, quiet: 0s}]\n",
+	    "quiet must be a time like 10s");
+	expect_bad("site: a\nfolders: [{path: /a, share: s, after: x}]\n",
+	    "after must be done or remove");
+	expect_bad("site: a\nfolders: [{path: /a}]\n", "a folder lacks share");
+	expect_bad("site: a\nfolders: [{path: /a, share: s}, "
+		   "{path: /a/b, share: s}]\n",
+	    "names a folder inside another");
+}
+
+static void
 expect_from(const char *from, const char *what)
 {
 	char text[256];
@@ -403,6 +441,7 @@ main(void)
 #define HOME(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_inboxes_know_their_senders_addresses),
+		cmocka_unit_test(test_folders_are_checked_and_shown),
 		cmocka_unit_test(test_errors_name_file_line_and_key),
 		cmocka_unit_test(
 		    test_pseudonym_patterns_cannot_give_one_name_to_two_subjects),
