@@ -124,7 +124,8 @@ const struct cli_verb cli_verbs[] = {
 	    "choose what content is kept here" },
 	{ "import", "PATH...", 1, CLI_WORDS_MAX, cmd_import,
 	    { O_SHARE_NEEDED, O_COMPARTMENT,
-		{ "profile", "PROFILE", "basic (default) or trial-imaging" },
+		{ "profile", "PROFILE",
+		    "a name of deid profiles; basic if not given" },
 		{ "no-deid", NULL, "keep identified (if the share allows)" },
 		O_REASON, O_PASSPHRASE },
 	    "take in files and folders" },
@@ -277,8 +278,12 @@ const struct cli_verb cli_verbs[] = {
 	    "workflows of this node" },
 	{ "workflow runs", "", 0, 0, cmd_workflow_runs, { { 0 } },
 	    "what they did" },
+	{ "deid profiles", "[NAME]", 0, 1, cmd_deid_profiles, { { 0 } },
+	    "de-identification profiles; of one: what differs from the one "
+	    "that it extends" },
 	{ "deid preview", "FILE", 1, 1, cmd_deid_preview,
-	    { { "profile", "PROFILE", "basic (default) or trial-imaging" },
+	    { { "profile", "PROFILE",
+		  "a name of deid profiles; basic if not given" },
 		{ "all", NULL, "what is kept as it is, too" } },
 	    "what de-identification would do to a DICOM file, and why; "
 	    "nothing is stored" },

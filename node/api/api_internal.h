@@ -205,6 +205,8 @@ enum err api_h_peer_add(struct api_call *c) PSC_MUST_USE;
 enum err api_h_peer_remove(struct api_call *c) PSC_MUST_USE;
 enum err api_h_import(struct api_call *c) PSC_MUST_USE;
 enum err api_h_lookup(struct api_call *c) PSC_MUST_USE;
+enum err api_h_profiles(struct api_call *c) PSC_MUST_USE;
+enum err api_h_profile(struct api_call *c) PSC_MUST_USE;
 enum err api_h_preview(struct api_call *c) PSC_MUST_USE;
 enum err api_h_quarantine(struct api_call *c) PSC_MUST_USE;
 enum err api_h_quarantine_one(struct api_call *c) PSC_MUST_USE;

@@ -199,6 +199,12 @@ const struct api_route api_routes[] = {
 	{ "POST", "/deid/preview", api_h_preview, API_ACT, false, "",
 	    "What de-identification would do to a file, an element a line: "
 	    "{path, profile}; audited, for it identifies." },
+	{ "GET", "/deid/profiles", api_h_profiles, API_READ, true, "",
+	    "De-identification profiles, one a line: name, extends, hash, "
+	    "options, rules, departs, description, wrong." },
+	{ "GET", "/deid/profiles/{name}", api_h_profile, API_READ, true, "",
+	    "One profile, then a line for each rule that its parent has not: "
+	    "element, name, now, parent." },
 	{ "POST", "/deid/lookup", api_h_lookup, API_PERSON, false, "",
 	    "Import a list of pseudonyms: {path} gives {added}." },
 };

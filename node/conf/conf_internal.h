@@ -63,6 +63,9 @@ const struct conf_key *conf_key_find(const char *name);
 /* The known key that is nearest by edit distance. */
 const char *conf_key_nearest(const char *name);
 
+/* Edit distance of two words. */
+uint32_t conf_distance(const char *a, const char *b);
+
 /* Check one value and put it into c.  why: what is wrong with it. */
 enum err conf_value_set(struct conf *c, const struct conf_key *k,
     const struct json *v, char *why, size_t why_cap) PSC_MUST_USE;

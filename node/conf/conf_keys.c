@@ -39,7 +39,7 @@ conf_min3(uint32_t a, uint32_t b, uint32_t c)
 }
 
 /* Levenshtein's distance, two rows. */
-static uint32_t
+uint32_t
 conf_distance(const char *a, const char *b)
 {
 	uint32_t row[CONF_WORD_MAX + 1], prev, keep;

@@ -41,11 +41,12 @@ imaging_put(struct imaging *im, struct buf *b, const int *fd)
 static enum err
 imaging_configure(struct imaging *im, const struct imaging_opts *opts)
 {
-	struct buf b = BUF_MAX(IMAGING_SMALL_FRAME);
+	struct buf b = BUF_MAX(IMG_FRAME_BYTES);
 	struct msg_config c = { .mode = opts->mode,
 		.memory_bytes_max = opts->memory_bytes_max,
 		.object_bytes_max = opts->object_bytes_max,
-		.idle_ms = opts->idle_ms };
+		.idle_ms = opts->idle_ms,
+		.table = opts->table };
 	bool with_socket = opts->mode == IMAGING_RECEIVE;
 
 	if (c.object_bytes_max == 0 || c.object_bytes_max > LIM_OBJECT_BYTES)
@@ -282,11 +283,12 @@ imaging_next(struct imaging *im, uint32_t timeout_ms, struct img_msg *out)
 }
 
 enum err
-imaging_answer_assoc(struct imaging *im, enum img_admit answer)
+imaging_answer_assoc(
+    struct imaging *im, enum img_admit answer, struct slice table)
 {
-	struct buf b = BUF_MAX(IMAGING_SMALL_FRAME);
+	struct buf b = BUF_MAX(IMG_FRAME_BYTES);
 
-	msg_put_admit(&b, answer);
+	msg_put_admit(&b, answer, table);
 	return imaging_put(im, &b, NULL);
 }
 

@@ -27,7 +27,8 @@
  * sender asks for that (PS3.7 D.3.3.3). */
 #define IMG_WINDOW_MAX 16u
 
-struct imaging; /* a running helper */
+struct imaging;    /* a running helper */
+struct deid_table; /* node/deid/table.h */
 
 enum imaging_mode {
 	IMAGING_RECEIVE = 1, /* one DICOM association on accepted_fd */
@@ -43,7 +44,9 @@ struct imaging_opts {
 	int accepted_fd; /* RECEIVE: passed by SCM_RIGHTS, caller closes its own
 			  */
 	const char *called_ae;
-	const char *profile;       /* PREVIEW; else NULL */
+	const char *profile; /* PREVIEW; else NULL */
+	struct slice table;  /* IMPORT, PREVIEW: the profile, table_encode();
+				empty: the program's own of its name */
 	uint64_t memory_bytes_max; /* RLIMIT_AS of the helper; 0: none */
 	uint64_t object_bytes_max; /* bigger: A700; 0: LIM_OBJECT_BYTES */
 	uint32_t idle_ms;          /* association timeout; 0: 30 s */
@@ -174,7 +177,11 @@ struct img_msg {
 
 /* The node's answer to IMG_IDENTITY (rulings.md 14: no key goes there). */
 struct img_context {
-	const char *profile; /* "basic" or "trial-imaging" */
+	const char *profile; /* name; told in (0012,0063) */
+	/* Its rules; NULL: the program's own profile of that name.  Not sent
+	 * with the answer: imaging_spawn() and imaging_answer_assoc() have it.
+	 */
+	const struct deid_table *table;
 	const char *subject; /* pseudonym for PatientID and PatientName */
 	int32_t shift_days;  /* where the profile moves dates; 0: removed */
 	/* new_uids[i] replaces identity.uids[i]; NULL keeps it. */
@@ -203,8 +210,9 @@ enum img_admit {
 	IMG_REFUSED_CALLING_AE = 3,
 	IMG_REFUSED_CALLED_AE = 7
 };
+/* table: the inbox's profile, as in struct imaging_opts. */
 enum err imaging_answer_assoc(
-    struct imaging *im, enum img_admit answer) PSC_MUST_USE;
+    struct imaging *im, enum img_admit answer, struct slice table) PSC_MUST_USE;
 /* ctx NULL: do not de-identify; the object comes parsed, original only. */
 enum err imaging_answer_identity(
     struct imaging *im, const struct img_context *ctx) PSC_MUST_USE;

@@ -70,7 +70,7 @@ msg_at(const struct mp_doc *d, const char *key)
 void
 msg_put_config(struct buf *b, const struct msg_config *c)
 {
-	msg_begin(b, MSG_CONFIG, 7);
+	msg_begin(b, MSG_CONFIG, 8);
 	mp_kv_u64(b, "v", MSG_VERSION);
 	mp_kv_u64(b, "mode", c->mode);
 	mp_kv_cstr(b, "called", c->called_ae);
@@ -78,6 +78,7 @@ msg_put_config(struct buf *b, const struct msg_config *c)
 	mp_kv_u64(b, "mem", c->memory_bytes_max);
 	mp_kv_u64(b, "obj", c->object_bytes_max);
 	mp_kv_u64(b, "idle", c->idle_ms);
+	mp_kv_bin(b, "table", c->table);
 }
 
 enum err
@@ -97,6 +98,7 @@ msg_get_config(struct mp_doc *d, struct msg_config *out)
 	out->memory_bytes_max = mp_u64(d, msg_at(d, "mem"), UINT64_MAX);
 	out->object_bytes_max = mp_u64(d, msg_at(d, "obj"), UINT64_MAX);
 	out->idle_ms = (uint32_t)mp_u64(d, msg_at(d, "idle"), UINT32_MAX);
+	out->table = mp_bin(d, msg_at(d, "table"), MSG_TABLE_MAX);
 	return msg_end(d);
 }
 
@@ -126,15 +128,17 @@ msg_get_assoc(struct mp_doc *d, struct img_assoc *out)
 }
 
 void
-msg_put_admit(struct buf *b, enum img_admit answer)
+msg_put_admit(struct buf *b, enum img_admit answer, struct slice table)
 {
-	msg_begin(b, MSG_ADMIT, 1);
+	msg_begin(b, MSG_ADMIT, 2);
 	mp_kv_u64(b, "answer", (uint64_t)answer);
+	mp_kv_bin(b, "table", table);
 }
 
 enum err
-msg_get_admit(struct mp_doc *d, enum img_admit *answer)
+msg_get_admit(struct mp_doc *d, enum img_admit *answer, struct slice *table)
 {
+	*table = mp_bin(d, msg_at(d, "table"), MSG_TABLE_MAX);
 	*answer = (enum img_admit)mp_u64(
 	    d, msg_at(d, "answer"), IMG_REFUSED_CALLED_AE);
 	return msg_end(d);

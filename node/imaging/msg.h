@@ -21,6 +21,7 @@
 #ifndef PSC_IMAGING_MSG_H
 #define PSC_IMAGING_MSG_H
 
+#include "node/deid/table.h"
 #include "node/imaging/imaging.h"
 
 enum msg_kind {
@@ -33,6 +34,7 @@ enum msg_kind {
 };
 
 #define MSG_VERSION 1u
+#define MSG_TABLE_MAX TABLE_BYTES_MAX
 /* De-identified catalog fields of one object. */
 #define MSG_FIELDS_MAX (256 * KIB)
 /* Plans and fields up to this size ride in the frame. */
@@ -48,6 +50,8 @@ struct msg_config {
 	uint64_t memory_bytes_max;
 	uint64_t object_bytes_max;
 	uint32_t idle_ms;
+	struct slice table; /* bytes of a struct deid_table, or empty; when got,
+			       it borrows the doc's input */
 };
 
 /* MSG_CONTEXT with its own memory; skip: keep the original only. */
@@ -81,8 +85,10 @@ void msg_put_config(struct buf *b, const struct msg_config *c);
 enum err msg_get_config(struct mp_doc *d, struct msg_config *out) PSC_MUST_USE;
 void msg_put_assoc(struct buf *b, const struct img_assoc *a);
 enum err msg_get_assoc(struct mp_doc *d, struct img_assoc *out) PSC_MUST_USE;
-void msg_put_admit(struct buf *b, enum img_admit answer);
-enum err msg_get_admit(struct mp_doc *d, enum img_admit *answer) PSC_MUST_USE;
+void msg_put_admit(struct buf *b, enum img_admit answer, struct slice table);
+/* *table borrows the doc's input. */
+enum err msg_get_admit(
+    struct mp_doc *d, enum img_admit *answer, struct slice *table) PSC_MUST_USE;
 void msg_put_identity(struct buf *b, const struct img_identity *id);
 /* out->uids is allocated; msg_identity_fini frees it. */
 enum err msg_get_identity(

@@ -31,7 +31,8 @@ struct assoc {
 	struct ingest *g;
 	int fd;
 	struct sink sink;
-	bool admitted; /* an inbox was found */
+	struct buf table; /* sink.table */
+	bool admitted;    /* an inbox was found */
 	char subject[CAT_KEY_MAX + 1];
 	struct assoc_tally tally;
 	struct storing *storing; /* NULL: one object at a time */
@@ -122,6 +123,11 @@ assoc_open(struct assoc *a, struct imaging *im, const struct img_assoc *who)
 		    a->g, &in->to, who->calling_ae, &a->sink, &em);
 	if (in != NULL && e != ERR_OK)
 		answer = IMG_REFUSED_CALLING_AE;
+	if (e == ERR_OK)
+		e = ingest_profile_table(a->g, a->sink.profile, &a->table, &em);
+	if (e != ERR_OK && answer == IMG_ADMITTED)
+		answer = IMG_REFUSED_CALLING_AE;
+	a->sink.table = buf_slice(&a->table);
 	if (e == ERR_OK && who->window > 1)
 		e = storing_new(a->g, &a->sink, im, &a->storing);
 	if (e == ERR_NOMEM)
@@ -134,7 +140,7 @@ assoc_open(struct assoc *a, struct imaging *im, const struct img_assoc *who)
 		    a->sink.compartment_name);
 	else
 		sender_refused(a->g, &s, &em);
-	return imaging_answer_assoc(im, answer);
+	return imaging_answer_assoc(im, answer, a->sink.table);
 }
 
 static enum err
@@ -231,6 +237,8 @@ assoc_run(struct assoc *a)
 	e = assoc_serve(a, im);
 	storing_end(a->storing, &a->tally);
 	imaging_close(im);
+	buf_fini(&a->table);
+	a->sink.table = (struct slice){ 0 };
 	if (e != ERR_OK)
 		log_warn("ingest", "association broken off",
 		    "ae=\"%s\" cause=\"%s\"", a->sink.calling_ae, err_text(e));

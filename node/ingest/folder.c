@@ -298,18 +298,26 @@ pass_imported(void *ctx, const struct ingest_imported *f)
 }
 
 static enum err
-pass_import(struct pass *p)
+pass_import(struct pass *p, struct errmsg *em)
 {
+	struct buf table = BUF_EMPTY;
 	struct work_pool *pool;
 	uint32_t i;
-	enum err end, e = work_pool_new(p->all->g, &p->sink, p->root,
-			  pass_imported, p, &pool);
+	enum err end,
+	    e = ingest_profile_table(p->all->g, p->sink.profile, &table, em);
 
-	if (e != ERR_OK)
+	p->sink.table = buf_slice(&table);
+	if (e == ERR_OK)
+		e = work_pool_new(
+		    p->all->g, &p->sink, p->root, pass_imported, p, &pool);
+	if (e != ERR_OK) {
+		buf_fini(&table);
 		return e;
+	}
 	for (i = 0; e == ERR_OK && i < p->n_claims; i++)
 		e = work_pool_add(pool, p->claims[i]);
 	end = work_pool_end(pool);
+	buf_fini(&table);
 	return e == ERR_OK || e == ERR_CANCELLED ? end : e;
 }
 
@@ -378,7 +386,7 @@ folder_pass(struct folders *all, struct watch *w)
 	if (e == ERR_OK)
 		e = pass_look(&p, &em);
 	if (p.n_claims > 0) { /* also where part of the folder is no good */
-		end = pass_import(&p);
+		end = pass_import(&p, &em);
 		e = e == ERR_OK ? end : e;
 	}
 	pass_tell(&p, &em, e);

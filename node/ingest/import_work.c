@@ -153,6 +153,7 @@ worker_helper(struct worker *w)
 		.called_ae = w->p->g->o.conf->dicom_ae_title,
 		.memory_bytes_max = w->p->g->o.conf->limits_helper_memory,
 		.idle_ms = WORK_WAIT_MS,
+		.table = w->p->sink->table,
 	};
 
 	w->open = false;

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "node/conf/profile.h"
 #include "node/ingest/folder.h"
 #include "node/ops/log.h"
 #include "store/base/clock.h"
@@ -198,6 +199,11 @@ ingest_start(
 	(void)pthread_mutex_init(&g->mu, NULL);
 	(void)pthread_mutex_init(&g->release_mu, NULL);
 	(void)pthread_cond_init(&g->slot_free, NULL);
+	e = profile_check_conf(g->o.home, g->o.conf, em);
+	if (e != ERR_OK) {
+		(void)ingest_stop(g);
+		return e;
+	}
 	e = held_restore(g);
 	if (e != ERR_OK)
 		(void)errmsg_set(em, e, "run `pesscara verify --deep`",

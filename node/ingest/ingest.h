@@ -91,6 +91,32 @@ enum err ingest_preview(struct ingest *g, const char *path, const char *profile,
     const char *actor, struct buf *out, struct errmsg *em) PSC_MUST_USE;
 #define INGEST_PREVIEW_ROWS 20000u
 #define INGEST_PREVIEW_BYTES (16 * MIB)
+/* De-identification profiles: the program's own and HOME/profiles/NAME.yaml. */
+struct ingest_profile {
+	char name[32];
+	char parent[32];       /* what it extends; "": the program's own */
+	char hash[65];         /* over its effective rules and options */
+	char options[64];      /* "113105 113107 .." */
+	char description[201]; /* by its author */
+	uint32_t rules;        /* elements that it names */
+	bool departs; /* keeps what the basic profile takes: not stamped 113100
+		       */
+	char wrong[200]; /* why it cannot be used; "" */
+};
+struct ingest_rule {      /* that differs from the parent's */
+	char element[96]; /* "(0008,1010)" or 0019[CREATOR]0c */
+	char name[72];    /* keyword */
+	char now[96];
+	char parent[96];
+};
+typedef int (*ingest_profile_fn)(void *ctx, const struct ingest_profile *p);
+typedef int (*ingest_rule_fn)(void *ctx, const struct ingest_rule *r);
+enum err ingest_profiles_each(
+    const struct ingest *g, ingest_profile_fn fn, void *ctx) PSC_MUST_USE;
+enum err ingest_profile_get(const struct ingest *g, const char *name,
+    struct ingest_profile *out, struct errmsg *em) PSC_MUST_USE;
+enum err ingest_profile_rules(const struct ingest *g, const char *name,
+    ingest_rule_fn fn, void *ctx, struct errmsg *em) PSC_MUST_USE;
 /* Map of pseudonyms: "PatientID,pseudonym" lines; kept sealed. Audited. */
 enum err ingest_lookup_import(struct ingest *g, const char *path,
     const char *actor, uint64_t *added, struct errmsg *em) PSC_MUST_USE;

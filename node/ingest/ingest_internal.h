@@ -54,6 +54,7 @@ struct sink {
 	char share_name[LIM_NAME_BYTES + 1];
 	char compartment_name[LIM_NAME_BYTES + 1];
 	char profile[32];
+	struct slice table; /* its rules; whoever fills it keeps the bytes */
 	char calling_ae[IMG_AE_MAX + 1];
 	bool no_deid;
 	struct intake_tags tags;
@@ -323,8 +324,9 @@ void q_public(const struct q_item *q, struct ingest_item *out);
 /* reject.c: goes on with what a crash cut short. */
 void reject_resume(struct ingest *g);
 
-/* preview.c: a profile that there is; ERR_NOTFOUND. */
-enum err ingest_profile_check(
-    const char *profile, struct errmsg *em) PSC_MUST_USE;
+/* profiles.c: a profile's table for the helper; buf_fini(out).  em says by file
+ * and line what is wrong with it. */
+enum err ingest_profile_table(const struct ingest *g, const char *name,
+    struct buf *out, struct errmsg *em) PSC_MUST_USE;
 
 #endif

@@ -212,6 +212,11 @@ object_ask(struct link *l, struct object_work *w, const struct dcm_file *f,
 	    link_wait(l, MSG_CONTEXT) != ERR_OK ||
 	    msg_get_context(&l->doc, &w->context) != ERR_OK)
 		return ERR_FOREIGN;
+	if (l->table != NULL) { /* the name is the context's */
+		(void)snprintf(l->table->name, sizeof(l->table->name), "%.31s",
+		    w->context.profile);
+		w->context.ctx.table = l->table;
+	}
 	if (!w->context.skip && w->context.ctx.n_uids != w->identity.n_uids)
 		return ERR_FOREIGN;
 	*asked = !w->context.skip;

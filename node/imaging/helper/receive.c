@@ -117,6 +117,7 @@ receive_admit(struct receive *r, enum img_admit *answer)
 {
 	struct buf b = BUF_MAX(RECEIVE_ANSWER_MAX);
 	struct img_assoc a = { .window = r->window };
+	struct slice table = { 0 };
 	enum err e;
 
 	receive_title(r->peer.calling_ae, a.calling_ae);
@@ -128,7 +129,9 @@ receive_admit(struct receive *r, enum img_admit *answer)
 	if (e == ERR_OK)
 		e = link_wait(r->l, MSG_ADMIT);
 	if (e == ERR_OK)
-		e = msg_get_admit(&r->l->doc, answer);
+		e = msg_get_admit(&r->l->doc, answer, &table);
+	if (e == ERR_OK)
+		e = link_take_table(r->l, table);
 	return e;
 }
 

@@ -39,6 +39,7 @@ test_small_messages(void **state)
 	uint16_t status;
 	uint64_t n;
 	enum img_admit answer;
+	struct slice table;
 
 	(void)state;
 	msg_put_config(&b, &c);
@@ -67,10 +68,11 @@ test_small_messages(void **state)
 	assert_memory_equal(&done, &done2, sizeof(done));
 	mp_doc_fini(&d);
 	buf_reset(&b);
-	msg_put_admit(&b, IMG_REFUSED_CALLED_AE);
+	msg_put_admit(&b, IMG_REFUSED_CALLED_AE, SLICE_LIT("table"));
 	reopen(&b, &d, MSG_ADMIT);
-	assert_int_equal(msg_get_admit(&d, &answer), ERR_OK);
+	assert_int_equal(msg_get_admit(&d, &answer, &table), ERR_OK);
 	assert_int_equal(answer, IMG_REFUSED_CALLED_AE);
+	assert_true(slice_eq(table, SLICE_LIT("table")));
 	mp_doc_fini(&d);
 	buf_reset(&b);
 	msg_put_stored(&b, 0xA700);
