@@ -188,6 +188,7 @@ enum cli_exit cmd_peer_add(struct cli *c);
 enum cli_exit cmd_peer_list(struct cli *c);
 enum cli_exit cmd_peer_remove(struct cli *c);
 enum cli_exit cmd_import(struct cli *c);
+enum cli_exit cmd_pull(struct cli *c);
 enum cli_exit cmd_lookup_import(struct cli *c);
 enum cli_exit cmd_deid_preview(struct cli *c);
 enum cli_exit cmd_deid_profiles(struct cli *c);

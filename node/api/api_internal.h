@@ -203,6 +203,7 @@ enum err api_h_subscribe(struct api_call *c) PSC_MUST_USE;
 enum err api_h_peers(struct api_call *c) PSC_MUST_USE;
 enum err api_h_peer_add(struct api_call *c) PSC_MUST_USE;
 enum err api_h_peer_remove(struct api_call *c) PSC_MUST_USE;
+enum err api_h_pull(struct api_call *c) PSC_MUST_USE;
 enum err api_h_import(struct api_call *c) PSC_MUST_USE;
 enum err api_h_lookup(struct api_call *c) PSC_MUST_USE;
 enum err api_h_profiles(struct api_call *c) PSC_MUST_USE;

@@ -82,6 +82,11 @@ const struct api_route api_routes[] = {
 	    "compartment, profile, no_deid, reason, brief}; one line a file "
 	    "(brief: {progress} instead of files that need nobody), then "
 	    "{summary}." },
+	{ "POST", "/pulls", api_h_pull, API_LOCAL, true, "",
+	    "Ask an archive for images: {archive, patient, study, series, "
+	    "accession, date, modality, dry_run, move}; {progress} meanwhile, "
+	    "one line a series with what C-FIND counted (found) and what is "
+	    "here, then {summary}." },
 	{ "GET", "/quarantine", api_h_quarantine, API_READ, true, "state",
 	    "What waits for a person, one item a line; state=all for all." },
 	{ "GET", "/quarantine/{id}", api_h_quarantine_one, API_READ, false, "",

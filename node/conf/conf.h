@@ -37,6 +37,14 @@ struct conf_inbox {
 	struct conf_target to;
 };
 
+struct conf_archive {
+	char name[33];
+	char address[80]; /* HOST:PORT */
+	char ae[17];
+	char calling_ae[17]; /* "": dicom.ae_title */
+	struct conf_target to;
+};
+
 struct conf_folder {
 	char path[256]; /* absolute, no '/' at its end */
 	char after[8];  /* "done": files are moved there; "remove" */
@@ -61,6 +69,8 @@ struct conf {
 	char dicom_ae_title[17];
 	struct conf_inbox inboxes[32];
 	uint32_t n_inboxes;
+	struct conf_archive archives[16];
+	uint32_t n_archives;
 	struct conf_folder folders[8];
 	uint32_t n_folders;
 	char peers_listen[80];

@@ -42,6 +42,7 @@ enum conf_kind {
 	CONF_COUNT,   /* integer */
 	CONF_BYTES,   /* integer with k, m, g */
 	CONF_INBOXES,
+	CONF_ARCHIVES,
 	CONF_FOLDERS,
 	CONF_SCHEDULE, /* peers.schedule */
 };

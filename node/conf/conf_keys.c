@@ -91,6 +91,7 @@ conf_kind_text(enum conf_kind k)
 	case CONF_COUNT: return "number";
 	case CONF_BYTES: return "bytes (k, m, g)";
 	case CONF_INBOXES: return "list of inboxes";
+	case CONF_ARCHIVES: return "list of archives";
 	case CONF_FOLDERS: return "list of folders";
 	case CONF_SCHEDULE: return "list of times";
 	}

@@ -1,4 +1,5 @@
-/* node/conf/conf_list.c: keys that hold a list of maps: inboxes, folders.
+/* node/conf/conf_list.c: keys that hold a list of maps: inboxes, archives,
+ * folders.
  *
  * Happy path: each map's members find their row in the list's table, are
  * checked and copied; then the entry as a whole is checked against those
@@ -17,6 +18,8 @@ enum list_kind {
 	LIST_ANY_AE, /* or "*" */
 	LIST_TAGS,
 	LIST_NETS,
+	LIST_NAME,
+	LIST_ADDRESS,
 	LIST_PATH,
 	LIST_AFTER,    /* done or remove */
 	LIST_DURATION, /* a uint32_t of seconds */
@@ -62,6 +65,14 @@ static const struct list_field inbox_fields[] = {
 	FIELD(struct conf_inbox, "called_ae", called_ae, LIST_AE, false),
 	FIELD(struct conf_inbox, "from", from, LIST_NETS, false),
 	TARGET_FIELDS(struct conf_inbox),
+};
+
+static const struct list_field archive_fields[] = {
+	FIELD(struct conf_archive, "name", name, LIST_NAME, true),
+	FIELD(struct conf_archive, "address", address, LIST_ADDRESS, true),
+	FIELD(struct conf_archive, "ae", ae, LIST_AE, true),
+	FIELD(struct conf_archive, "calling_ae", calling_ae, LIST_AE, false),
+	TARGET_FIELDS(struct conf_archive),
 };
 
 static const struct list_field folder_fields[] = {
@@ -181,6 +192,30 @@ static const struct conf_list list_inboxes = {
 	.check = inbox_check,
 };
 
+static const char *
+archive_check(const struct conf *c, uint32_t i)
+{
+	uint32_t k;
+
+	for (k = 0; k < i; k++) {
+		if (strcmp(c->archives[k].name, c->archives[i].name) == 0)
+			return "has one name twice";
+	}
+	return NULL;
+}
+
+static const struct conf_list list_archives = {
+	.what = "archive",
+	.f = archive_fields,
+	.n_fields = COUNT(archive_fields),
+	.row = sizeof(struct conf_archive),
+	.rows = offsetof(struct conf, archives),
+	.n = offsetof(struct conf, n_archives),
+	.target = offsetof(struct conf_archive, to),
+	.max = COUNT(((struct conf *)NULL)->archives),
+	.check = archive_check,
+};
+
 static void
 folder_defaults(void *row)
 {
@@ -231,6 +266,8 @@ conf_list_of(enum conf_kind k)
 {
 	if (k == CONF_INBOXES)
 		return &list_inboxes;
+	if (k == CONF_ARCHIVES)
+		return &list_archives;
 	return k == CONF_FOLDERS ? &list_folders : NULL;
 }
 
@@ -319,9 +356,19 @@ list_duration(const struct list_field *f, void *row, const struct json *v,
 static const char *
 list_text_form(const struct list_field *f, const char *s)
 {
+	char host[128];
+	uint16_t port;
+
 	switch (f->kind) {
 	case LIST_ANY_AE:
 	case LIST_AE: return conf_is_ae(s) ? NULL : "an AE title";
+	case LIST_NAME:
+		return conf_is_name(s) ? NULL : "letters, digits, '-_.'";
+	case LIST_ADDRESS:
+		if (conf_address(s, host, sizeof(host), &port) != ERR_OK ||
+		    port == 0)
+			return "HOST:PORT";
+		break;
 	case LIST_PATH:
 		if (!list_path_ok(s))
 			return "an absolute path without '..', no '/' at its "

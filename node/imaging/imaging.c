@@ -47,7 +47,8 @@ imaging_configure(struct imaging *im, const struct imaging_opts *opts)
 		.object_bytes_max = opts->object_bytes_max,
 		.idle_ms = opts->idle_ms,
 		.table = opts->table };
-	bool with_socket = opts->mode == IMAGING_RECEIVE;
+	bool with_socket =
+	    opts->mode == IMAGING_RECEIVE || opts->mode == IMAGING_PULL;
 
 	if (c.object_bytes_max == 0 || c.object_bytes_max > LIM_OBJECT_BYTES)
 		c.object_bytes_max = LIM_OBJECT_BYTES;
@@ -226,8 +227,12 @@ imaging_expects(enum imaging_mode mode, uint32_t kind)
 	case IMG_RESULT:
 		return mode == IMAGING_CONVERT || mode == IMAGING_PREVIEW;
 	case IMG_VERDICT: return mode == IMAGING_CHECK;
+	case IMG_ROW:
+	case IMG_ANSWER: return mode == IMAGING_PULL;
 	case IMG_IDENTITY:
 	case IMG_OBJECT:
+		return mode == IMAGING_RECEIVE || mode == IMAGING_IMPORT ||
+		       mode == IMAGING_PULL;
 	case IMG_DONE: return mode == IMAGING_RECEIVE || mode == IMAGING_IMPORT;
 	default: return false;
 	}
@@ -257,6 +262,8 @@ imaging_take(struct imaging *im, struct img_msg *out)
 	case IMG_RESULT: return imaging_take_result(im, &out->result);
 	case IMG_DONE: return msg_get_done(&im->doc, &out->done);
 	case IMG_VERDICT: return msg_get_verdict(&im->doc, &out->verdict);
+	case IMG_ROW: return msg_get_row(&im->doc, &out->row);
+	case IMG_ANSWER: return msg_get_answer(&im->doc, &out->answer);
 	}
 	return ERR_MALFORMED;
 }
@@ -319,6 +326,26 @@ imaging_send_file(struct imaging *im, int fd, uint64_t bytes)
 		im->mode == IMAGING_PREVIEW);
 	msg_put_file(&b, bytes);
 	return imaging_put(im, &b, &fd);
+}
+
+enum err
+imaging_dial(struct imaging *im, const struct img_dial *d)
+{
+	struct buf b = BUF_MAX(IMAGING_SMALL_FRAME);
+
+	REQUIRE(im->mode == IMAGING_PULL);
+	msg_put_dial(&b, d);
+	return imaging_put(im, &b, NULL);
+}
+
+enum err
+imaging_query(struct imaging *im, const struct img_query *q)
+{
+	struct buf b = BUF_MAX(IMAGING_SMALL_FRAME);
+
+	REQUIRE(im->mode == IMAGING_PULL);
+	msg_put_query(&b, q);
+	return imaging_put(im, &b, NULL);
 }
 
 /* The container of MSG_SERIES (see msg.h), sealed. */

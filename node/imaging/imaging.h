@@ -36,17 +36,18 @@ enum imaging_mode {
 	IMAGING_CONVERT = 3, /* DICOM series -> NIfTI */
 	IMAGING_CHECK = 4,   /* what do files say of a patient? */
 	IMAGING_PREVIEW = 5, /* what would de-identification do to a file? */
+	IMAGING_PULL = 6,    /* ask an archive, over accepted_fd */
 };
 
 struct imaging_opts {
 	const char *program; /* path of pesscara-imaging */
 	enum imaging_mode mode;
-	int accepted_fd; /* RECEIVE: passed by SCM_RIGHTS, caller closes its own
-			  */
+	int accepted_fd; /* RECEIVE, PULL: passed by SCM_RIGHTS, caller closes
+			    its own */
 	const char *called_ae;
 	const char *profile; /* PREVIEW; else NULL */
-	struct slice table;  /* IMPORT, PREVIEW: the profile, table_encode();
-				empty: the program's own of its name */
+	struct slice table;  /* IMPORT, PREVIEW, PULL: the profile's rules,
+				table_encode(); empty: the program's own */
 	uint64_t memory_bytes_max; /* RLIMIT_AS of the helper; 0: none */
 	uint64_t object_bytes_max; /* bigger: A700; 0: LIM_OBJECT_BYTES */
 	uint32_t idle_ms;          /* association timeout; 0: 30 s */
@@ -60,6 +61,8 @@ enum img_msg_kind {
 	IMG_OBJECT = 3, /* one object, parsed or not: imaging_answer_stored */
 	IMG_RESULT = 4, /* conversion done, or the preview of a file */
 	IMG_DONE = 5,   /* association closed or import item finished */
+	IMG_ROW = 7,    /* PULL: one answer of a C-FIND */
+	IMG_ANSWER = 8, /* PULL: the association or query came to an end */
 };
 
 /* A split plan entry; store/blob checks that the plan tiles [0, n). */
@@ -165,6 +168,49 @@ struct img_verdict {
 			      valid until the next imaging_next() */
 };
 
+/* --- PULL: a query/retrieve client (PS3.4 C), study root --- */
+enum img_pull_op { IMG_FIND = 1, IMG_GET = 2, IMG_MOVE = 3 };
+enum img_level { IMG_STUDY = 1, IMG_SERIES = 2, IMG_IMAGE = 3 };
+#define IMG_PULL_CLASSES 4u
+#define IMG_KEY_MAX 64u
+
+struct img_dial {
+	enum img_pull_op op; /* of all queries of this association */
+	char calling_ae[IMG_AE_MAX + 1];
+	char called_ae[IMG_AE_MAX + 1];
+	/* GET: SOP classes to be sent; 0: the usual ones, but then in fewer
+	 * transfer syntaxes. */
+	char classes[IMG_PULL_CLASSES][IMG_UID_MAX + 1];
+	uint32_t n_classes;
+};
+
+struct img_query { /* "" matches anything */
+	enum img_level level;
+	char patient[IMG_KEY_MAX + 1];
+	char accession[IMG_AE_MAX + 1];
+	char date[24];
+	char modality[IMG_AE_MAX + 1];
+	char study[IMG_UID_MAX + 1];
+	char series[IMG_UID_MAX + 1];
+	char destination[IMG_AE_MAX + 1]; /* MOVE */
+};
+
+/* UIDs are well formed; "" above its level. */
+struct img_row {
+	char study[IMG_UID_MAX + 1];
+	char series[IMG_UID_MAX + 1];
+	char sop[IMG_UID_MAX + 1];
+	char sop_class[IMG_UID_MAX + 1];
+	char modality[IMG_AE_MAX + 1];
+};
+
+struct img_answer {
+	char reason[64]; /* "ok", or what went wrong on the way */
+	uint16_t status; /* DIMSE status of the last response */
+	uint16_t completed, failed, warned; /* as the archive counts */
+	uint32_t others; /* rows that were not what was asked for: dropped */
+};
+
 struct img_msg {
 	enum img_msg_kind kind;
 	struct img_assoc assoc;
@@ -173,6 +219,8 @@ struct img_msg {
 	struct img_result result;
 	struct img_done done;
 	struct img_verdict verdict;
+	struct img_row row;
+	struct img_answer answer;
 };
 
 /* The node's answer to IMG_IDENTITY (rulings.md 14: no key goes there). */
@@ -234,6 +282,12 @@ void img_held_free(struct img_held *h); /* NULL ok */
  * DONE. */
 enum err imaging_send_file(
     struct imaging *im, int fd, uint64_t bytes) PSC_MUST_USE;
+/* PULL: ask for the association; ANSWER follows.  Then queries, one at a time:
+ * ROWs (FIND) or IDENTITY and OBJECT (GET), then ANSWER. */
+enum err imaging_dial(
+    struct imaging *im, const struct img_dial *d) PSC_MUST_USE;
+enum err imaging_query(
+    struct imaging *im, const struct img_query *q) PSC_MUST_USE;
 /* CONVERT: files[i] are whole Part 10 files of one series; RESULT follows. */
 enum err imaging_send_series(struct imaging *im, const struct slice *files,
     uint32_t n_files) PSC_MUST_USE;

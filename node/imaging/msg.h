@@ -12,11 +12,15 @@
  * IMG_RESULT      helper -> node  one a file
  * IMG_DONE        helper -> node  -
  * IMG_VERDICT     helper -> node  -
+ * IMG_ROW         helper -> node  -
+ * IMG_ANSWER      helper -> node  -
  * MSG_CONFIG      node -> helper  [accepted socket]
  * MSG_ADMIT       node -> helper  -   answer to IMG_ASSOC
  * MSG_CONTEXT     node -> helper  -   answer to IMG_IDENTITY
  * MSG_STORED      node -> helper  -   answer to IMG_OBJECT
  * MSG_FILE        node -> helper  the file; IMG_RESULT answers a PREVIEW
+ * MSG_DIAL        node -> helper  -   IMG_ANSWER answers
+ * MSG_QUERY       node -> helper  -   IMG_ANSWER ends it
  * MSG_SERIES      node -> helper  container: u32 n, n x u64 length, bytes */
 #ifndef PSC_IMAGING_MSG_H
 #define PSC_IMAGING_MSG_H
@@ -31,6 +35,8 @@ enum msg_kind {
 	MSG_STORED = 35,
 	MSG_FILE = 36,
 	MSG_SERIES = 37,
+	MSG_DIAL = 38,
+	MSG_QUERY = 39,
 };
 
 #define MSG_VERSION 1u
@@ -127,6 +133,15 @@ void msg_put_verdict(struct buf *b, const struct img_verdict *v);
 /* out->text borrows the doc's input. */
 enum err msg_get_verdict(
     struct mp_doc *d, struct img_verdict *out) PSC_MUST_USE;
+
+void msg_put_dial(struct buf *b, const struct img_dial *d);
+enum err msg_get_dial(struct mp_doc *d, struct img_dial *out) PSC_MUST_USE;
+void msg_put_query(struct buf *b, const struct img_query *q);
+enum err msg_get_query(struct mp_doc *d, struct img_query *out) PSC_MUST_USE;
+void msg_put_row(struct buf *b, const struct img_row *r);
+enum err msg_get_row(struct mp_doc *d, struct img_row *out) PSC_MUST_USE;
+void msg_put_answer(struct buf *b, const struct img_answer *a);
+enum err msg_get_answer(struct mp_doc *d, struct img_answer *out) PSC_MUST_USE;
 
 /* Characters PS3.5 9.1 allows in a UID, 1 to 64 of them (no more is asked:
  * real senders break the rules of components). */

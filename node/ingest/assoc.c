@@ -203,6 +203,8 @@ assoc_serve(struct assoc *a, struct imaging *im)
 		case IMG_DONE: return ERR_OK;
 		case IMG_RESULT:
 		case IMG_VERDICT:
+		case IMG_ROW:
+		case IMG_ANSWER:
 		default: e = ERR_MALFORMED; break;
 		}
 		if (e != ERR_OK)

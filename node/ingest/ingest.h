@@ -83,6 +83,25 @@ struct ingest_imported {
 typedef int (*ingest_imported_fn)(void *ctx, const struct ingest_imported *f);
 enum err ingest_import(struct ingest *g, const struct ingest_import_opts *o,
     ingest_imported_fn fn, void *ctx, struct errmsg *em) PSC_MUST_USE;
+/* Ask an archive of the config for images, and what came of them.  Texts may
+ * be NULL; of patient, study and accession one is needed. */
+struct ingest_pull_opts {
+	const char *archive;
+	const char *patient, *study, *series, *accession, *date, *modality;
+	bool dry_run; /* only look what there is */
+	bool move;    /* C-MOVE to our own AE title, else C-GET */
+	const char *actor;
+};
+struct ingest_pulled { /* of one series */
+	const char *study, *series, *modality;
+	uint32_t found;                       /* by C-FIND */
+	uint32_t here;                        /* of these, after the pull */
+	uint32_t stored, duplicates, refused; /* C-GET only */
+	const char *reason;                   /* why not all; "" */
+};
+typedef int (*ingest_pulled_fn)(void *ctx, const struct ingest_pulled *p);
+enum err ingest_pull(struct ingest *g, const struct ingest_pull_opts *o,
+    ingest_pulled_fn fn, void *ctx, struct errmsg *em) PSC_MUST_USE;
 /* What de-identification would do to one DICOM file, element by element:
  * the map of node/imaging/helper/preview.h, bounded, checked, its texts
  * printable ASCII.  Nothing is stored; the look is audited, for it identifies.

@@ -202,6 +202,12 @@ struct held_hash {
 };
 void held_hash_of(const struct ingest *g, const struct key16 *name,
     const struct cry_id *original, struct held_hash *out);
+/* The name of an image: its original SOP instance UID, in its place. */
+void held_name(const struct ingest *g, const struct sink *k, struct slice sop,
+    struct key16 *out);
+/* Is any held under this name, and not rejected? */
+enum err held_live(struct store *s, struct db_txn *t, const struct key16 *name,
+    bool *live) PSC_MUST_USE;
 /* Was anything held under this name?  true also where that cannot be told. */
 bool held_any(struct db_txn *t, const struct key16 *name);
 /* The last item that got these very bytes under this name and was not
@@ -313,6 +319,10 @@ const struct conf_inbox *sender_inbox(const struct conf *c,
  * caller in the last ten minutes. */
 void sender_refused(
     struct ingest *g, const struct sender_claim *s, const struct errmsg *em);
+
+/* dial.c: a connection to "HOST:PORT", for a helper. */
+enum err dial_archive(
+    const char *address, int *fd, struct errmsg *em) PSC_MUST_USE;
 
 /* gate.c: what names a patient, so that no text may hold it. */
 enum err gate_keep(struct store_txn *t, const struct ingest *g,

@@ -158,6 +158,14 @@ shim_syntax_known(const char *uid)
 	return false;
 }
 
+extern "C" const char *
+shim_syntax_at(size_t i)
+{
+	return i < sizeof(shim_syntaxes) / sizeof(shim_syntaxes[0])
+		   ? shim_syntaxes[i]
+		   : nullptr;
+}
+
 extern "C" enum err
 shim_init(void)
 try {
@@ -252,6 +260,7 @@ try {
 	dcmExternalSocketHandle.set(fd);
 	c = ASC_initializeNetwork(NET_ACCEPTOR, 0, a->timeout_s, &a->net);
 	if (c.good()) /* the layer is the network's then */
+		/* NOLINTNEXTLINE(clang-analyzer-cplusplus.NewDeleteLeaks) */
 		c = ASC_setTransportLayer(a->net, new shim_layer(a), 1);
 	if (c.good())
 		c = ASC_receiveAssociation(a->net, &a->assoc, SHIM_PDU_MAX,

@@ -76,6 +76,8 @@ void shim_assoc_close(struct shim_assoc *a); /* NULL ok */
 
 /* Is this a transfer syntax we store?  (docs: the list in dcm_shim.cc) */
 bool shim_syntax_known(const char *uid);
+/* The i-th of them; NULL behind the last. */
+const char *shim_syntax_at(size_t i);
 
 #ifdef __cplusplus
 }

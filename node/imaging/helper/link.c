@@ -76,7 +76,9 @@ link_open(struct link *l, int sock)
 		(void)snprintf(l->table->name, sizeof(l->table->name), "%s",
 		    l->config.profile);
 	l->accepted = frame_take_fd(&l->in, 0);
-	if (e == ERR_OK && l->config.mode == IMAGING_RECEIVE && l->accepted < 0)
+	if (e == ERR_OK && l->accepted < 0 &&
+	    (l->config.mode == IMAGING_RECEIVE ||
+		l->config.mode == IMAGING_PULL))
 		e = ERR_MALFORMED;
 	return e;
 }

@@ -12,6 +12,7 @@
 #include "node/imaging/helper/dcm_shim.h"
 #include "node/imaging/helper/import.h"
 #include "node/imaging/helper/preview.h"
+#include "node/imaging/helper/pull.h"
 #include "node/imaging/helper/receive.h"
 #include "node/imaging/helper/sandbox.h"
 #include "store/base/num.h"
@@ -47,6 +48,7 @@ main_serve(struct link *l)
 	case IMAGING_CONVERT: return convert_run(l);
 	case IMAGING_CHECK: return check_run(l);
 	case IMAGING_PREVIEW: return preview_run(l);
+	case IMAGING_PULL: return pull_run(l);
 	}
 	return ERR_MALFORMED;
 }

@@ -149,6 +149,11 @@ test_folders_are_checked_and_shown(void **state)
 	assert_int_equal(c.folders[1].quiet_s, 120);
 	assert_string_equal(c.folders[1].after, "remove");
 	buf_fini(&b);
+	expect_bad("site: a\ndicom: {archives: [{name: a, ae: A, share: s, "
+		   "address: 'h'}]}\n",
+	    "address must be HOST:PORT");
+	expect_bad("site: a\ndicom: {archives: [{name: a, ae: A, share: s}]}\n",
+	    "an archive lacks address");
 	expect_bad("site: a\nfolders: [{path: in, share: s}]\n",
 	    "path must be an absolute path");
 	expect_bad("site: a\nfolders: [{path: /a/../b, share: s}]\n",
