@@ -606,9 +606,11 @@ work_pool_end(struct work_pool *p)
 	while (p->stop && (f = files_take(&p->todo)) != NULL)
 		file_free(f);
 	pthread_cond_broadcast(&p->more);
-	pool_drain(p);
-	while (p->running > 0) {
-		pthread_cond_wait(&p->less, &p->mu);
+	/* While it tells, mu is free: the last worker may end meanwhile, and
+	 * leave files behind. */
+	while (p->running > 0 || p->done.n > 0) {
+		if (p->done.n == 0)
+			pthread_cond_wait(&p->less, &p->mu);
 		pool_drain(p);
 	}
 	pthread_mutex_unlock(&p->mu);
