@@ -192,6 +192,7 @@ enum cli_exit cmd_pull(struct cli *c);
 enum cli_exit cmd_lookup_import(struct cli *c);
 enum cli_exit cmd_deid_preview(struct cli *c);
 enum cli_exit cmd_deid_profiles(struct cli *c);
+enum cli_exit cmd_deid_import(struct cli *c);
 enum cli_exit cmd_quarantine_list(struct cli *c);
 enum cli_exit cmd_quarantine_show(struct cli *c);
 enum cli_exit cmd_quarantine_release(struct cli *c);

@@ -292,6 +292,14 @@ const struct cli_verb cli_verbs[] = {
 	{ "deid profiles", "[NAME]", 0, 1, cmd_deid_profiles, { { 0 } },
 	    "de-identification profiles; of one: what differs from the one "
 	    "that it extends" },
+	{ "deid import", "FILE", 1, 1, cmd_deid_import,
+	    { { "name", "NAME", "write HOME/profiles/NAME.yaml" },
+		{ "out", "F", "write this file instead" },
+		{ "lookup", "TYPE",
+		    "FILE is a lookup table: take its lines of this type" },
+		{ "all", NULL, "tell what was mapped, too" } },
+	    "make a profile of a CTP anonymizer script, or a list for deid "
+	    "lookup import of a CTP table; what cannot be mapped is told" },
 	{ "deid preview", "FILE", 1, 1, cmd_deid_preview,
 	    { { "profile", "PROFILE",
 		  "a name of deid profiles; basic if not given" },

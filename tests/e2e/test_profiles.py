@@ -150,6 +150,49 @@ def received(node, top):
     assert {"SITE-07", "SITE-08"} == {d.ClinicalTrialSiteID for d in after}
 
 
+LOST = ["AccessionNumber", "StudyDescription", "BlockOwner",
+        "unspecifiedelements"]
+
+
+def from_ctp(node, top):
+    """A CTP script and table: a profile that the node takes, and each line
+    that it cannot follow."""
+    ctp = e2e.SRC / "tests" / "data" / "ctp"
+    done = node.cli("deid", "import", ctp / "site.script", "--name", "ctp",
+                    "--json")
+    rows = [json.loads(x) for x in done.stdout.splitlines()]
+    lost = [r for r in rows[:-1] if not r["mapped"]]
+    assert [next(w for w in LOST if w in (r["name"], r["element"]))
+            for r in lost] == LOST, lost
+    assert [r["line"] for r in lost] == [15, 20, 31, 46], lost
+    assert rows[-1]["summary"]["not_mapped"] == len(lost)
+    assert node.cli("deid", "import", ctp / "site.script", "--name", "ctp",
+                    check=False).returncode == 1, "an overwritten profile"
+    text = node.cli("deid", "import", ctp / "site.script").stdout
+    assert "options: [113107, 113108, 113109]" in text, text
+    ids = top / "ids.csv"
+    said = node.cli("deid", "import", ctp / "ids.properties", "--lookup",
+                    "ptid", "--out", ids).stdout
+    assert "line 4: NOT MAPPED" in said and "MRN" not in said, said
+    assert ids.stat().st_mode & 0o777 == 0o600
+    node.cli("deid", "lookup", "import", ids)
+    before = dcmread(real_files(top / "ctp", "mr_ge_t1_deidentified", "4")[0])
+    node.cli("import", top / "ctp", "--share", e2e.SHARE, "--compartment",
+             "images", "--profile", "ctp")
+    after = [d for d in release(node, top / "out3")
+             if d.PatientID == "003-0142"]
+    assert after, "the lookup table's pseudonym"
+    for ds in after:
+        assert ds.ClinicalTrialSiteID == "SITE-07"
+        assert ds.ClinicalTrialProtocolID == "KIDNEY-4"
+        assert ds.ClinicalTrialSponsorName == 'The "sponsor"'
+        assert ds.StationName == STATION
+        assert ds.Manufacturer == before.Manufacturer
+        assert not ds.AccessionNumber
+        assert "ProtocolName" not in ds and "StudyDescription" not in ds
+        assert codes(ds) == ["113100", "113107", "113108", "113109"]
+
+
 def wrong(node, top):
     """By file, line and cause, wherever it is used."""
     put(node, "site-a", SITE + "  StationNam: keep\n")
@@ -198,6 +241,7 @@ def main():
             imported(node, top)
             survivor(node, top)
             received(node, top)
+            from_ctp(node, top)
             wrong(node, top)
         finally:
             node.stop()
