@@ -109,21 +109,38 @@ block(struct deid_result *r, const char *kind, const char *detail)
 	note(r, kind, detail);
 }
 
+/* Overlays in unused bits of the samples, declared or not: true when they are
+ * to be masked. */
+static bool
+note_overlays(const struct dcm_file *f, struct deid_result *r)
+{
+	const char *declared = classes_risk(f, CLASSES_RISK_OVERLAY);
+	bool hidden = pixels_hidden_bits(f);
+
+	if (declared == NULL && !hidden)
+		return false;
+	if (pixels_can_mask(f)) {
+		note(r, "overlay-masked",
+		    hidden ? "bits of samples outside the stored ones are out"
+			   : "an overlay was declared in unused bits: empty");
+		return hidden;
+	}
+	block(r, "overlay-in-pixels",
+	    declared != NULL ? declared
+			     : "samples have bits set outside the stored "
+			       "ones");
+	return false;
+}
+
 static void
 note_risks(const struct dcm_file *f, struct deid_result *r)
 {
 	for (uint32_t k = 0; k < CLASSES_RISKS; k++) {
 		const char *why = classes_risk(f, k);
 
-		if (why != NULL)
-			block(r,
-			    k == CLASSES_RISK_OVERLAY ? "overlay-in-pixels"
-						      : "risky-class",
-			    why);
+		if (why != NULL && k != CLASSES_RISK_OVERLAY)
+			block(r, "risky-class", why);
 	}
-	if (pixels_hidden_bits(f))
-		block(r, "overlay-in-pixels",
-		    "samples have bits set outside the stored ones");
 }
 
 static void
@@ -316,6 +333,7 @@ apply_profile(const struct dcm_file *f, const struct img_identity *id,
 		goto out;
 	w.rules = j->rules;
 	note_risks(f, out);
+	w.mask = note_overlays(f, out);
 	if (id->patient_id[0] == '\0' && id->patient_name[0] == '\0')
 		note(out, "no-patient",
 		    "no patient ID and no name: it may be anyone's");

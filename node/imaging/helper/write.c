@@ -8,6 +8,7 @@
 #include "node/imaging/helper/content.h"
 #include "node/imaging/helper/csa.h"
 #include "node/imaging/helper/dates.h"
+#include "node/imaging/helper/pixels.h"
 #include "node/imaging/helper/words.h"
 #include "store/base/mem.h"
 
@@ -377,6 +378,17 @@ put_fragments(struct writer *w, uint32_t i)
 	buf_u32(w->b, 0);
 }
 
+/* Samples without the bits that they have no use for (domain.md 8). */
+static void
+put_masked(struct writer *w, uint32_t i)
+{
+	struct slice v = dcm_value(w->f, i);
+
+	put_value(w, w->f->e[i].tag, (enum dcm_vr)w->f->e[i].vr, v);
+	if (w->b->err == ERR_OK)
+		pixels_mask(w->f, w->b->p + w->b->n - v.n - v.n % 2, v.n);
+}
+
 /* A UID that stays, if it is one. */
 static void
 put_kept_uid(struct writer *w, uint32_t i)
@@ -404,6 +416,8 @@ put_kept(struct writer *w, uint32_t i)
 		put_items(w, i);
 	} else if (e->undefined) {
 		put_fragments(w, i);
+	} else if (i == w->f->pixels && w->mask) {
+		put_masked(w, i);
 	} else if (vr == VR_AS) {
 		if (dcm_trim(v).n > 0 && !content_age(dcm_trim(v), age))
 			w->ill_formed = true;

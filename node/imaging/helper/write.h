@@ -20,6 +20,7 @@ struct writer {
 	struct rules rules;
 	struct buf *b;
 	const char *sop_uid; /* the new one, for the file meta */
+	bool mask;           /* bits outside the stored ones go */
 	/* inside */
 	uint32_t ours[6 + TABLE_SET_MAX]; /* tags written at the top anyway */
 	size_t n_ours;
