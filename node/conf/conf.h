@@ -34,6 +34,7 @@ struct conf_inbox {
 	char called_ae[17];  /* "": dicom.ae_title */
 	struct conf_net from[CONF_NETS_MAX];
 	uint32_t n_from; /* 0: any address */
+	char commit[80]; /* HOST:PORT that reports go to; "": no commitment */
 	struct conf_target to;
 };
 

@@ -64,6 +64,7 @@ static const struct list_field inbox_fields[] = {
 	FIELD(struct conf_inbox, "calling_ae", calling_ae, LIST_ANY_AE, true),
 	FIELD(struct conf_inbox, "called_ae", called_ae, LIST_AE, false),
 	FIELD(struct conf_inbox, "from", from, LIST_NETS, false),
+	FIELD(struct conf_inbox, "commit", commit, LIST_ADDRESS, false),
 	TARGET_FIELDS(struct conf_inbox),
 };
 

@@ -229,6 +229,7 @@ imaging_expects(enum imaging_mode mode, uint32_t kind)
 	case IMG_VERDICT: return mode == IMAGING_CHECK;
 	case IMG_ROW:
 	case IMG_ANSWER: return mode == IMAGING_PULL;
+	case IMG_COMMIT: return mode == IMAGING_RECEIVE;
 	case IMG_IDENTITY:
 	case IMG_OBJECT:
 		return mode == IMAGING_RECEIVE || mode == IMAGING_IMPORT ||
@@ -264,6 +265,12 @@ imaging_take(struct imaging *im, struct img_msg *out)
 	case IMG_VERDICT: return msg_get_verdict(&im->doc, &out->verdict);
 	case IMG_ROW: return msg_get_row(&im->doc, &out->row);
 	case IMG_ANSWER: return msg_get_answer(&im->doc, &out->answer);
+	case IMG_COMMIT:
+		if (im->refs == NULL)
+			im->refs = mem_array(IMG_REFS_MAX, sizeof(*im->refs));
+		return im->refs == NULL
+			   ? ERR_NOMEM
+			   : msg_get_commit(&im->doc, im->refs, &out->commit);
 	}
 	return ERR_MALFORMED;
 }
@@ -323,7 +330,7 @@ imaging_send_file(struct imaging *im, int fd, uint64_t bytes)
 	struct buf b = BUF_MAX(IMAGING_SMALL_FRAME);
 
 	REQUIRE(im->mode == IMAGING_IMPORT || im->mode == IMAGING_CHECK ||
-		im->mode == IMAGING_PREVIEW);
+		im->mode == IMAGING_PREVIEW || im->mode == IMAGING_PULL);
 	msg_put_file(&b, bytes);
 	return imaging_put(im, &b, &fd);
 }
@@ -416,5 +423,6 @@ imaging_close(struct imaging *im)
 		(void)close(im->sock);
 	spawn_reap(im, IMAGING_CLOSE_MS);
 	frame_fini(&im->in);
+	mem_free(im->refs);
 	mem_free(im);
 }

@@ -63,6 +63,8 @@ enum img_msg_kind {
 	IMG_DONE = 5,   /* association closed or import item finished */
 	IMG_ROW = 7,    /* PULL: one answer of a C-FIND */
 	IMG_ANSWER = 8, /* PULL: the association or query came to an end */
+	IMG_COMMIT = 9, /* part of a request for storage commitment; the last
+			   one: imaging_answer_stored */
 };
 
 /* A split plan entry; store/blob checks that the plan tiles [0, n). */
@@ -169,7 +171,12 @@ struct img_verdict {
 };
 
 /* --- PULL: a query/retrieve client (PS3.4 C), study root --- */
-enum img_pull_op { IMG_FIND = 1, IMG_GET = 2, IMG_MOVE = 3 };
+enum img_pull_op {
+	IMG_FIND = 1,
+	IMG_GET = 2,
+	IMG_MOVE = 3,
+	IMG_REPORT = 4 /* of a storage commitment: N-EVENT-REPORT */
+};
 enum img_level { IMG_STUDY = 1, IMG_SERIES = 2, IMG_IMAGE = 3 };
 #define IMG_PULL_CLASSES 4u
 #define IMG_KEY_MAX 64u
@@ -182,6 +189,7 @@ struct img_dial {
 	 * transfer syntaxes. */
 	char classes[IMG_PULL_CLASSES][IMG_UID_MAX + 1];
 	uint32_t n_classes;
+	uint16_t event; /* REPORT: 1, all is here; 2, not all */
 };
 
 struct img_query { /* "" matches anything */
@@ -204,6 +212,20 @@ struct img_row {
 	char modality[IMG_AE_MAX + 1];
 };
 
+/* What a sender wants our word for (PS3.4 J).  UIDs are well formed. */
+#define IMG_REFS_MAX 256u      /* of one message */
+#define IMG_COMMIT_REFS 20000u /* of one request */
+struct img_ref {
+	char sop_class[IMG_UID_MAX + 1];
+	char sop_uid[IMG_UID_MAX + 1];
+};
+struct img_commit {
+	char transaction[IMG_UID_MAX + 1];
+	const struct img_ref *refs; /* until the next imaging_next() */
+	uint32_t n;
+	bool last;
+};
+
 struct img_answer {
 	char reason[64]; /* "ok", or what went wrong on the way */
 	uint16_t status; /* DIMSE status of the last response */
@@ -221,6 +243,7 @@ struct img_msg {
 	struct img_verdict verdict;
 	struct img_row row;
 	struct img_answer answer;
+	struct img_commit commit;
 };
 
 /* The node's answer to IMG_IDENTITY (rulings.md 14: no key goes there). */
@@ -243,6 +266,7 @@ struct img_context {
 #define IMG_STATUS_OUT_OF_RESOURCES 0xA700u
 #define IMG_STATUS_MISMATCH 0xA900u
 #define IMG_STATUS_REFUSED 0x0122u
+#define IMG_STATUS_FAILED 0x0110u /* processing failure: N-ACTION only */
 
 /* The helper dies with the calling thread (PR_SET_PDEATHSIG). */
 enum err imaging_spawn(const struct imaging_opts *opts, struct imaging **out,
@@ -255,6 +279,7 @@ enum err imaging_next(
  * source "service user". */
 enum img_admit {
 	IMG_ADMITTED = 0,
+	IMG_ADMITTED_COMMIT = 1, /* and may ask for storage commitment */
 	IMG_REFUSED_CALLING_AE = 3,
 	IMG_REFUSED_CALLED_AE = 7
 };
@@ -283,7 +308,9 @@ void img_held_free(struct img_held *h); /* NULL ok */
 enum err imaging_send_file(
     struct imaging *im, int fd, uint64_t bytes) PSC_MUST_USE;
 /* PULL: ask for the association; ANSWER follows.  Then queries, one at a time:
- * ROWs (FIND) or IDENTITY and OBJECT (GET), then ANSWER. */
+ * ROWs (FIND) or IDENTITY and OBJECT (GET), then ANSWER.  REPORT: instead of
+ * a query a sealed memfd by imaging_send_file(), the event's dataset in
+ * implicit VR little endian. */
 enum err imaging_dial(
     struct imaging *im, const struct img_dial *d) PSC_MUST_USE;
 enum err imaging_query(

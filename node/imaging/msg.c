@@ -440,7 +440,8 @@ msg_put_dial(struct buf *b, const struct img_dial *d)
 {
 	uint32_t i;
 
-	msg_begin(b, MSG_DIAL, 4);
+	msg_begin(b, MSG_DIAL, 5);
+	mp_kv_u64(b, "event", d->event);
 	mp_kv_u64(b, "op", d->op);
 	mp_kv_cstr(b, "calling", d->calling_ae);
 	mp_kv_cstr(b, "called", d->called_ae);
@@ -456,7 +457,8 @@ msg_get_dial(struct mp_doc *d, struct img_dial *out)
 	uint32_t i;
 
 	*out = (struct img_dial){ 0 };
-	out->op = (enum img_pull_op)mp_u64(d, msg_at(d, "op"), IMG_MOVE);
+	out->op = (enum img_pull_op)mp_u64(d, msg_at(d, "op"), IMG_REPORT);
+	out->event = (uint16_t)mp_u64(d, msg_at(d, "event"), UINT16_MAX);
 	mp_text(
 	    d, msg_at(d, "calling"), out->calling_ae, sizeof(out->calling_ae));
 	mp_text(d, msg_at(d, "called"), out->called_ae, sizeof(out->called_ae));
@@ -556,4 +558,44 @@ msg_get_answer(struct mp_doc *d, struct img_answer *out)
 	out->warned = (uint16_t)mp_u64(d, msg_at(d, "warned"), UINT16_MAX);
 	out->others = (uint32_t)mp_u64(d, msg_at(d, "others"), UINT32_MAX);
 	return msg_printable(out->reason) ? msg_end(d) : ERR_MALFORMED;
+}
+
+/* Class and instance in turn. */
+void
+msg_put_commit(struct buf *b, const struct img_commit *c)
+{
+	uint32_t i;
+
+	msg_begin(b, IMG_COMMIT, 3);
+	mp_kv_cstr(b, "tx", c->transaction);
+	mp_kv_bool(b, "last", c->last);
+	mp_kv_array(b, "refs", (size_t)c->n * 2);
+	for (i = 0; i < c->n; i++) {
+		mp_w_cstr(b, c->refs[i].sop_class);
+		mp_w_cstr(b, c->refs[i].sop_uid);
+	}
+}
+
+enum err
+msg_get_commit(struct mp_doc *d, struct img_ref *refs, struct img_commit *out)
+{
+	const struct mp_node *list = msg_at(d, "refs");
+	uint32_t i;
+
+	*out = (struct img_commit){ .refs = refs, .n = mp_len(list) / 2 };
+	mp_text(d, msg_at(d, "tx"), out->transaction, sizeof(out->transaction));
+	out->last = mp_bool(d, msg_at(d, "last"));
+	if (out->n > IMG_REFS_MAX || mp_len(list) % 2 != 0 ||
+	    !msg_uid_ok(out->transaction))
+		return ERR_MALFORMED;
+	for (i = 0; i < out->n; i++) {
+		mp_text(d, mp_at(list, 2 * i), refs[i].sop_class,
+		    sizeof(refs[i].sop_class));
+		mp_text(d, mp_at(list, 2 * i + 1), refs[i].sop_uid,
+		    sizeof(refs[i].sop_uid));
+		if (!msg_uid_ok(refs[i].sop_class) ||
+		    !msg_uid_ok(refs[i].sop_uid))
+			return ERR_MALFORMED;
+	}
+	return msg_end(d);
 }

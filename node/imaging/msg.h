@@ -14,11 +14,13 @@
  * IMG_VERDICT     helper -> node  -
  * IMG_ROW         helper -> node  -
  * IMG_ANSWER      helper -> node  -
+ * IMG_COMMIT      helper -> node  -
  * MSG_CONFIG      node -> helper  [accepted socket]
  * MSG_ADMIT       node -> helper  -   answer to IMG_ASSOC
  * MSG_CONTEXT     node -> helper  -   answer to IMG_IDENTITY
  * MSG_STORED      node -> helper  -   answer to IMG_OBJECT
- * MSG_FILE        node -> helper  the file; IMG_RESULT answers a PREVIEW
+ * MSG_FILE        node -> helper  the file; IMG_RESULT answers a PREVIEW,
+ *                                 IMG_ANSWER a report
  * MSG_DIAL        node -> helper  -   IMG_ANSWER answers
  * MSG_QUERY       node -> helper  -   IMG_ANSWER ends it
  * MSG_SERIES      node -> helper  container: u32 n, n x u64 length, bytes */
@@ -140,6 +142,10 @@ void msg_put_query(struct buf *b, const struct img_query *q);
 enum err msg_get_query(struct mp_doc *d, struct img_query *out) PSC_MUST_USE;
 void msg_put_row(struct buf *b, const struct img_row *r);
 enum err msg_get_row(struct mp_doc *d, struct img_row *out) PSC_MUST_USE;
+void msg_put_commit(struct buf *b, const struct img_commit *c);
+/* refs: room for IMG_REFS_MAX, which out->refs is then. */
+enum err msg_get_commit(struct mp_doc *d, struct img_ref *refs,
+    struct img_commit *out) PSC_MUST_USE;
 void msg_put_answer(struct buf *b, const struct img_answer *a);
 enum err msg_get_answer(struct mp_doc *d, struct img_answer *out) PSC_MUST_USE;
 

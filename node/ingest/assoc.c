@@ -36,6 +36,8 @@ struct assoc {
 	char subject[CAT_KEY_MAX + 1];
 	struct assoc_tally tally;
 	struct storing *storing; /* NULL: one object at a time */
+	const struct conf_inbox *inbox;
+	struct commit_asked *asked; /* a request for commitment, so far */
 };
 
 static enum err
@@ -128,6 +130,9 @@ assoc_open(struct assoc *a, struct imaging *im, const struct img_assoc *who)
 	if (e != ERR_OK && answer == IMG_ADMITTED)
 		answer = IMG_REFUSED_CALLING_AE;
 	a->sink.table = buf_slice(&a->table);
+	a->inbox = in;
+	if (e == ERR_OK && in->commit[0] != '\0')
+		answer = IMG_ADMITTED_COMMIT;
 	if (e == ERR_OK && who->window > 1)
 		e = storing_new(a->g, &a->sink, im, &a->storing);
 	if (e == ERR_NOMEM)
@@ -179,6 +184,21 @@ assoc_object(struct assoc *a, struct imaging *im, const struct img_object *o)
 	return e;
 }
 
+/* The sender has our promise of a report once it is durable. */
+static enum err
+assoc_commit(struct assoc *a, struct imaging *im, const struct img_commit *c)
+{
+	enum err e = commit_more(&a->asked, c);
+
+	if (e != ERR_OK || !c->last)
+		return e;
+	e = commit_take(a->g, &a->sink, a->inbox, a->asked);
+	commit_asked_free(a->asked);
+	a->asked = NULL;
+	return imaging_answer_stored(
+	    im, e == ERR_OK ? IMG_STATUS_OK : IMG_STATUS_FAILED);
+}
+
 static enum err
 assoc_serve(struct assoc *a, struct imaging *im)
 {
@@ -199,6 +219,11 @@ assoc_serve(struct assoc *a, struct imaging *im)
 		case IMG_OBJECT:
 			e = a->admitted ? assoc_object(a, im, &m.object)
 					: ERR_MALFORMED;
+			break;
+		case IMG_COMMIT:
+			e = a->admitted && a->inbox->commit[0] != '\0'
+				? assoc_commit(a, im, &m.commit)
+				: ERR_MALFORMED;
 			break;
 		case IMG_DONE: return ERR_OK;
 		case IMG_RESULT:
@@ -240,6 +265,7 @@ assoc_run(struct assoc *a)
 	storing_end(a->storing, &a->tally);
 	imaging_close(im);
 	buf_fini(&a->table);
+	commit_asked_free(a->asked);
 	a->sink.table = (struct slice){ 0 };
 	if (e != ERR_OK)
 		log_warn("ingest", "association broken off",

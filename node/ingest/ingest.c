@@ -221,6 +221,8 @@ ingest_start(
 	}
 	if (e == ERR_OK)
 		e = folders_start(g, em);
+	if (e == ERR_OK)
+		e = commits_start(g, em);
 	if (e != ERR_OK) {
 		(void)ingest_stop(g);
 		return e;
@@ -246,7 +248,7 @@ ingest_stop(struct ingest *g)
 		(void)close(g->listen_fd);
 	(void)clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += STOP_WAIT_S;
-	if (!folders_stop(g, &until))
+	if (!folders_stop(g, &until) || !commits_stop(g, &until))
 		return false;
 	pthread_mutex_lock(&g->mu);
 	while (g->running > 0 &&

@@ -7,6 +7,7 @@
  *   "qser"  hash16(target, series) + be64 item -> ""  (all items, any AE)
  *   "qfree" be64 item                 -> "" rejected, its copies are going
  *   "vi"    be64 item + be32 index    -> struct v_page, from image index on
+ *   "commit" hash16(calling AE, transaction) -> whom to report to, of what
  *   "pkey"  share id                  -> 32-byte pseudonym key
  *   "pmap"  hash16(share, patient)    -> pseudonym and what it stands for
  *   "plist" hash16(PatientID)         -> pseudonym from the lookup list
@@ -156,6 +157,7 @@ struct ingest {
 	struct turned turned;
 	struct senders_told told[SENDERS_TOLD_MAX];
 	struct folders *folders; /* NULL: none are watched */
+	struct commits *commits; /* NULL: nobody may ask for commitment */
 };
 
 /* rows.c */
@@ -319,6 +321,19 @@ const struct conf_inbox *sender_inbox(const struct conf *c,
  * caller in the last ten minutes. */
 void sender_refused(
     struct ingest *g, const struct sender_claim *s, const struct errmsg *em);
+
+/* commit.c: storage commitment (domain.md 17).  A request is kept as a row
+ * (tag "commit") until its report was taken. */
+struct commit_asked;
+enum err commit_more(struct commit_asked **all,
+    const struct img_commit *c) PSC_MUST_USE; /* grows *all */
+/* Durable, and on its way, when it returns ERR_OK. */
+enum err commit_take(struct ingest *g, const struct sink *k,
+    const struct conf_inbox *in, const struct commit_asked *a) PSC_MUST_USE;
+void commit_asked_free(struct commit_asked *a); /* NULL ok */
+enum err commits_start(struct ingest *g, struct errmsg *em) PSC_MUST_USE;
+/* false: it still runs at `until` (CLOCK_REALTIME) and uses g. */
+bool commits_stop(struct ingest *g, const struct timespec *until);
 
 /* dial.c: a connection to "HOST:PORT", for a helper. */
 enum err dial_archive(

@@ -6,6 +6,7 @@ import socket
 import struct
 import subprocess
 import threading
+import urllib.request
 
 from nodes import Failed, storescu, until
 
@@ -26,7 +27,12 @@ class Archive:
         self.port = free_port()
         self.dir = top / self.ae.lower()
         (self.dir / "db").mkdir(parents=True)
-        self.log = open(self.dir / "log", "wb")
+        self.run(to_ae, to_port)
+
+    def run(self, to_ae, to_port):
+        """Start it, and wait until it answers."""
+        self.to = to_ae, to_port
+        self.log = open(self.dir / "log", "ab")
         self.proc = subprocess.Popen(
             self.command(to_ae, to_port), stdout=self.log,
             stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
@@ -67,19 +73,30 @@ class Orthanc(Archive):
     """Debian's Orthanc."""
 
     ae = "ORTHANC"
+    http = 0  # a port, if its REST interface is wanted
+
+    def rest(self, path, body=None):
+        """GET, or POST of body."""
+        url = f"http://127.0.0.1:{self.http}{path}"
+        data = None if body is None else json.dumps(body).encode()
+        with urllib.request.urlopen(url, data, timeout=20) as answer:
+            return json.loads(answer.read())
 
     def command(self, to_ae, to_port):
         exe = shutil.which("Orthanc") or "/usr/sbin/Orthanc"
         conf = {"Name": "test", "StorageDirectory": str(self.dir / "db"),
                 "IndexDirectory": str(self.dir / "db"),
-                "HttpServerEnabled": False, "DicomServerEnabled": True,
+                "HttpServerEnabled": self.http != 0, "HttpPort": self.http,
+                "RemoteAccessAllowed": False, "AuthenticationEnabled": False,
+                "DicomServerEnabled": True,
                 "DicomAet": self.ae, "DicomPort": self.port,
                 "DicomCheckCalledAet": False, "DicomAlwaysAllowStore": True,
                 "DicomAlwaysAllowEcho": True, "DicomAlwaysAllowFind": True,
                 "DicomAlwaysAllowGet": True, "DicomAlwaysAllowMove": True,
                 "DicomModalities": {"us": {
                     "AET": to_ae, "Host": "127.0.0.1", "Port": to_port,
-                    "AllowGet": True, "AllowMove": True, "AllowFind": True}},
+                    "AllowGet": True, "AllowMove": True, "AllowFind": True,
+                    "AllowStorageCommitment": True}},
                 "Plugins": []}
         path = self.dir / "orthanc.json"
         path.write_text(json.dumps(conf))

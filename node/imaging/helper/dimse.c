@@ -11,6 +11,7 @@
 
 #define TAG_GROUP_LENGTH 0x00000000u
 #define TAG_CMD_SOP_CLASS 0x00000002u
+#define TAG_CMD_ASKED_CLASS 0x00000003u
 #define TAG_CMD_FIELD 0x00000100u
 #define TAG_CMD_ID 0x00000110u
 #define TAG_CMD_RESPONDED 0x00000120u
@@ -19,6 +20,9 @@
 #define TAG_CMD_DATA_TYPE 0x00000800u
 #define TAG_CMD_STATUS 0x00000900u
 #define TAG_CMD_SOP_UID 0x00001000u
+#define TAG_CMD_ASKED_UID 0x00001001u
+#define TAG_CMD_EVENT 0x00001002u
+#define TAG_CMD_ACTION 0x00001008u
 #define TAG_CMD_COMPLETED 0x00001021u
 #define TAG_CMD_FAILED 0x00001022u
 #define TAG_CMD_WARNED 0x00001023u
@@ -50,8 +54,11 @@ static enum err
 dimse_take(struct dimse_command *c, uint32_t tag, struct slice v)
 {
 	switch (tag) {
+	case TAG_CMD_ASKED_CLASS:
 	case TAG_CMD_SOP_CLASS: return dimse_uid(v, c->sop_class);
+	case TAG_CMD_ASKED_UID:
 	case TAG_CMD_SOP_UID: return dimse_uid(v, c->sop_uid);
+	case TAG_CMD_ACTION: return dimse_u16(v, &c->action);
 	case TAG_CMD_FIELD: return dimse_u16(v, &c->field);
 	case TAG_CMD_ID: return dimse_u16(v, &c->message_id);
 	case TAG_CMD_DATA_TYPE: return dimse_u16(v, &c->data_type);
@@ -150,6 +157,20 @@ dimse_put_request(
 		dimse_put_key(&c, TAG_CMD_DESTINATION, q->destination, ' ');
 	dimse_put_u16(&c, TAG_CMD_PRIORITY, 0); /* medium */
 	dimse_put_u16(&c, TAG_CMD_DATA_TYPE, DIMSE_HAS_DATA);
+	dimse_put_pdu(b, &c, context_id);
+}
+
+void
+dimse_put_event(struct buf *b, const struct dimse_event *e, uint8_t context_id)
+{
+	struct buf c = BUF_MAX(DIMSE_COMMAND_MAX);
+
+	dimse_put_uid(&c, TAG_CMD_SOP_CLASS, e->sop_class);
+	dimse_put_u16(&c, TAG_CMD_FIELD, DIMSE_N_EVENT_REPORT_RQ);
+	dimse_put_u16(&c, TAG_CMD_ID, e->message_id);
+	dimse_put_u16(&c, TAG_CMD_DATA_TYPE, DIMSE_HAS_DATA);
+	dimse_put_uid(&c, TAG_CMD_SOP_UID, e->sop_uid);
+	dimse_put_u16(&c, TAG_CMD_EVENT, e->event);
 	dimse_put_pdu(b, &c, context_id);
 }
 

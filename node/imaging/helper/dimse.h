@@ -12,6 +12,8 @@
 #define DIMSE_C_FIND_RQ 0x0020u
 #define DIMSE_C_MOVE_RQ 0x0021u
 #define DIMSE_C_ECHO_RQ 0x0030u
+#define DIMSE_N_EVENT_REPORT_RQ 0x0100u
+#define DIMSE_N_ACTION_RQ 0x0130u
 #define DIMSE_C_CANCEL_RQ 0x0FFFu
 #define DIMSE_RSP 0x8000u
 #define DIMSE_NO_DATA 0x0101u
@@ -27,7 +29,8 @@ struct dimse_command {
 	/* of responses; not said: 0 */
 	uint16_t responded, status;
 	uint16_t completed, failed, warned; /* sub-operations */
-	char sop_class[IMG_UID_MAX + 1];
+	uint16_t action;                    /* N-ACTION: its type */
+	char sop_class[IMG_UID_MAX + 1];    /* affected or requested */
 	char sop_uid[IMG_UID_MAX + 1];
 };
 
@@ -46,6 +49,16 @@ struct dimse_request {
 };
 void dimse_put_request(
     struct buf *b, const struct dimse_request *q, uint8_t context_id);
+
+/* The same for an N-EVENT-REPORT; its dataset follows. */
+struct dimse_event {
+	uint16_t message_id;
+	uint16_t event;
+	const char *sop_class;
+	const char *sop_uid;
+};
+void dimse_put_event(
+    struct buf *b, const struct dimse_event *e, uint8_t context_id);
 
 /* An element of an identifier, implicit little endian; padded by what its VR
  * wants: pad ' ' or '\0'. */

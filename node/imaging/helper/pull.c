@@ -33,9 +33,10 @@
 #define TAG_MODALITIES 0x00080061u
 
 static const char *const op_class[] = { "", "1.2.840.10008.5.1.4.1.2.2.1",
-	"1.2.840.10008.5.1.4.1.2.2.3", "1.2.840.10008.5.1.4.1.2.2.2" };
+	"1.2.840.10008.5.1.4.1.2.2.3", "1.2.840.10008.5.1.4.1.2.2.2",
+	SHIM_COMMIT_CLASS };
 static const uint16_t op_field[] = { 0, DIMSE_C_FIND_RQ, DIMSE_C_GET_RQ,
-	DIMSE_C_MOVE_RQ };
+	DIMSE_C_MOVE_RQ, DIMSE_N_EVENT_REPORT_RQ };
 static const char *const implicit_only[] = { SCU_IMPLICIT };
 
 /* Where the archive does not say of what class its images are. */
@@ -137,7 +138,7 @@ pull_wants(struct pull *p)
 	uint32_t i;
 
 	want_add(p, op_class[p->dial.op], implicit_only, 1);
-	p->want[0].scp = false;
+	p->want[0].scp = p->dial.op == IMG_REPORT; /* it asked, we report */
 	if (p->dial.op != IMG_GET)
 		return;
 	for (i = 0; i < p->dial.n_classes; i++)
@@ -499,10 +500,54 @@ pull_query(struct pull *p)
 	return pull_say(p, e);
 }
 
+/* --- a report of storage commitment (PS3.4 J.3.3) --- */
+
+static enum err
+report_send(struct pull *p, struct slice data)
+{
+	struct dimse_event ev = { .message_id = ++p->message_id,
+		.event = p->dial.event,
+		.sop_class = SHIM_COMMIT_CLASS,
+		.sop_uid = SHIM_COMMIT_CLASS ".1" };
+	struct buf b = BUF_MAX(ANSWER_MAX);
+	bool last = false;
+	enum err e;
+
+	dimse_put_event(&b, &ev, QUERY_CONTEXT);
+	e = buf_err(&b);
+	if (e == ERR_OK)
+		e = scu_send(&p->scu, buf_slice(&b));
+	if (e == ERR_OK)
+		e = scu_send_data(&p->scu, QUERY_CONTEXT, data);
+	buf_fini(&b);
+	return e == ERR_OK ? pull_message(p, &last) : e;
+}
+
+static enum err
+pull_report(struct pull *p)
+{
+	struct slice data = { 0 };
+	uint64_t n = 0;
+	int fd = frame_take_fd(&p->l->in, 0);
+	enum err e = msg_get_file(&p->l->doc, &n);
+
+	if (e == ERR_OK)
+		e = fd >= 0 ? sealed_map(fd, n, &data) : ERR_MALFORMED;
+	if (fd >= 0)
+		(void)close(fd);
+	if (e != ERR_OK)
+		return e;
+	p->answer = (struct img_answer){ 0 };
+	e = p->open ? report_send(p, data) : ERR_IO;
+	sealed_unmap(&data);
+	return pull_say(p, e);
+}
+
 enum err
 pull_run(struct link *l)
 {
 	struct pull *p = mem_new(sizeof(*p));
+	bool report;
 	enum err e;
 
 	if (p == NULL)
@@ -518,14 +563,15 @@ pull_run(struct link *l)
 		e = msg_get_dial(&l->doc, &p->dial);
 	if (e == ERR_OK)
 		e = pull_dial(p);
+	report = p->dial.op == IMG_REPORT;
 	while (e == ERR_OK) {
-		e = link_wait(l, MSG_QUERY);
+		e = link_wait(l, report ? MSG_FILE : MSG_QUERY);
 		if (e == ERR_FOREIGN) { /* nothing more to ask */
 			e = ERR_OK;
 			break;
 		}
 		if (e == ERR_OK)
-			e = pull_query(p);
+			e = report ? pull_report(p) : pull_query(p);
 	}
 	if (p->open && e == ERR_OK)
 		scu_release(&p->scu);

@@ -22,6 +22,7 @@
 #define PDU_RELEASE 5u
 #define PDU_RELEASED 6u
 #define PDU_ABORT 7u
+#define FRAGMENT_MAX (16 * KIB)
 #define REQUEST_MAX (64 * KIB)
 #define ACCEPT_FIXED 68u /* before the items: PS3.8 9.3.3 */
 
@@ -403,26 +404,41 @@ scu_next_pdv(struct scu *s, struct scu_pdv *out)
 	return r.err == ERR_OK ? ERR_OK : ERR_MALFORMED;
 }
 
-enum err
-scu_send_data(struct scu *s, uint8_t context_id, struct slice in)
+static enum err
+send_fragment(struct scu *s, uint8_t context_id, struct slice in, bool last)
 {
 	struct buf b = BUF_MAX(in.n + 16);
-	uint32_t max = s->accepted.max_pdu;
 	enum err e;
 
-	if (max != 0 && in.n + 6 > max)
-		return ERR_LIMIT;
 	buf_u8(&b, PDU_DATA);
 	buf_u8(&b, 0);
 	buf_be32(&b, (uint32_t)in.n + 6);
 	buf_be32(&b, (uint32_t)in.n + 2);
 	buf_u8(&b, context_id);
-	buf_u8(&b, 2); /* data, last */
+	buf_u8(&b, last ? 2 : 0);
 	buf_put_slice(&b, in);
 	e = buf_err(&b);
 	if (e == ERR_OK)
 		e = scu_send(s, buf_slice(&b));
 	buf_fini(&b);
+	return e;
+}
+
+enum err
+scu_send_data(struct scu *s, uint8_t context_id, struct slice in)
+{
+	size_t max = s->accepted.max_pdu, n;
+	enum err e = ERR_OK;
+
+	if (max == 0 || max > FRAGMENT_MAX)
+		max = FRAGMENT_MAX;
+	if (max <= 6)
+		return ERR_MALFORMED;
+	do {
+		n = in.n < max - 6 ? in.n : max - 6;
+		e = send_fragment(s, context_id, slice_of(in.p, n), n == in.n);
+		in = slice_of(in.p + n, in.n - n);
+	} while (e == ERR_OK && in.n > 0);
 	return e;
 }
 

@@ -65,7 +65,7 @@ enum err scu_open(struct scu *s, int fd, uint32_t idle_ms,
 enum err scu_next_pdv(struct scu *s, struct scu_pdv *out) PSC_MUST_USE;
 /* Bytes of whole PDUs. */
 enum err scu_send(struct scu *s, struct slice in) PSC_MUST_USE;
-/* A dataset as one PDU; ERR_LIMIT where the peer takes none so large. */
+/* A dataset, in PDUs that the peer takes. */
 enum err scu_send_data(
     struct scu *s, uint8_t context_id, struct slice in) PSC_MUST_USE;
 void scu_release(struct scu *s); /* asks, and waits for the answer */

@@ -184,6 +184,33 @@ test_pull_messages_come_back_as_they_were(void **state)
 }
 
 static void
+test_a_request_for_commitment_comes_back_as_it_was(void **state)
+{
+	struct img_ref refs[2] = { { "1.2", "1.3" }, { "1.2", "1.4" } };
+	struct img_commit commit = { "2.25.1", refs, 2, true }, c2;
+	static struct img_ref room[IMG_REFS_MAX];
+	struct buf b = BUF_MAX(4096);
+	struct mp_doc d;
+
+	(void)state;
+	msg_put_commit(&b, &commit);
+	reopen(&b, &d, IMG_COMMIT);
+	assert_int_equal(msg_get_commit(&d, room, &c2), ERR_OK);
+	assert_string_equal(c2.transaction, "2.25.1");
+	assert_true(c2.last);
+	assert_int_equal(c2.n, 2);
+	assert_memory_equal(c2.refs, refs, sizeof(refs));
+	mp_doc_fini(&d);
+	buf_reset(&b);
+	refs[1].sop_uid[0] = '/';
+	msg_put_commit(&b, &commit);
+	reopen(&b, &d, IMG_COMMIT);
+	assert_int_equal(msg_get_commit(&d, room, &c2), ERR_MALFORMED);
+	mp_doc_fini(&d);
+	buf_fini(&b);
+}
+
+static void
 test_control_characters_are_refused(void **state)
 {
 	struct img_assoc a = { "CALL\nING", "CALLED", "192.0.2.1", 1 }, out;
@@ -507,6 +534,8 @@ main(void)
 		cmocka_unit_test(test_small_messages),
 		cmocka_unit_test(test_a_verdict_comes_back_as_it_was),
 		cmocka_unit_test(test_pull_messages_come_back_as_they_were),
+		cmocka_unit_test(
+		    test_a_request_for_commitment_comes_back_as_it_was),
 		cmocka_unit_test(test_control_characters_are_refused),
 		cmocka_unit_test(
 		    test_largest_identity_fits_one_more_uid_does_not),
