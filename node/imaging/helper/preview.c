@@ -9,6 +9,7 @@
 
 #include <unistd.h>
 
+#include "node/imaging/helper/recode.h"
 #include "node/imaging/helper/rules.h"
 #include "node/imaging/sealed.h"
 #include "store/base/mem.h"
@@ -290,11 +291,15 @@ preview_make(struct slice file, const char *profile,
 		.table = table,
 		.subject = PREVIEW_SUBJECT,
 		.shift_days = PREVIEW_DAYS };
+	struct recode plain = { 0 };
 	struct dcm_file *f = NULL;
 	enum err e = dcm_open(file, &f, em);
 
 	if (e == ERR_OK)
-		e = preview_of(f, &ctx, out, em);
+		e = recode_plain(f, &plain, em);
+	if (e == ERR_OK)
+		e = preview_of(plain.f != NULL ? plain.f : f, &ctx, out, em);
+	recode_fini(&plain);
 	dcm_close(f);
 	return e;
 }

@@ -8,6 +8,7 @@
 #include "node/imaging/helper/content.h"
 #include "node/imaging/helper/csa.h"
 #include "node/imaging/helper/dates.h"
+#include "node/imaging/helper/emit.h"
 #include "node/imaging/helper/pixels.h"
 #include "node/imaging/helper/words.h"
 #include "store/base/mem.h"
@@ -22,34 +23,22 @@ put_tag(struct writer *w, uint32_t tag)
 	buf_u16(w->b, (uint16_t)(tag & 0xFFFFu));
 }
 
+static bool
+is_implicit(const struct writer *w)
+{
+	return w->f->syntax == SYNTAX_IMPLICIT;
+}
+
 static void
 put_head(struct writer *w, uint32_t tag, enum dcm_vr vr, uint32_t len)
 {
-	put_tag(w, tag);
-	if (w->f->syntax == SYNTAX_IMPLICIT || vr == VR_NONE) {
-		buf_u32(w->b, len);
-		return;
-	}
-	if (!dict_vr_long(vr) && len > UINT16_MAX)
-		vr = VR_UN; /* PS3.5 section 6.2.2 note 5 */
-	buf_put(w->b, dict_vr_name(vr), 2);
-	if (!dict_vr_long(vr)) {
-		buf_u16(w->b, (uint16_t)len);
-		return;
-	}
-	buf_u16(w->b, 0);
-	buf_u32(w->b, len);
+	emit_head(w->b, is_implicit(w), tag, vr, len);
 }
 
 static void
 put_value(struct writer *w, uint32_t tag, enum dcm_vr vr, struct slice v)
 {
-	bool odd = v.n % 2 != 0;
-
-	put_head(w, tag, vr, (uint32_t)(v.n + odd));
-	buf_put_slice(w->b, v);
-	if (odd)
-		buf_u8(w->b, dict_vr_text(vr) && vr != VR_UI ? ' ' : 0);
+	emit_value(w->b, is_implicit(w), tag, vr, v);
 }
 
 static void
@@ -69,12 +58,7 @@ open_len(struct writer *w, uint32_t tag, enum dcm_vr vr)
 static void
 close_len(struct writer *w, size_t start)
 {
-	size_t n = w->b->n - start;
-
-	if (w->b->err != ERR_OK)
-		return;
-	for (size_t k = 0; k < 4; k++)
-		w->b->p[start - 4 + k] = (uint8_t)(n >> (8 * k));
+	emit_close(w->b, start);
 }
 
 static void
