@@ -34,6 +34,7 @@ struct conf_inbox {
 	char called_ae[17];  /* "": dicom.ae_title */
 	struct conf_net from[CONF_NETS_MAX];
 	uint32_t n_from; /* 0: any address */
+	bool tls;        /* only over dicom.tls_listen */
 	char commit[80]; /* HOST:PORT that reports go to; "": no commitment */
 	struct conf_target to;
 };
@@ -67,6 +68,8 @@ struct conf_span {
 struct conf {
 	char site[LIM_NAME_BYTES + 1];
 	char dicom_listen[80]; /* HOST:PORT or "off" */
+	char dicom_tls_listen[80];
+	char dicom_tls_clients[16]; /* "required" or "none" */
 	char dicom_ae_title[17];
 	struct conf_inbox inboxes[32];
 	uint32_t n_inboxes;

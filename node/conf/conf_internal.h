@@ -37,6 +37,7 @@ enum conf_kind {
 	CONF_ADDR,    /* HOST:PORT or off */
 	CONF_PROXY,   /* http:// or socks5:// HOST:PORT, or off */
 	CONF_AE,      /* DICOM AE title */
+	CONF_CLIENTS, /* required or none */
 	CONF_PATTERN, /* pseudonym pattern */
 	CONF_POLICY,  /* release policy */
 	CONF_COUNT,   /* integer */

@@ -86,6 +86,7 @@ conf_kind_text(enum conf_kind k)
 	case CONF_ADDR: return "HOST:PORT or off";
 	case CONF_PROXY: return "http:// or socks5:// HOST:PORT, or off";
 	case CONF_AE: return "AE title";
+	case CONF_CLIENTS: return "required or none";
 	case CONF_PATTERN: return "pattern";
 	case CONF_POLICY: return "policy";
 	case CONF_COUNT: return "number";
@@ -255,6 +256,10 @@ conf_text_check(const struct conf_key *k, const char *s, char *why, size_t cap)
 	    conf_address(s, host, sizeof(host), &port) != ERR_OK)
 		return conf_why(
 		    why, cap, ERR_MALFORMED, "must be HOST:PORT or off");
+	if (k->kind == CONF_CLIENTS && strcmp(s, "required") != 0 &&
+	    strcmp(s, "none") != 0)
+		return conf_why(
+		    why, cap, ERR_MALFORMED, "must be required or none");
 	if (k->kind == CONF_PROXY && conf_proxy(s, &proxy) != ERR_OK)
 		return conf_why(why, cap, ERR_MALFORMED,
 		    "must be http://HOST:PORT or socks5://HOST:PORT (user and "

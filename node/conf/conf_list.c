@@ -22,6 +22,7 @@ enum list_kind {
 	LIST_ADDRESS,
 	LIST_PATH,
 	LIST_AFTER,    /* done or remove */
+	LIST_FLAG,     /* true or false */
 	LIST_DURATION, /* a uint32_t of seconds */
 };
 
@@ -64,6 +65,7 @@ static const struct list_field inbox_fields[] = {
 	FIELD(struct conf_inbox, "calling_ae", calling_ae, LIST_ANY_AE, true),
 	FIELD(struct conf_inbox, "called_ae", called_ae, LIST_AE, false),
 	FIELD(struct conf_inbox, "from", from, LIST_NETS, false),
+	FIELD(struct conf_inbox, "tls", tls, LIST_FLAG, false),
 	FIELD(struct conf_inbox, "commit", commit, LIST_ADDRESS, false),
 	TARGET_FIELDS(struct conf_inbox),
 };
@@ -354,6 +356,21 @@ list_duration(const struct list_field *f, void *row, const struct json *v,
 	return ERR_OK;
 }
 
+static enum err
+list_flag(const struct list_field *f, void *row, const struct json *v,
+    char *why, size_t cap)
+{
+	char room[LIST_TEXT_MAX];
+	const char *s = conf_scalar(v, room, sizeof(room));
+	bool *out = (void *)((uint8_t *)row + f->offset);
+
+	*out = s != NULL && strcmp(s, "true") == 0;
+	if (*out || (s != NULL && strcmp(s, "false") == 0))
+		return ERR_OK;
+	(void)snprintf(why, cap, "%s must be true or false", f->name);
+	return ERR_MALFORMED;
+}
+
 static const char *
 list_text_form(const struct list_field *f, const char *s)
 {
@@ -382,6 +399,7 @@ list_text_form(const struct list_field *f, const char *s)
 	case LIST_TEXT:
 	case LIST_TAGS:
 	case LIST_NETS:
+	case LIST_FLAG:
 	case LIST_DURATION: break;
 	}
 	return conf_is_line(s) ? NULL : "one line of text";
@@ -439,6 +457,8 @@ list_member(const struct conf_list *l, void *row, const char *key,
 			    (void *)((uint8_t *)row + l->target), v, why, cap);
 		if (f->kind == LIST_NETS)
 			return list_nets(row, v, why, cap);
+		if (f->kind == LIST_FLAG)
+			return list_flag(f, row, v, why, cap);
 		if (f->kind == LIST_DURATION)
 			return list_duration(f, row, v, why, cap);
 		return list_text(f, row, v, why, cap);
@@ -562,6 +582,8 @@ list_put_row(const struct conf_list *l, const uint8_t *row, struct jw *w)
 			list_put_tags((const void *)(row + l->target), w);
 		else if (f->kind == LIST_NETS)
 			list_put_nets((const void *)row, w);
+		else if (f->kind == LIST_FLAG && *text != 0)
+			jw_bool(w, f->name, true);
 		else if (f->kind == LIST_DURATION)
 			list_put_duration(f->name, row + f->offset, w);
 		else if (*text != '\0')

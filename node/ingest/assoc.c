@@ -30,6 +30,8 @@ struct assoc {
 	struct peer_address from;
 	struct ingest *g;
 	int fd;
+	bool tls;
+	struct tls_conn *conn; /* if it is by TLS: fd is the plain side */
 	struct sink sink;
 	struct buf table; /* sink.table */
 	bool admitted;    /* an inbox was found */
@@ -111,7 +113,7 @@ static enum err
 assoc_open(struct assoc *a, struct imaging *im, const struct img_assoc *who)
 {
 	const struct sender_claim s = { who->calling_ae, who->called_ae,
-		&a->from };
+		&a->from, a->tls };
 	enum img_admit answer = IMG_ADMITTED;
 	const struct conf_inbox *in;
 	struct errmsg em = { 0 };
@@ -140,8 +142,8 @@ assoc_open(struct assoc *a, struct imaging *im, const struct img_assoc *who)
 	a->admitted = e == ERR_OK;
 	if (a->admitted)
 		log_info("ingest", "association opened",
-		    "ae=\"%s\" from=%s share=\"%s\" compartment=\"%s\"",
-		    who->calling_ae, a->from.text, a->sink.share_name,
+		    "ae=\"%s\" from=%s tls=%d share=\"%s\" compartment=\"%s\"",
+		    who->calling_ae, a->from.text, a->tls, a->sink.share_name,
 		    a->sink.compartment_name);
 	else
 		sender_refused(a->g, &s, &em);
@@ -348,12 +350,36 @@ assoc_leave(struct assoc *a)
 	mem_free(a);
 }
 
+/* By TLS: what is served is the plain side of it. */
+static void
+assoc_run_tls(struct assoc *a)
+{
+	struct errmsg em = { 0 };
+	int fd = a->fd, plain = -1;
+	enum err e = tls_open(a->g->tls, fd, &plain, &a->conn, &em);
+
+	a->fd = plain;
+	if (e == ERR_OK)
+		assoc_run(a);
+	else
+		log_warn("ingest", "association refused",
+		    "from=%s cause=\"%s\" next=\"%s\"", a->from.text, em.cause,
+		    em.next);
+	if (a->fd >= 0)
+		(void)close(a->fd);
+	a->fd = fd;
+	tls_close(a->conn);
+}
+
 static void *
 assoc_main(void *arg)
 {
 	struct assoc *a = arg;
 
-	assoc_run(a);
+	if (a->tls)
+		assoc_run_tls(a);
+	else
+		assoc_run(a);
 	if (a->fd >= 0)
 		(void)close(a->fd);
 	assoc_leave(a);
@@ -362,7 +388,7 @@ assoc_main(void *arg)
 
 /* The caller counted it in g->running already. */
 void
-assoc_start(struct ingest *g, int fd, const struct peer_address *from)
+assoc_start(struct ingest *g, int fd, const struct peer_address *from, bool tls)
 {
 	struct assoc *a = mem_new(sizeof(*a));
 	pthread_attr_t attr;
@@ -380,6 +406,7 @@ assoc_start(struct ingest *g, int fd, const struct peer_address *from)
 	}
 	a->g = g;
 	a->fd = fd;
+	a->tls = tls;
 	a->from = *from;
 	assoc_enter(a);
 	if (pthread_attr_init(&attr) == 0) {

@@ -36,6 +36,7 @@ enum err ingest_start(const struct ingest_opts *o, struct ingest **out,
  * still use the store, so the process must end without closing it. NULL ok */
 bool ingest_stop(struct ingest *g);
 void ingest_listen_text(struct ingest *g, char *out, size_t cap);
+void ingest_tls_text(struct ingest *g, char *out, size_t cap);
 
 struct ingest_item { /* a quarantine item */
 	char id[40];

@@ -28,6 +28,7 @@
 #include <pthread.h>
 
 #include "node/ingest/ingest.h"
+#include "node/tls/tls.h"
 
 /* PatientID is LO: 64 characters (PS3.5 6.2). */
 #define PSEUDONYM_BYTES_MAX 64u
@@ -146,6 +147,9 @@ struct ingest {
 	struct ingest_opts o;
 	int listen_fd; /* -1: off */
 	char listen_text[160];
+	int tls_fd; /* -1: off */
+	char tls_text[160];
+	struct tls_server *tls; /* NULL: off */
 	pthread_t accept_thread;
 	bool accepting;
 	pthread_mutex_t release_mu; /* one release at a time */
@@ -299,7 +303,9 @@ struct peer_address {
 void peer_address_of(int fd, struct peer_address *out);
 uint32_t assoc_count_from(
     const struct ingest *g, const struct peer_address *from);
-void assoc_start(struct ingest *g, int fd, const struct peer_address *from);
+/* tls: the caller is to speak TLS first. */
+void assoc_start(
+    struct ingest *g, int fd, const struct peer_address *from, bool tls);
 /* Where what goes to a target of the config goes now. */
 enum err sink_for_target(struct ingest *g, const struct conf_target *to,
     const char *sender, struct sink *out, struct errmsg *em) PSC_MUST_USE;
@@ -311,6 +317,7 @@ struct sender_claim {
 	const char *calling_ae;
 	const char *called_ae;
 	const struct peer_address *from;
+	bool tls; /* it came over dicom.tls_listen */
 };
 /* The first inbox that fits calling AE, called AE and address; those of "*"
  * only where no inbox names the calling AE.  NULL: refused, with cause and

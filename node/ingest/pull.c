@@ -519,7 +519,8 @@ pull_sink(struct pull *p)
 	const struct conf *c = p->g->o.conf;
 	const struct conf_inbox *in;
 	struct peer_address from;
-	struct sender_claim s = { a->ae, c->dicom_ae_title, &from };
+	/* Whether it sends by TLS is seen when it does. */
+	struct sender_claim s = { a->ae, c->dicom_ae_title, &from, true };
 	enum img_admit answer;
 	enum err e;
 	int fd;

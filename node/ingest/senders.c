@@ -32,7 +32,8 @@ inbox_called(const struct conf *c, const struct conf_inbox *in)
 
 struct match {
 	bool named;  /* by an inbox: by its own title, or "*" */
-	bool called; /* and by an address that fits */
+	bool from;   /* and by an address that fits */
+	bool called; /* and over TLS where that is asked for */
 	const struct conf_inbox *in;
 	const char *title; /* that it should have called */
 };
@@ -50,6 +51,9 @@ match_under(const struct conf *c, const struct sender_claim *s,
 			continue;
 		m->named = true;
 		if (!inbox_from(in, s->from))
+			continue;
+		m->from = true;
+		if (in->tls && !s->tls)
 			continue;
 		m->called = true;
 		m->title = inbox_called(c, in);
@@ -74,6 +78,11 @@ sender_inbox(const struct conf *c, const struct sender_claim *s,
 		(void)errmsg_set(em, ERR_DENIED,
 		    "add it to dicom.inboxes in pesscara.yaml",
 		    "calling AE title is in no inbox");
+	else if (m.from && !m.called)
+		(void)errmsg_set(em, ERR_DENIED,
+		    "let it call dicom.tls_listen, or take tls out of its "
+		    "inbox in dicom.inboxes",
+		    "this AE title must call by TLS");
 	else if (!m.called)
 		(void)errmsg_set(em, ERR_DENIED,
 		    "if it is the real one, add its address to from of its "

@@ -188,7 +188,7 @@ test_inboxes_know_their_senders_addresses(void **state)
 	    "  - calling_ae: CT\n    share: s\n    data_type: clinical\n"
 	    "    from: [10.1.2.3, 10.2.0.0/16, 'fd00::/8', '::1']\n"
 	    "  - {calling_ae: CT, share: t, from: [10.2.1.0/24, 10.3.0.1]}\n"
-	    "  - {calling_ae: CT, called_ae: OTHER, share: u}\n";
+	    "  - {calling_ae: CT, called_ae: OTHER, share: u, tls: true}\n";
 	static const struct {
 		const char *address;
 		uint32_t net;
@@ -217,6 +217,7 @@ test_inboxes_know_their_senders_addresses(void **state)
 	    "\"from\":[\"10.1.2.3\",\"10.2.0.0/16\",\"fd00::/8\",\"::1\"]"));
 	assert_int_equal(conf_parse(buf_slice(&b), "f", &c, NULL), ERR_OK);
 	assert_int_equal(c.inboxes[2].n_from, 0);
+	assert_true(c.inboxes[2].tls && !c.inboxes[1].tls);
 	buf_fini(&b);
 	expect_from("10.1.2.3", "must be a list of 1 to 16");
 	expect_from("[]", "must be a list of 1 to 16");

@@ -21,16 +21,18 @@ static const char text[] =
     "  - {calling_ae: CT, share: far, from: ['fd00::/8']}\n"
     "  - {calling_ae: CT, share: other, called_ae: TRIAL, "
     "from: [10.1.0.0/16]}\n"
-    "  - {calling_ae: MR, share: mr}\n";
+    "  - {calling_ae: MR, share: mr}\n"
+    "  - {calling_ae: SAFE, share: safe, from: [10.1.0.0/16], tls: true}\n";
 
 static struct conf c;
+static bool by_tls;
 
 static const struct conf_inbox *
 call(const char *calling, const char *called, const char *address,
     enum img_admit *answer, struct errmsg *em)
 {
 	struct peer_address from = { 0 };
-	struct sender_claim s = { calling, called, &from };
+	struct sender_claim s = { calling, called, &from, by_tls };
 	struct conf_net net;
 
 	assert_int_equal(conf_net_parse(address, &net), ERR_OK);
@@ -83,6 +85,14 @@ test_title_address_and_called_title_decide_together(void **state)
 	    "called AE title is not HERE");
 	expect_refused("MR", "TRIAL", "192.0.2.1", IMG_REFUSED_CALLED_AE,
 	    "called AE title is not HERE");
+	expect_refused("SAFE", "HERE", "10.1.2.3", IMG_REFUSED_CALLING_AE,
+	    "must call by TLS");
+	expect_refused("SAFE", "HERE", "192.0.2.1", IMG_REFUSED_CALLING_AE,
+	    "may not call from 192.0.2.1");
+	by_tls = true;
+	expect_share("SAFE", "HERE", "10.1.2.3", "safe");
+	expect_share("MR", "HERE", "192.0.2.1", "mr");
+	by_tls = false;
 	c.inboxes[0].calling_ae[0] = 'Q';
 	expect_refused("XX", "HERE", "192.0.2.1", IMG_REFUSED_CALLING_AE,
 	    "is in no inbox");
@@ -123,7 +133,7 @@ test_a_refusal_is_audited_once_in_a_while(void **state)
 	struct cry_identity me;
 	struct cry_box_sk recovery;
 	char dir[TMPDIR_MAX], title[IMG_AE_MAX + 1];
-	struct sender_claim s = { title, "HERE", &from };
+	struct sender_claim s = { title, "HERE", &from, false };
 	uint32_t i;
 
 	(void)state;
