@@ -149,6 +149,7 @@ main(int argc, char **argv)
 	struct errmsg em = { 0 };
 	struct dcm_file *f = NULL;
 	struct recode plain = { 0 };
+	struct charset *charset = NULL;
 	struct slice in;
 	enum err e;
 
@@ -159,7 +160,9 @@ main(int argc, char **argv)
 	in = map_file(argv[argc == 3 ? 2 : 4]);
 	e = dcm_open(in, &f, &em);
 	if (e == ERR_OK && argc == 6)
-		e = recode_plain(f, &plain, &em);
+		e = charset_open(&charset);
+	if (e == ERR_OK && argc == 6)
+		e = recode_plain(f, charset, &plain, &em);
 	if (e == ERR_OK && strcmp(argv[1], "walk") == 0)
 		walk(f);
 	else if (e == ERR_OK && strcmp(argv[1], "plan") == 0)
@@ -169,6 +172,7 @@ main(int argc, char **argv)
 	if (e != ERR_OK)
 		(void)printf("error %d %s: %s\n", e, err_text(e), em.cause);
 	recode_fini(&plain);
+	charset_close(charset);
 	dcm_close(f);
 	(void)munmap((void *)(uintptr_t)in.p, in.n);
 	return e == ERR_OK ? 0 : 1;

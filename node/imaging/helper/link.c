@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "node/deid/table.h"
+#include "node/imaging/helper/charset.h"
 #include "store/base/mem.h"
 
 static enum err
@@ -88,6 +89,8 @@ link_close(struct link *l)
 {
 	mp_doc_fini(&l->doc);
 	frame_fini(&l->in);
+	charset_close(l->charset);
+	l->charset = NULL;
 	mem_free(l->table);
 	l->table = NULL;
 	if (l->accepted >= 0)

@@ -14,6 +14,7 @@ struct link {
 	struct msg_config config;
 	int accepted;             /* RECEIVE: the DICOM socket; -1 */
 	struct deid_table *table; /* the profile; NULL: our own by name */
+	struct charset *charset;  /* where objects are de-identified */
 	/* A verdict that comes while something else is awaited; NULL: none
 	 * may. */
 	enum err (*on_stored)(void *ctx, uint16_t status);

@@ -323,9 +323,9 @@ object_matches(const struct object_work *w, const struct object_in *in)
  * it is de-identified from that. */
 static enum err
 object_walked(struct link *l, struct object_work *w, const struct object_in *in,
-    const struct dcm_file *f, const struct dcm_file *plain, uint16_t *status)
+    const struct dcm_file *f, const struct recode *plain, uint16_t *status)
 {
-	const struct dcm_file *g = plain != NULL ? plain : f;
+	const struct dcm_file *g = plain->f != NULL ? plain->f : f;
 	bool asked;
 	enum err e;
 
@@ -337,12 +337,15 @@ object_walked(struct link *l, struct object_work *w, const struct object_in *in,
 		*status = IMG_STATUS_MISMATCH;
 		return ERR_OK;
 	}
-	if (plain != NULL) {
+	if (plain->syntax) {
 		object_text(w->o.transfer_syntax, sizeof(w->o.transfer_syntax),
 		    dcm_transfer_syntax(f));
 		object_finding(w, "recoded",
 		    "the de-identified copy is explicit little endian");
 	}
+	if (plain->guessed)
+		object_finding(w, "charset-guessed",
+		    "text is in no character set that the object names");
 	w->o.parsed = true;
 	w->o.n_original_plan = object_plan(f, w->original_plan, w->o.original);
 	e = object_ask(l, w, g, &asked);
@@ -373,10 +376,9 @@ object_build(struct link *l, struct object_work *w, const struct object_in *in,
 		goto out;
 	}
 	/* Where that fails the object is what it was: kept, not released. */
-	if (recode_plain(f, &plain, NULL) != ERR_OK)
-		object_finding(w, "unsupported-syntax",
-		    "it cannot be turned into explicit little endian");
-	e = object_walked(l, w, in, f, plain.f, status);
+	if (recode_plain(f, l->charset, &plain, &em) != ERR_OK)
+		object_finding(w, "unsupported-syntax", em.cause);
+	e = object_walked(l, w, in, f, &plain, status);
 out:
 	recode_fini(&plain);
 	dcm_close(f);

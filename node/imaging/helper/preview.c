@@ -285,7 +285,8 @@ preview_of(const struct dcm_file *f, struct img_context *ctx, struct buf *out,
 
 enum err
 preview_make(struct slice file, const char *profile,
-    const struct deid_table *table, struct buf *out, struct errmsg *em)
+    const struct deid_table *table, struct charset *charset, struct buf *out,
+    struct errmsg *em)
 {
 	struct img_context ctx = { .profile = profile,
 		.table = table,
@@ -296,7 +297,7 @@ preview_make(struct slice file, const char *profile,
 	enum err e = dcm_open(file, &f, em);
 
 	if (e == ERR_OK)
-		e = recode_plain(f, &plain, em);
+		e = recode_plain(f, charset, &plain, em);
 	if (e == ERR_OK)
 		e = preview_of(plain.f != NULL ? plain.f : f, &ctx, out, em);
 	recode_fini(&plain);
@@ -358,7 +359,8 @@ preview_run(struct link *l)
 	(void)close(fd);
 	if (e == ERR_OK)
 		e = preview_answer(l,
-		    preview_make(in, l->config.profile, l->table, &out, &em),
+		    preview_make(
+			in, l->config.profile, l->table, l->charset, &out, &em),
 		    &em, &out);
 	sealed_unmap(&in);
 	buf_wipe(&out);

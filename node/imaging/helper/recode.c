@@ -1,14 +1,17 @@
 /* node/imaging/helper/recode.c: a deflated dataset inflated, a big endian one
- * written anew with each number turned.
+ * written anew with each number turned, text written anew as UTF-8.
  *
- * Happy path: file meta that names explicit little endian, then the dataset,
- * then the result is walked like any other.  What is inside UN of undefined
- * length is implicit little endian already (PS3.5 section 6.2.2). */
+ * Happy path: file meta, then the dataset, then the result is walked like any
+ * other; a deflated object may go this way twice.  What is inside UN of
+ * undefined length is implicit little endian already (PS3.5 section 6.2.2).
+ * (0008,0005) of an item holds for the item (PS3.3 C.12.1.1.2); there is one
+ * for all in what is written. */
 #include "node/imaging/helper/recode.h"
 
 #include <zlib.h>
 
 #include "node/imaging/helper/emit.h"
+#include "store/base/limits.h"
 #include "store/base/mem.h"
 
 #define DEFLATED "1.2.840.10008.1.2.1.99"
@@ -16,7 +19,7 @@
 #define INFLATE_STEP (256 * KIB)
 
 static void
-put_meta(const struct dcm_file *f, struct buf *b)
+put_meta(const struct dcm_file *f, const char *syntax, struct buf *b)
 {
 	static const uint32_t tags[] = { TAG_META_SOP_CLASS, TAG_META_SOP_UID };
 	size_t start;
@@ -33,7 +36,7 @@ put_meta(const struct dcm_file *f, struct buf *b)
 		if (i != DCM_NONE)
 			emit_value(b, false, tags[k], VR_UI, dcm_trimmed(f, i));
 	}
-	emit_value(b, false, TAG_META_SYNTAX, VR_UI, SLICE_LIT(EXPLICIT));
+	emit_value(b, false, TAG_META_SYNTAX, VR_UI, slice_str(syntax));
 	emit_close(b, start);
 }
 
@@ -74,7 +77,15 @@ inflate_all(struct slice in, struct buf *b)
 	return buf_err(b) != ERR_OK ? buf_err(b) : ERR_LIMIT;
 }
 
-/* --- big endian --- */
+/* --- written anew --- */
+struct anew {
+	const struct dcm_file *f;
+	struct buf *b;
+	struct charset *c;
+	bool big, implicit;
+	bool text; /* to be converted */
+	bool guessed;
+};
 
 /* Bytes of one number of this VR. */
 static size_t
@@ -135,84 +146,214 @@ turn(uint8_t *p, size_t n, size_t width)
 }
 
 static void
-put_element(const struct dcm_file *f, uint32_t i, struct buf *b)
+put_text(struct anew *w, uint32_t i, const struct charset_names *names)
 {
-	const struct dcm_elem *e = &f->e[i];
-	enum dcm_vr vr = (enum dcm_vr)e->vr;
-	struct slice v = dcm_value(f, i);
+	const struct dcm_elem *e = &w->f->e[i];
+	struct slice v = dcm_value(w->f, i);
+	struct buf t = BUF_MAX(v.n * 3 + 8);
 
-	if (vr == VR_UN && !e->implicit)
+	charset_convert(w->c, names, (enum dcm_vr)e->vr, v, &t, &w->guessed);
+	emit_value(
+	    w->b, w->implicit, e->tag, (enum dcm_vr)e->vr, buf_slice(&t));
+	if (buf_err(&t) != ERR_OK && buf_err(w->b) == ERR_OK)
+		w->b->err = buf_err(&t);
+	buf_fini(&t);
+}
+
+static void
+put_element(struct anew *w, uint32_t i, const struct charset_names *names)
+{
+	const struct dcm_elem *e = &w->f->e[i];
+	enum dcm_vr vr = (enum dcm_vr)e->vr;
+	struct slice v = dcm_value(w->f, i);
+
+	if (w->big && vr == VR_UN && !e->implicit)
 		return; /* nobody can say what is to be turned */
-	emit_value(b, false, e->tag, vr, v);
-	if (buf_err(b) == ERR_OK && !e->implicit)
-		turn(b->p + b->n - v.n - v.n % 2, v.n, width_of(vr));
+	if (w->text && e->tag == TAG_CHARSET)
+		return;
+	if (w->text && charset_vr(vr) && !charset_is_plain(v)) {
+		put_text(w, i, names);
+		return;
+	}
+	emit_value(w->b, w->implicit, e->tag, vr, v);
+	if (buf_err(w->b) == ERR_OK && w->big && !e->implicit)
+		turn(w->b->p + w->b->n - v.n - v.n % 2, v.n, width_of(vr));
+}
+
+static void
+put_fragments(struct anew *w, uint32_t i)
+{
+	emit_head(w->b, w->implicit, w->f->e[i].tag, (enum dcm_vr)w->f->e[i].vr,
+	    DCM_LEN_UNDEF);
+	buf_put_slice(w->b, dcm_value(w->f, i));
+	emit_head(w->b, w->implicit, TAG_SEQ_END, VR_NONE, 0);
 }
 
 /* Elements [i, end) of the table, sequences with their lengths.  The walker
  * bounds the depth (WALK_DEPTH_MAX). */
 static void
-put_range(const struct dcm_file *f, uint32_t i, uint32_t end, struct buf *b)
+put_range(
+    struct anew *w, uint32_t i, uint32_t end, const struct charset_names *names)
 {
-	for (; i < end && buf_err(b) == ERR_OK; i = f->e[i].skip) {
-		const struct dcm_elem *e = &f->e[i];
+	for (; i < end && buf_err(w->b) == ERR_OK; i = w->f->e[i].skip) {
+		const struct dcm_elem *e = &w->f->e[i];
+		struct charset_names own = *names;
+		uint32_t at;
 		size_t start;
 
-		if (e->vr != VR_SQ && e->vr != VR_NONE && !e->undefined) {
-			put_element(f, i, b);
+		if (e->undefined && (e->vr == VR_OB || e->vr == VR_OW)) {
+			put_fragments(w, i);
 			continue;
 		}
-		emit_head(
-		    b, false, e->tag, e->vr == VR_NONE ? VR_NONE : VR_SQ, 0);
-		start = b->n;
-		put_range(f, i + 1, e->skip, b);
-		emit_close(b, start);
+		if (e->vr != VR_SQ && e->vr != VR_NONE && !e->undefined) {
+			put_element(w, i, names);
+			continue;
+		}
+		if (e->vr == VR_NONE &&
+		    (at = dcm_find_in(w->f, i, TAG_CHARSET)) != DCM_NONE)
+			charset_names(dcm_trimmed(w->f, at), &own);
+		emit_head(w->b, w->implicit, e->tag,
+		    e->vr == VR_NONE ? VR_NONE : VR_SQ, 0);
+		start = w->b->n;
+		put_range(w, i + 1, e->skip, &own);
+		emit_close(w->b, start);
 	}
 }
 
+/* The whole dataset; where text is converted, with what it is in now. */
 static enum err
-big_to_little(const struct dcm_file *f, struct buf *b, struct errmsg *em)
+put_dataset(struct anew *w)
+{
+	uint32_t from = w->f->first, i = from;
+	struct charset_names names;
+
+	charset_names(dcm_trimmed(w->f, dcm_find(w->f, TAG_CHARSET)), &names);
+	while (i < w->f->n && w->f->e[i].tag < TAG_CHARSET)
+		i = w->f->e[i].skip;
+	put_range(w, from, i, &names);
+	if (w->text)
+		emit_value(w->b, w->implicit, TAG_CHARSET, VR_CS,
+		    SLICE_LIT("ISO_IR 192"));
+	put_range(w, i, w->f->n, &names);
+	return buf_err(w->b);
+}
+
+/* OW is words of 16 bits: how wider samples lie in them is read in two ways.
+ * Fragments are little endian only. */
+static enum err
+big_check(const struct dcm_file *f, struct errmsg *em)
 {
 	uint32_t i = f->pixels;
 
-	/* OW is words of 16 bits: how wider samples lie in them is read in
-	 * two ways.  Fragments are little endian only. */
-	if (i != DCM_NONE &&
-	    (f->e[i].undefined ||
-		(f->e[i].tag == TAG_PIXELS && dcm_u16(f, 0x00280100, 16) > 16)))
-		return errmsg_set(em, ERR_UNSUPPORTED,
-		    "have the sender use little endian",
-		    "big endian samples of this kind are ambiguous");
-	put_range(f, f->first, f->n, b);
-	return buf_err(b);
+	if (i == DCM_NONE ||
+	    (!f->e[i].undefined && (f->e[i].tag != TAG_PIXELS ||
+				       dcm_u16(f, 0x00280100, 16) <= 16)))
+		return ERR_OK;
+	return errmsg_set(em, ERR_UNSUPPORTED,
+	    "have the sender use little endian",
+	    "big endian samples of this kind are ambiguous");
+}
+
+/* Text that is not what ASCII and ISO_IR 192 at the top say. */
+static bool
+text_is_foreign(const struct dcm_file *f)
+{
+	struct charset_names names;
+
+	charset_names(dcm_trimmed(f, dcm_find(f, TAG_CHARSET)), &names);
+	for (uint32_t i = f->first; i < f->n; i++) {
+		const struct dcm_elem *e = &f->e[i];
+		struct slice v;
+
+		if (e->undefined || !charset_vr((enum dcm_vr)e->vr))
+			continue;
+		v = dcm_value(f, i);
+		if (!charset_is_plain(v) &&
+		    !(names.is_utf8 && charset_is_utf8(v)))
+			return true;
+	}
+	return false;
+}
+
+static enum err
+write_anew(const struct dcm_file *f, struct charset *c, struct recode *out,
+    struct errmsg *em)
+{
+	bool big = f->syntax == SYNTAX_BIG;
+	struct anew w = { .f = f,
+		.b = &out->room,
+		.c = c,
+		.big = big,
+		.implicit = f->syntax == SYNTAX_IMPLICIT,
+		.text = text_is_foreign(f) };
+	enum err e = big ? big_check(f, em) : ERR_OK;
+
+	buf_init(&out->room, LIM_OBJECT_BYTES);
+	if (e != ERR_OK || (!big && !w.text))
+		return e;
+	(void)buf_room(&out->room, f->in.n + 4096);
+	put_meta(f, big ? EXPLICIT : f->transfer_syntax, &out->room);
+	e = put_dataset(&w);
+	out->syntax = out->syntax || big;
+	out->text = w.text;
+	out->guessed = w.guessed;
+	if (e == ERR_OK)
+		e = dcm_open(buf_slice(&out->room), &out->f, em);
+	return e;
+}
+
+static enum err
+unpack(const struct dcm_file *in, struct recode *out, struct errmsg *em)
+{
+	enum err e;
+
+	buf_init(&out->room, RECODE_BYTES_MAX);
+	put_meta(in, EXPLICIT, &out->room);
+	e = inflate_all(
+	    slice_of(in->in.p + in->data_off, in->in.n - (size_t)in->data_off),
+	    &out->room);
+	out->syntax = true;
+	if (e == ERR_OK)
+		e = dcm_open(buf_slice(&out->room), &out->f, em);
+	return e;
+}
+
+static bool
+is_deflated(const struct dcm_file *f)
+{
+	return f->syntax == SYNTAX_OPAQUE &&
+	       strcmp(f->transfer_syntax, DEFLATED) == 0;
 }
 
 enum err
-recode_plain(const struct dcm_file *in, struct recode *out, struct errmsg *em)
+recode_plain(const struct dcm_file *in, struct charset *c, struct recode *out,
+    struct errmsg *em)
 {
-	bool deflated = in->syntax == SYNTAX_OPAQUE &&
-			strcmp(in->transfer_syntax, DEFLATED) == 0;
-	enum err e;
+	struct recode first = { 0 };
+	const struct dcm_file *f = in;
+	enum err e = ERR_OK;
 
-	*out = (struct recode){ .room = BUF_MAX(RECODE_BYTES_MAX) };
-	if (!deflated && in->syntax != SYNTAX_BIG)
+	*out = (struct recode){ 0 };
+	if (is_deflated(in)) {
+		e = unpack(in, &first, em);
+		f = first.f;
+	} else if (in->syntax == SYNTAX_OPAQUE) {
 		return ERR_OK;
-	put_meta(in, &out->room);
-	if (deflated)
-		e = inflate_all(slice_of(in->in.p + in->data_off,
-				    in->in.n - (size_t)in->data_off),
-		    &out->room);
-	else
-		e = big_to_little(in, &out->room, em);
-	if (e == ERR_OK)
-		e = dcm_open(buf_slice(&out->room), &out->f, em);
-	if (e != ERR_OK) {
-		recode_fini(out);
-		if (em != NULL && em->cause[0] == '\0')
-			(void)errmsg_set(em, e, "",
-			    "it cannot be turned into explicit little endian: "
-			    "%s",
-			    err_text(e));
 	}
+	if (e == ERR_OK)
+		e = write_anew(f, c, out, em);
+	if (e == ERR_OK && out->f == NULL && first.f != NULL) {
+		*out = first;
+		first = (struct recode){ 0 };
+	}
+	out->syntax = out->syntax || is_deflated(in);
+	recode_fini(&first);
+	if (e == ERR_OK)
+		return ERR_OK;
+	recode_fini(out);
+	if (em != NULL && em->cause[0] == '\0')
+		(void)errmsg_set(
+		    em, e, "", "it cannot be written anew: %s", err_text(e));
 	return e;
 }
 
@@ -221,5 +362,5 @@ recode_fini(struct recode *r)
 {
 	dcm_close(r->f);
 	buf_wipe(&r->room);
-	r->f = NULL;
+	*r = (struct recode){ 0 };
 }

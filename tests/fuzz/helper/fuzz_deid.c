@@ -14,12 +14,15 @@ run(struct slice in, const char *profile, bool keep, struct deid_result *r)
 	static const char *map[IMG_UIDS_MAX];
 	struct img_context c = { .profile = profile, .subject = "-" };
 	struct img_identity id = { 0 };
+	static struct charset *charset; /* as long as the run */
 	struct dcm_file *whole = NULL, *f;
 	struct recode plain = { 0 };
 	enum err e = dcm_open(in, &whole, NULL);
 
+	if (charset == NULL && charset_open(&charset) != ERR_OK)
+		abort();
 	if (e == ERR_OK)
-		e = recode_plain(whole, &plain, NULL);
+		e = recode_plain(whole, charset, &plain, NULL);
 	f = plain.f != NULL ? plain.f : whole;
 	if (e == ERR_OK)
 		e = deid_identity(f, &id);
