@@ -19,7 +19,6 @@
 #include "store/base/mem.h"
 
 #define PROFILE_PATH_MAX 4096u
-#define PROFILE_SUFFIX ".yaml"
 
 uint32_t
 prof_line(const struct prof *c, const struct json *v)
@@ -43,14 +42,20 @@ prof_fail(struct prof *c, enum err e, uint32_t level, uint32_t line,
 	    c->names[level], line, cause);
 }
 
-static bool
-is_name(const char *s)
+bool
+profile_name_ok(const char *s)
 {
 	size_t n = strlen(s);
 
 	return n > 0 && n <= TABLE_NAME_MAX && *s != '.' && *s != '-' &&
 	       strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 			 "0123456789-_.") == n;
+}
+
+bool
+profile_is_own(const char *name)
+{
+	return strcmp(name, "basic") == 0 || strcmp(name, "trial-imaging") == 0;
 }
 
 static int
@@ -196,7 +201,7 @@ parent_read(struct prof *c, uint32_t level)
 		goto out;
 	c->marks = &marks;
 	parent = json_get_str(root, "extends", NULL);
-	if (!json_is_map(root) || parent == NULL || !is_name(parent)) {
+	if (!json_is_map(root) || parent == NULL || !profile_name_ok(parent)) {
 		e = prof_fail(c, ERR_MALFORMED, level, 1,
 		    "extends is missing: basic, trial-imaging or a profile "
 		    "beside this one");
@@ -266,7 +271,7 @@ profile_load(
 	struct prof *c;
 	enum err e = ERR_NOMEM;
 
-	if (!is_name(name))
+	if (!profile_name_ok(name))
 		return errmsg_set(em, ERR_NOTFOUND,
 		    "See the names: pesscara deid profiles",
 		    "no de-identification profile is called %.32s", name);
@@ -337,7 +342,7 @@ is_profile_file(const struct dirent *d)
 	    strcmp(d->d_name + n - tail, PROFILE_SUFFIX) != 0)
 		return 0;
 	(void)snprintf(name, sizeof(name), "%.*s", (int)(n - tail), d->d_name);
-	return is_name(name);
+	return profile_name_ok(name);
 }
 
 enum err
@@ -355,8 +360,7 @@ profile_each(const char *home, profile_name_fn fn, void *ctx)
 
 		name[strlen(name) - strlen(PROFILE_SUFFIX)] = '\0';
 		if (!stop && (uint32_t)i < PROFILE_LIST_MAX &&
-		    strcmp(name, "basic") != 0 &&
-		    strcmp(name, "trial-imaging") != 0)
+		    !profile_is_own(name))
 			stop = fn(ctx, name) != 0;
 		free(list[i]);
 	}

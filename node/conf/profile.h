@@ -37,6 +37,10 @@ void profile_free(struct profile *p); /* NULL ok */
 /* The profiles that inboxes and watched folders name. */
 enum err profile_check_conf(
     const char *home, const struct conf *conf, struct errmsg *em) PSC_MUST_USE;
+/* A name that a profile's file may have, without its suffix. */
+bool profile_name_ok(const char *name);
+#define PROFILE_SUFFIX ".yaml"
+bool profile_is_own(const char *name); /* basic, trial-imaging */
 /* The program's own ones, then those of HOME/profiles in name order; they may
  * be wrong.  fn returns not 0: stop. */
 typedef int (*profile_name_fn)(void *ctx, const char *name);
