@@ -1,10 +1,11 @@
 /* node/imaging/helper/scrub.c: identifiers known from the object itself
  * (domain.md 5).
  *
- * Normalised form: letters lower-cased, digits and bytes above 0x7F kept,
- * all else dropped, so "MRN-12 345" and "mrn12345" are one.  Short names (2
- * and 3 letters) match whole tokens only.  Coded values and CS are searched
- * for ids and dates, never for names: Head, May and Long are surnames. */
+ * Normalised form: letters small, those beyond ASCII too, digits and bytes
+ * above 0x7F kept, all else dropped, so "MRN-12 345" and "mrn12345" are one.
+ * Short names (2 and 3 letters) match whole tokens only.  Coded values and CS
+ * are searched for ids and dates, never for names: Head, May and Long are
+ * surnames. */
 #include "node/imaging/helper/scrub.h"
 #include "node/imaging/helper/content.h"
 #include "node/imaging/helper/dates.h"
@@ -27,6 +28,37 @@ lower(uint8_t c)
 	return c >= 'A' && c <= 'Z' ? (uint8_t)(c + 32) : c;
 }
 
+/* The small letter of a letter of two UTF-8 bytes: Latin, Greek, Cyrillic. */
+static uint32_t
+small_letter(uint32_t u)
+{
+	if (u >= 0xC0 && u <= 0xDE && u != 0xD7)
+		return u + 0x20;
+	if ((u >= 0x100 && u <= 0x137) || (u >= 0x14A && u <= 0x177))
+		return u | 1;
+	if ((u >= 0x139 && u <= 0x148) || (u >= 0x179 && u <= 0x17E))
+		return u + (u & 1);
+	if ((u >= 0x391 && u <= 0x3A9) || (u >= 0x410 && u <= 0x42F))
+		return u + 0x20;
+	return u >= 0x400 && u <= 0x40F ? u + 0x50 : u;
+}
+
+/* In place: none of them changes its length.  What is no UTF-8 stays. */
+static void
+fold(uint8_t *p, size_t n)
+{
+	for (size_t k = 0; k + 1 < n; k++) {
+		uint32_t u;
+
+		if (p[k] < 0xC3 || p[k] > 0xD3 || (p[k + 1] & 0xC0) != 0x80)
+			continue;
+		u = small_letter(
+		    (uint32_t)(p[k] & 0x1F) << 6 | (p[k + 1] & 0x3Fu));
+		p[k++] = (uint8_t)(0xC0 | u >> 6);
+		p[k] = (uint8_t)(0x80 | (u & 0x3F));
+	}
+}
+
 static void
 normalise(struct slice s, struct buf *out)
 {
@@ -38,6 +70,7 @@ normalise(struct slice s, struct buf *out)
 	for (size_t k = 0; k < s.n; k++)
 		if (is_token(s.p[k]))
 			p[n++] = lower(s.p[k]);
+	fold(p, n);
 	buf_grew(out, n);
 }
 
@@ -281,6 +314,7 @@ token_hits(const struct scrub *s, struct slice token)
 		return false;
 	for (size_t k = 0; k < token.n; k++)
 		t[k] = lower(token.p[k]);
+	fold(t, token.n);
 	for (uint32_t k = 0; k < s->n; k++)
 		if (slice_eq(needle_text(s, &s->v[k]), slice_of(t, token.n)))
 			return true;
@@ -475,6 +509,8 @@ bytes_hit(const struct scrub_search *q, struct slice v)
 
 	for (size_t k = 0; k < v.n && low.err == ERR_OK; k++)
 		buf_u8(&low, lower(v.p[k]));
+	if (low.err == ERR_OK)
+		fold(low.p, low.n);
 	normalise(v, &norm);
 	for (uint32_t k = 0; k < q->s->n && !hit; k++) {
 		struct slice n = needle_text(q->s, &q->s->v[k]);

@@ -257,6 +257,42 @@ test_names_leave_free_text_and_stay_in_codes(void **state)
 }
 
 /* The last line of defence: what no rule removed is found and held. */
+/* Capital and small letters of names beyond ASCII are one. */
+static void
+test_names_beyond_ascii_leave_text_in_any_case(void **state)
+{
+	static const struct {
+		const char *name, *text, *want;
+	} v[] = {
+		{ "M\xC3\x9CLLER^Anna", "lab of m\xC3\xBCller 7", "lab of  7" },
+		{ "m\xC3\xBCller^Anna", "M\xC3\x9CLLER x", "x" },
+		{ "\xC5\x81ukasz^A", "\xC5\x82UKASZ x", "x" },
+		{ "\xD0\x98\xD0\xB2\xD0\xB0\xD0\xBD^A",
+		    "\xD0\xB8\xD0\x92\xD0\x90\xD0\x9D x", "x" },
+		{ "\xD0\xAE\xD1\x80\xD0\xB8\xD0\xB9^A",
+		    "\xD1\x8E\xD0\xA0\xD0\x98\xD0\x99 x", "x" },
+		{ "\xCE\xA3\xCE\xB1\xCF\x80^A", "\xCF\x83\xCE\x91\xCE\xA0 x",
+		    "x" },
+		{ "M\xC3\x9CLLER^Anna", "m\xC3\xB6ller x", "m\xC3\xB6ller x" },
+	};
+
+	(void)state;
+	for (size_t k = 0; k < sizeof(v) / sizeof(v[0]); k++) {
+		struct run *t = run_new(DCM_EXPLICIT);
+
+		dcm_build_str(&t->d, 0x00080005, "CS", "ISO_IR 192");
+		dcm_build_str(&t->d, 0x00080016, "UI", DCM_CT);
+		dcm_build_str(&t->d, 0x00080018, "UI", "1.2.3.4.5.6.7");
+		dcm_build_str(&t->d, 0x00080070, "LO", v[k].text);
+		dcm_build_str(&t->d, 0x00100010, "PN", v[k].name);
+		dcm_build_pixels(&t->d, 2, 2);
+		run_basic(t);
+		assert_text(t, 0x00080070, v[k].want);
+		assert_true(t->r.releasable);
+		run_free(t);
+	}
+}
+
 static void
 test_an_identifier_in_a_code_is_found_and_blocks(void **state)
 {
@@ -309,6 +345,8 @@ main(void)
 		cmocka_unit_test(test_a_pseudonym_must_be_plain),
 		cmocka_unit_test(test_an_unknown_profile_is_refused),
 		cmocka_unit_test(test_names_leave_free_text_and_stay_in_codes),
+		cmocka_unit_test(
+		    test_names_beyond_ascii_leave_text_in_any_case),
 		cmocka_unit_test(
 		    test_an_identifier_in_a_code_is_found_and_blocks),
 	};
