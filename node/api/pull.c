@@ -6,25 +6,24 @@
 struct pull_run {
 	struct api_rows rows;
 	uint64_t started_ms, told_ms;
-	uint64_t series, found, here, images;
+	uint64_t series, found, here;
 	bool dry_run;
 	enum err e; /* why rows could not be written */
 };
 
 /* How far it is, ten times a second at most. */
 static int
-pull_progress(struct pull_run *run)
+pull_progress(struct pull_run *run, uint32_t images)
 {
 	uint64_t now = clock_mono_ms();
 	struct jw *w;
 
-	run->images++;
 	if (now - run->told_ms < 100)
 		return 0;
 	run->told_ms = now;
 	w = api_row(&run->rows);
 	jw_obj(w, "progress");
-	jw_u64(w, "images", run->images);
+	jw_u64(w, "images", images);
 	jw_end(w);
 	api_row_end(&run->rows);
 	run->e = api_rows_flush(&run->rows);
@@ -38,7 +37,7 @@ pull_row(void *ctx, const struct ingest_pulled *p)
 	struct jw *w;
 
 	if (p->series == NULL)
-		return pull_progress(run);
+		return pull_progress(run, p->stored);
 	run->series++;
 	run->found += p->found;
 	run->here += p->here;

@@ -93,7 +93,9 @@ struct ingest_pull_opts {
 	bool move;    /* C-MOVE to our own AE title, else C-GET */
 	const char *actor;
 };
-struct ingest_pulled { /* of one series */
+/* Of one series; now and then one without (NULL), whose `stored` counts the
+ * images that came so far. */
+struct ingest_pulled {
 	const char *study, *series, *modality;
 	uint32_t found;                       /* by C-FIND */
 	uint32_t here;                        /* of these, after the pull */

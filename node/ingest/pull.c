@@ -20,6 +20,7 @@
 #define PULL_IDLE_MS 120000u
 /* The helper watches for an idle archive itself. */
 #define PULL_FRAME_MS 1800000u
+#define PULL_TICK_MS 1000u
 #define STUDIES_MAX 2000u
 #define SERIES_MAX 20000u
 #define IMAGES_MAX 500000u
@@ -54,7 +55,8 @@ struct pull {
 	/* of the series at hand */
 	char subject[CAT_KEY_MAX + 1];
 	struct assoc_tally tally;
-	bool stop; /* nobody listens any more */
+	uint32_t came; /* images, of all series */
+	bool stop;     /* nobody listens any more */
 };
 
 /* --- what there is --- */
@@ -166,11 +168,28 @@ pull_calling(const struct pull *p)
 						 : p->g->o.conf->dicom_ae_title;
 }
 
+/* Does anybody still listen? */
+static bool
+pull_tick(struct pull *p)
+{
+	const struct ingest_pulled far = { .stored = p->came };
+
+	p->stop = p->stop || p->fn(p->ctx, &far) != 0;
+	return !p->stop;
+}
+
 static enum err
 pull_next(struct pull *p, struct img_msg *m)
 {
-	enum err e = imaging_next(p->im, PULL_FRAME_MS, m);
+	enum err e = ERR_TIMEOUT;
+	uint32_t waited;
 
+	for (waited = 0; e == ERR_TIMEOUT && waited < PULL_FRAME_MS;
+	     waited += PULL_TICK_MS) {
+		e = imaging_next(p->im, PULL_TICK_MS, m);
+		if (e == ERR_TIMEOUT && !pull_tick(p))
+			return ERR_CANCELLED;
+	}
 	return e == ERR_OK ? e
 			   : errmsg_set(p->em, e, "run it again",
 				 "the helper that asks archive %s ended",
@@ -345,14 +364,13 @@ pull_identity(struct pull *p, const struct img_identity *id)
 static enum err
 pull_object(struct pull *p, const struct img_object *o)
 {
-	struct ingest_pulled far = { 0 };
 	struct admitted in = { 0 };
 	enum err e = admit_object(p->g, &p->sink, o, p->subject, &in);
 	uint16_t status = assoc_count(&p->tally, &p->sink, e, &in);
 
-	p->stop = p->stop || p->fn(p->ctx, &far) != 0;
+	p->came++;
 	e = imaging_answer_stored(p->im, status);
-	return e == ERR_OK && p->stop ? ERR_CANCELLED : e;
+	return e == ERR_OK && !pull_tick(p) ? ERR_CANCELLED : e;
 }
 
 static enum err

@@ -6,6 +6,7 @@ what was asked for comes; an archive that cannot be reached says so."""
 import json
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 import tempfile
@@ -109,6 +110,25 @@ def test_liars(node):
     node.cli("status")
 
 
+def test_stop(node):
+    """An archive that never answers does not hold the node's stop."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        archives = node.json("config", "show")["dicom"]["archives"]
+        archives[0]["address"] = f"127.0.0.1:{mute.getsockname()[1]}"
+        node.stop()
+        node.cli("config", "set", f"dicom.archives={json.dumps(archives)}")
+        node.start()
+        cli = subprocess.Popen(
+            [str(node.bin / "pesscara"), "--home", str(node.home), "pull",
+             archives[0]["name"], "--patient", "P"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        caller, _ = mute.accept()
+        node.proc.terminate()
+        assert node.proc.wait(15) == 0
+        assert cli.wait(15) != 0
+        caller.close()
+
+
 LIES = [element(0x0010, 0x0020, "P-OTHER") + element(0x0020, 0x000D, "1.2.3"),
         element(0x0010, 0x0020, "P-ONE") + element(0x0020, 0x000D, "../etc"),
         element(0x0010, 0x0020, "P-ONE") + b"\x20\0\x0d\0\xff\xff\0\0001",
@@ -205,6 +225,7 @@ def main():
             test_refusals(node, archives[1])
             test_liars(node)
             test_lost(node, archives[1], files)
+            test_stop(node)
         finally:
             node.stop()
             for a in archives:
