@@ -442,6 +442,39 @@ cmd_sync_now(struct cli *c)
 	return cli_post(c, "/sync/now", json_object(), doc_row, &d);
 }
 
+static int
+received_row(void *ctx, json_t *row, const char *text)
+{
+	const struct cli *c = ctx;
+
+	if (c->args.json) {
+		(void)printf("%s\n", text);
+		return 0;
+	}
+	cli_print_text(stdout, cli_str(row, "site"));
+	(void)fputs(", ", stdout);
+	cli_print_text(stdout, cli_str(row, "share"));
+	(void)fputc('/', stdout);
+	cli_print_text(stdout, cli_str(row, "compartment"));
+	(void)printf(
+	    ": %s; ops %" PRIu64, cli_str(row, "verdict"), num(row, "ops"));
+	if (!json_is_null(json_object_get(row, "sent_ops")))
+		(void)printf(" of %" PRIu64 " by %s", num(row, "sent_ops"),
+		    cli_str(row, "said"));
+	(void)printf(", whole versions %" PRIu64 " of %" PRIu64 "\n",
+	    num(row, "whole"), num(row, "versions"));
+	if (!json_is_null(json_object_get(row, "missing")))
+		(void)printf("  the first that lacks content: %s\n",
+		    cli_str(row, "missing"));
+	return 0;
+}
+
+enum cli_exit
+cmd_sync_received(struct cli *c)
+{
+	return cli_get(c, "/sync/received", received_row, c);
+}
+
 static enum cli_exit
 sync_slice(struct cli *c, uint64_t ms, json_t **doc)
 {

@@ -241,6 +241,7 @@ struct repl_words_row {
 	uint64_t wall_ms; /* by its clock */
 	enum repl_word what;
 	uint64_t n;
+	uint64_t own_ops; /* it wrote, by its statement */
 };
 /* Writes up to max rows; returns how many there are: one a member and
  * compartment whose statement is here, or is missed. */

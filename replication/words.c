@@ -152,6 +152,7 @@ comp_words(struct words *x, struct comp *c, uint64_t *later)
 			continue;
 		w = wit_word(&v->b);
 		row.wall_ms = w.wall_ms;
+		row.own_ops = w.own_ops;
 		row.what = judge(x->r, c, v, &w, &row.n);
 		if (row.what == REPL_WORD_PUT_BACK)
 			row.wall_ms = wit_word(&v->newer).wall_ms;

@@ -15,6 +15,7 @@
 
 #include "node/ingest/ingest_internal.h"
 #include "node/ops/log.h"
+#include "store/base/clock.h"
 #include "store/base/mem.h"
 
 #define ASSOC_IDLE_MS 60000u
@@ -24,22 +25,21 @@
 /* Who connects asks for an association at once (ARTIM, PS3.8 9.1.4): silent
  * connections would hold every slot. */
 #define ASSOC_REQUEST_MS 10000u
+/* One that said nothing for so long gives way to the next of its address. */
+#define ASSOC_SILENT_MS 200u
 
 struct assoc {
 	struct assoc *next;
 	struct peer_address from;
 	struct ingest *g;
-	int fd;
-	bool tls;
-	struct tls_conn *conn; /* if it is by TLS: fd is the plain side */
+	int fd; /* until it is admitted; guarded by g->mu from then on */
+	uint64_t since_ms;
+	bool cut; /* gave way; guarded by g->mu */
 	struct sink sink;
-	struct buf table; /* sink.table */
-	bool admitted;    /* an inbox was found */
+	bool admitted; /* an inbox was found */
 	char subject[CAT_KEY_MAX + 1];
 	struct assoc_tally tally;
 	struct storing *storing; /* NULL: one object at a time */
-	const struct conf_inbox *inbox;
-	struct commit_asked *asked; /* a request for commitment, so far */
 };
 
 static enum err
@@ -85,56 +85,69 @@ sink_for_share(struct ingest *g, const char *share, const char *compartment,
 	    g, share, compartment == NULL ? "" : compartment, out, em);
 }
 
-static void
-tags_fill(const struct conf_target *to, struct intake_tags *out)
+const struct conf_inbox *
+inbox_for_ae(const struct conf *c, const char *calling_ae)
 {
+	const struct conf_inbox *any = NULL;
 	uint32_t i;
 
-	out->n = 0;
-	for (i = 0; i < to->n_tags; i++)
-		memcpy(out->t[out->n++], to->tags[i], sizeof(to->tags[i]));
-	if (to->data_type[0] != '\0')
-		(void)snprintf(out->t[out->n++], sizeof(out->t[0]),
-		    "data_type=%s", to->data_type);
+	for (i = 0; i < c->n_inboxes; i++) {
+		if (strcmp(c->inboxes[i].calling_ae, calling_ae) == 0)
+			return &c->inboxes[i];
+		if (strcmp(c->inboxes[i].calling_ae, "*") == 0 && any == NULL)
+			any = &c->inboxes[i];
+	}
+	return any;
 }
 
 enum err
-sink_for_target(struct ingest *g, const struct conf_target *to,
-    const char *sender, struct sink *out, struct errmsg *em)
+sink_for_ae(struct ingest *g, const char *calling_ae, struct sink *out,
+    struct errmsg *em)
 {
+	const struct conf_inbox *hit = inbox_for_ae(g->o.conf, calling_ae);
+
+	if (hit == NULL)
+		return errmsg_set(em, ERR_DENIED,
+		    "add it to dicom.inboxes in pesscara.yaml",
+		    "calling AE title is in no inbox");
 	memset(out, 0, sizeof(*out));
-	(void)snprintf(out->profile, sizeof(out->profile), "%s", to->profile);
-	(void)snprintf(out->calling_ae, sizeof(out->calling_ae), "%s", sender);
-	tags_fill(to, &out->tags);
-	return sink_fill(g, to->share, to->compartment, out, em);
+	(void)snprintf(out->profile, sizeof(out->profile), "%s", hit->profile);
+	(void)snprintf(
+	    out->calling_ae, sizeof(out->calling_ae), "%s", calling_ae);
+	return sink_fill(g, hit->share, hit->compartment, out, em);
+}
+
+/* It has spoken: nobody cuts it off any more. */
+static void
+assoc_heard(struct assoc *a)
+{
+	pthread_mutex_lock(&a->g->mu);
+	if (a->fd >= 0)
+		(void)close(a->fd);
+	a->fd = -1;
+	pthread_mutex_unlock(&a->g->mu);
 }
 
 static enum err
 assoc_open(struct assoc *a, struct imaging *im, const struct img_assoc *who)
 {
-	const struct sender_claim s = { who->calling_ae, who->called_ae,
-		&a->from, a->tls };
-	enum img_admit answer = IMG_ADMITTED;
-	const struct conf_inbox *in;
 	struct errmsg em = { 0 };
-	enum err e = ERR_DENIED;
+	const char *title = a->g->o.conf->dicom_ae_title;
+	enum img_admit answer = IMG_ADMITTED;
+	enum err e;
 
 	if (a->admitted)
 		return ERR_MALFORMED;
-	in = sender_inbox(a->g->o.conf, &s, &answer, &em);
-	if (in != NULL)
-		e = sink_for_target(
-		    a->g, &in->to, who->calling_ae, &a->sink, &em);
-	if (in != NULL && e != ERR_OK)
+	assoc_heard(a);
+	e = sink_for_ae(a->g, who->calling_ae, &a->sink, &em);
+	if (e != ERR_OK) {
 		answer = IMG_REFUSED_CALLING_AE;
-	if (e == ERR_OK)
-		e = ingest_profile_table(a->g, a->sink.profile, &a->table, &em);
-	if (e != ERR_OK && answer == IMG_ADMITTED)
-		answer = IMG_REFUSED_CALLING_AE;
-	a->sink.table = buf_slice(&a->table);
-	a->inbox = in;
-	if (e == ERR_OK && in->commit[0] != '\0')
-		answer = IMG_ADMITTED_COMMIT;
+	} else if (strcmp(who->called_ae, title) != 0) {
+		answer = IMG_REFUSED_CALLED_AE;
+		e = errmsg_set(&em, ERR_DENIED,
+		    "call it by dicom.ae_title of pesscara.yaml",
+		    "called AE title is not %s", title);
+	}
 	if (e == ERR_OK && who->window > 1)
 		e = storing_new(a->g, &a->sink, im, &a->storing);
 	if (e == ERR_NOMEM)
@@ -142,12 +155,14 @@ assoc_open(struct assoc *a, struct imaging *im, const struct img_assoc *who)
 	a->admitted = e == ERR_OK;
 	if (a->admitted)
 		log_info("ingest", "association opened",
-		    "ae=\"%s\" from=%s tls=%d share=\"%s\" compartment=\"%s\"",
-		    who->calling_ae, a->from.text, a->tls, a->sink.share_name,
+		    "ae=\"%s\" from=%s share=\"%s\" compartment=\"%s\"",
+		    who->calling_ae, who->address, a->sink.share_name,
 		    a->sink.compartment_name);
 	else
-		sender_refused(a->g, &s, &em);
-	return imaging_answer_assoc(im, answer, a->sink.table);
+		log_warn("ingest", "association refused",
+		    "ae=\"%s\" from=%s cause=\"%s\" next=\"%s\"",
+		    who->calling_ae, who->address, em.cause, em.next);
+	return imaging_answer_assoc(im, answer);
 }
 
 static enum err
@@ -186,21 +201,6 @@ assoc_object(struct assoc *a, struct imaging *im, const struct img_object *o)
 	return e;
 }
 
-/* The sender has our promise of a report once it is durable. */
-static enum err
-assoc_commit(struct assoc *a, struct imaging *im, const struct img_commit *c)
-{
-	enum err e = commit_more(&a->asked, c);
-
-	if (e != ERR_OK || !c->last)
-		return e;
-	e = commit_take(a->g, &a->sink, a->inbox, a->asked);
-	commit_asked_free(a->asked);
-	a->asked = NULL;
-	return imaging_answer_stored(
-	    im, e == ERR_OK ? IMG_STATUS_OK : IMG_STATUS_FAILED);
-}
-
 static enum err
 assoc_serve(struct assoc *a, struct imaging *im)
 {
@@ -222,16 +222,9 @@ assoc_serve(struct assoc *a, struct imaging *im)
 			e = a->admitted ? assoc_object(a, im, &m.object)
 					: ERR_MALFORMED;
 			break;
-		case IMG_COMMIT:
-			e = a->admitted && a->inbox->commit[0] != '\0'
-				? assoc_commit(a, im, &m.commit)
-				: ERR_MALFORMED;
-			break;
 		case IMG_DONE: return ERR_OK;
 		case IMG_RESULT:
 		case IMG_VERDICT:
-		case IMG_ROW:
-		case IMG_ANSWER:
 		default: e = ERR_MALFORMED; break;
 		}
 		if (e != ERR_OK)
@@ -261,14 +254,9 @@ assoc_run(struct assoc *a)
 		    "ingest", "helper did not start", "cause=\"%s\"", em.cause);
 		return;
 	}
-	(void)close(a->fd); /* the helper has it now */
-	a->fd = -1;
 	e = assoc_serve(a, im);
 	storing_end(a->storing, &a->tally);
 	imaging_close(im);
-	buf_fini(&a->table);
-	commit_asked_free(a->asked);
-	a->sink.table = (struct slice){ 0 };
 	if (e != ERR_OK)
 		log_warn("ingest", "association broken off",
 		    "ae=\"%s\" cause=\"%s\"", a->sink.calling_ae, err_text(e));
@@ -298,8 +286,6 @@ peer_address_of(int fd, struct peer_address *out)
 		return;
 	if (a.any.sa_family == AF_INET) {
 		memcpy(out->b + 12, &a.v4.sin_addr, 4);
-		memcpy(out->ip + 12, &a.v4.sin_addr, 4);
-		out->ip[10] = out->ip[11] = 0xff;
 		(void)inet_ntop(
 		    AF_INET, &a.v4.sin_addr, out->text, sizeof(out->text));
 	} else if (a.any.sa_family == AF_INET6) {
@@ -307,7 +293,6 @@ peer_address_of(int fd, struct peer_address *out)
 
 		memcpy(out->b + (v4 ? 12 : 0),
 		    a.v6.sin6_addr.s6_addr + (v4 ? 12 : 0), v4 ? 4 : 8);
-		memcpy(out->ip, a.v6.sin6_addr.s6_addr, 16);
 		(void)inet_ntop(
 		    AF_INET6, &a.v6.sin6_addr, out->text, sizeof(out->text));
 	}
@@ -320,8 +305,26 @@ assoc_count_from(const struct ingest *g, const struct peer_address *from)
 	uint32_t n = 0;
 
 	for (a = g->assocs; a != NULL; a = a->next)
-		n += memcmp(a->from.b, from->b, sizeof(from->b)) == 0;
+		n += !a->cut &&
+		     memcmp(a->from.b, from->b, sizeof(from->b)) == 0;
 	return n;
+}
+
+bool
+assoc_cut_silent(struct ingest *g, const struct peer_address *from)
+{
+	uint64_t before = clock_mono_ms() - ASSOC_SILENT_MS;
+	struct assoc *a, *oldest = NULL;
+
+	for (a = g->assocs; a != NULL; a = a->next)
+		if (a->fd >= 0 && !a->cut && a->since_ms <= before &&
+		    memcmp(a->from.b, from->b, sizeof(from->b)) == 0)
+			oldest = a; /* newest first */
+	if (oldest == NULL)
+		return false;
+	oldest->cut = true;
+	(void)shutdown(oldest->fd, SHUT_RDWR);
+	return true;
 }
 
 static void
@@ -350,45 +353,20 @@ assoc_leave(struct assoc *a)
 	mem_free(a);
 }
 
-/* By TLS: what is served is the plain side of it. */
-static void
-assoc_run_tls(struct assoc *a)
-{
-	struct errmsg em = { 0 };
-	int fd = a->fd, plain = -1;
-	enum err e = tls_open(a->g->tls, fd, &plain, &a->conn, &em);
-
-	a->fd = plain;
-	if (e == ERR_OK)
-		assoc_run(a);
-	else
-		log_warn("ingest", "association refused",
-		    "from=%s cause=\"%s\" next=\"%s\"", a->from.text, em.cause,
-		    em.next);
-	if (a->fd >= 0)
-		(void)close(a->fd);
-	a->fd = fd;
-	tls_close(a->conn);
-}
-
 static void *
 assoc_main(void *arg)
 {
 	struct assoc *a = arg;
 
-	if (a->tls)
-		assoc_run_tls(a);
-	else
-		assoc_run(a);
-	if (a->fd >= 0)
-		(void)close(a->fd);
+	assoc_run(a);
+	assoc_heard(a);
 	assoc_leave(a);
 	return NULL;
 }
 
 /* The caller counted it in g->running already. */
 void
-assoc_start(struct ingest *g, int fd, const struct peer_address *from, bool tls)
+assoc_start(struct ingest *g, int fd, const struct peer_address *from)
 {
 	struct assoc *a = mem_new(sizeof(*a));
 	pthread_attr_t attr;
@@ -406,7 +384,6 @@ assoc_start(struct ingest *g, int fd, const struct peer_address *from, bool tls)
 	}
 	a->g = g;
 	a->fd = fd;
-	a->tls = tls;
 	a->from = *from;
 	assoc_enter(a);
 	if (pthread_attr_init(&attr) == 0) {

@@ -63,6 +63,21 @@ typedef int (*oplog_feed_fn)(
 enum err oplog_feeds_each(
     struct db_txn *t, oplog_feed_fn fn, void *ctx) PSC_MUST_USE;
 
+/* What came of one author in one compartment. */
+struct oplog_received {
+	uint32_t share;
+	uint16_t compartment;
+	uint8_t device[32];
+	uint64_t ops;
+	uint64_t versions; /* ops with content */
+	uint64_t whole;    /* of them, all of it is here */
+	uint64_t first;    /* lseq of the first that is not; 0: none */
+};
+/* Counts all ops, in read transactions of a bounded number of rows: what
+ * comes meanwhile may be in it.  *out: mem_free. */
+enum err oplog_received(
+    struct store *s, struct oplog_received **out, uint32_t *n) PSC_MUST_USE;
+
 /* One op to keep.  packing: n chunks of {cid 32, c_len u32 LE}, sorted. */
 struct oplog_op {
 	uint32_t share;

@@ -19,7 +19,6 @@ FOREIGN = [  # header, rooms that may include it
     (r"uv(\.h|/)", {"loop"}),
     (r"microhttpd\.h", {"web"}),
     (r"curl/", {"cli", "ops"}),
-    (r"gnutls/", {"tls"}),
     (r"jansson\.h", {"conf", "cli"}),
     (r"yaml\.h", {"conf"}),
     (r"dcmtk/", {"helper"}),

@@ -19,6 +19,7 @@
 #include "dcmtk/oflog/oflog.h"
 
 #include <cstring>
+#include <memory>
 #include <new>
 
 #include "node/imaging/helper/dcm_shim.h"
@@ -29,9 +30,9 @@ struct shim_assoc {
 	T_ASC_Association *assoc;
 	int timeout_s;
 	uint16_t window; /* to be granted; 0: not asked for */
-	bool commit;     /* may ask for storage commitment */
 	bool has_ahead;
 	DUL_PDV ahead; /* looked at by shim_pdv_ready() */
+	std::unique_ptr<DcmTransportLayer> layer; /* of net */
 };
 
 #define SHIM_ACCEPT_MAX 32768u
@@ -159,14 +160,6 @@ shim_syntax_known(const char *uid)
 	return false;
 }
 
-extern "C" const char *
-shim_syntax_at(size_t i)
-{
-	return i < sizeof(shim_syntaxes) / sizeof(shim_syntaxes[0])
-		   ? shim_syntaxes[i]
-		   : nullptr;
-}
-
 extern "C" enum err
 shim_init(void)
 try {
@@ -260,9 +253,9 @@ try {
 	dcmSocketSendTimeout.set(static_cast<Sint32>(idle_s));
 	dcmExternalSocketHandle.set(fd);
 	c = ASC_initializeNetwork(NET_ACCEPTOR, 0, a->timeout_s, &a->net);
-	if (c.good()) /* the layer is the network's then */
-		/* NOLINTNEXTLINE(clang-analyzer-cplusplus.NewDeleteLeaks) */
-		c = ASC_setTransportLayer(a->net, new shim_layer(a), 1);
+	a->layer.reset(new (std::nothrow) shim_layer(a));
+	if (c.good())
+		c = ASC_setTransportLayer(a->net, a->layer.get(), 0);
 	if (c.good())
 		c = ASC_receiveAssociation(a->net, &a->assoc, SHIM_PDU_MAX,
 		    &request, &request_n, OFFalse, DUL_NOBLOCK, a->timeout_s);
@@ -284,21 +277,18 @@ try {
 }
 
 static bool
-shim_class_wanted(const struct shim_assoc *a, const char *uid)
+shim_class_wanted(const char *uid)
 {
 	return std::strcmp(uid, UID_VerificationSOPClass) == 0 ||
-	       (a->commit && std::strcmp(uid, SHIM_COMMIT_CLASS) == 0) ||
 	       std::strncmp(uid, shim_storage_root,
 		   sizeof(shim_storage_root) - 1) == 0 ||
 	       dcmIsaStorageSOPClassUID(uid, ESSC_All);
 }
 
 static void
-shim_negotiate(const struct shim_assoc *a, const T_ASC_PresentationContext &pc)
+shim_negotiate(T_ASC_Parameters *p, const T_ASC_PresentationContext &pc)
 {
-	T_ASC_Parameters *p = a->assoc->params;
-
-	if (!shim_class_wanted(a, pc.abstractSyntax)) {
+	if (!shim_class_wanted(pc.abstractSyntax)) {
 		(void)ASC_refusePresentationContext(p, pc.presentationContextID,
 		    ASC_P_ABSTRACTSYNTAXNOTSUPPORTED);
 		return;
@@ -316,14 +306,13 @@ shim_negotiate(const struct shim_assoc *a, const T_ASC_PresentationContext &pc)
 
 extern "C" enum err
 shim_assoc_accept(struct shim_assoc *a, const char *class_uid,
-    const char *version, uint16_t window, bool commit)
+    const char *version, uint16_t window)
 try {
 	T_ASC_Parameters *p = a->assoc->params;
 	T_ASC_PresentationContext pc;
 	int n = ASC_countPresentationContexts(p);
 
 	a->window = window;
-	a->commit = commit;
 	shim_copy(p->ourImplementationClassUID,
 	    sizeof(p->ourImplementationClassUID), class_uid);
 	shim_copy(p->ourImplementationVersionName,
@@ -334,7 +323,7 @@ try {
 	    sizeof(p->DULparams.calledImplementationVersionName), version);
 	for (int i = 0; i < n; i++) {
 		if (ASC_getPresentationContext(p, i, &pc).good())
-			shim_negotiate(a, pc);
+			shim_negotiate(p, pc);
 	}
 	/* With no context left we still accept: the sender reads the reason
 	 * for each in the answer and ends by itself (PS3.8 7.1.1.13). */

@@ -91,7 +91,7 @@ import_file(struct link *l, struct object_work *w)
 {
 	struct object_in in = { .fd = -1 };
 	uint16_t status = IMG_STATUS_OK;
-	bool offered;
+	bool offered = false;
 	int from = frame_take_fd(&l->in, 0);
 	enum err e = msg_get_file(&l->doc, &in.bytes), gone = ERR_OK;
 

@@ -7,13 +7,11 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include "node/imaging/helper/charset.h"
 #include "node/imaging/helper/check.h"
 #include "node/imaging/helper/convert.h"
 #include "node/imaging/helper/dcm_shim.h"
 #include "node/imaging/helper/import.h"
 #include "node/imaging/helper/preview.h"
-#include "node/imaging/helper/pull.h"
 #include "node/imaging/helper/receive.h"
 #include "node/imaging/helper/sandbox.h"
 #include "store/base/num.h"
@@ -24,9 +22,8 @@
 #define MAIN_CPU_S 86400u
 
 static enum err
-main_confine(struct link *l)
+main_confine(const struct msg_config *c)
 {
-	const struct msg_config *c = &l->config;
 	struct sandbox_limits lim = { .memory_bytes = c->memory_bytes_max,
 		.file_bytes = c->object_bytes_max + MAIN_SLACK,
 		.cpu_s = MAIN_CPU_S };
@@ -36,9 +33,6 @@ main_confine(struct link *l)
 		lim.file_bytes = MAIN_VOLUME_MAX;
 		e = shim_init_codecs();
 	}
-	if (e == ERR_OK && c->mode != IMAGING_CONVERT &&
-	    c->mode != IMAGING_CHECK)
-		e = charset_open(&l->charset);
 	if (e == ERR_OK)
 		e = sandbox_enter(&lim);
 	return e;
@@ -53,7 +47,6 @@ main_serve(struct link *l)
 	case IMAGING_CONVERT: return convert_run(l);
 	case IMAGING_CHECK: return check_run(l);
 	case IMAGING_PREVIEW: return preview_run(l);
-	case IMAGING_PULL: return pull_run(l);
 	}
 	return ERR_MALFORMED;
 }
@@ -78,7 +71,7 @@ main(int argc, char **argv)
 	if (e == ERR_OK)
 		e = link_open(&l, LINK_FD);
 	if (e == ERR_OK)
-		e = main_confine(&l);
+		e = main_confine(&l.config);
 	if (e == ERR_OK)
 		e = main_serve(&l);
 	_exit(e == ERR_OK ? 0 : 1);
