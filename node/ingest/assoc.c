@@ -305,8 +305,8 @@ assoc_count_from(const struct ingest *g, const struct peer_address *from)
 	uint32_t n = 0;
 
 	for (a = g->assocs; a != NULL; a = a->next)
-		n += !a->cut &&
-		     memcmp(a->from.b, from->b, sizeof(from->b)) == 0;
+		n +=
+		    !a->cut && memcmp(a->from.b, from->b, sizeof(from->b)) == 0;
 	return n;
 }
 
@@ -384,6 +384,7 @@ assoc_start(struct ingest *g, int fd, const struct peer_address *from)
 	}
 	a->g = g;
 	a->fd = fd;
+	a->since_ms = clock_mono_ms();
 	a->from = *from;
 	assoc_enter(a);
 	if (pthread_attr_init(&attr) == 0) {
@@ -395,6 +396,6 @@ assoc_start(struct ingest *g, int fd, const struct peer_address *from)
 	if (rc == 0)
 		return;
 	log_error("ingest", "association dropped: no thread", "code=%d", rc);
-	(void)close(fd);
+	assoc_heard(a);
 	assoc_leave(a);
 }

@@ -86,9 +86,8 @@ enum err ingest_import(struct ingest *g, const struct ingest_import_opts *o,
  * the map of node/imaging/helper/preview.h, bounded, checked, its texts
  * printable ASCII.  Nothing is stored; the look is audited, for it identifies.
  * profile NULL: basic. */
-enum err ingest_preview(struct ingest *g, const char *path,
-    const char *profile, const char *actor, struct buf *out,
-    struct errmsg *em) PSC_MUST_USE;
+enum err ingest_preview(struct ingest *g, const char *path, const char *profile,
+    const char *actor, struct buf *out, struct errmsg *em) PSC_MUST_USE;
 #define INGEST_PREVIEW_ROWS 20000u
 #define INGEST_PREVIEW_BYTES (16 * MIB)
 /* Map of pseudonyms: "PatientID,pseudonym" lines; kept sealed. Audited. */

@@ -269,6 +269,9 @@ struct peer_address {
 void peer_address_of(int fd, struct peer_address *out);
 uint32_t assoc_count_from(
     const struct ingest *g, const struct peer_address *from);
+/* In mu: the oldest of this address that has said nothing yet gives way;
+ * false: there is none. */
+bool assoc_cut_silent(struct ingest *g, const struct peer_address *from);
 void assoc_start(struct ingest *g, int fd, const struct peer_address *from);
 /* The config's inbox for a calling AE: by name, else "*", else NULL. */
 const struct conf_inbox *inbox_for_ae(
