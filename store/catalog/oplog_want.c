@@ -9,7 +9,8 @@
 
 #define SETTLE_BATCH 64u
 
-/* Given, and named by an op that counts. */
+/* Given, named by an op that counts, and not let go: what waits for its
+ * grace to end is nobody's copy to count on. */
 static int
 live_note(void *ctx, struct slice k, struct slice v)
 {
@@ -19,7 +20,7 @@ live_note(void *ctx, struct slice k, struct slice v)
 
 	if (e != ERR_OK)
 		return e;
-	*live = c.given && !c.aside;
+	*live = c.given && !c.aside && !c.missing;
 	return *live || !c.given; /* given or not: alike in all rows */
 }
 

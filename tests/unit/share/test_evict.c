@@ -128,6 +128,55 @@ complete(struct site *s, const struct asset_id *id)
 	return is;
 }
 
+/* One chunk of what the lab holds. */
+static int
+first_chunk(void *ctx, const struct oplog_want *w)
+{
+	*(struct cry_id *)ctx = w->cid;
+	return 1;
+}
+
+static bool
+counted_on(const struct cry_id *cid)
+{
+	struct share_info i = site_share(&lab, "trial");
+	struct db_txn *t;
+	enum err e;
+
+	assert_ok(store_read(lab.st, &t));
+	e = oplog_cref_check(t, i.no, 1, cid);
+	db_abort(t);
+	share_info_fini(&i);
+	return e == ERR_OK;
+}
+
+/* Two that let go at once would each count the other's copy, which waits
+ * for its grace to end. */
+static void
+what_was_let_go_is_nobodys_proof_though_its_bytes_are_here(void **state)
+{
+	uint8_t bytes[BYTES];
+	struct asset_id asset;
+	struct cry_id cid;
+	struct db_txn *t;
+
+	(void)state;
+	put(&site1, "S-7", bytes, &asset);
+	assert_true(carry_ops(&site1, &lab) > 0);
+	assert_ok(store_read(lab.st, &t));
+	assert_ok(oplog_wants_each(t, first_chunk, &cid));
+	db_abort(t);
+	assert_false(counted_on(&cid));
+	assert_true(carry_chunks(&site1, &lab) > 0);
+	assert_true(counted_on(&cid));
+	subscribe(SHARE_NONE, ERR_OK);
+	assert_int_equal(evict(&lab).versions, 1);
+	assert_true(site_chunks(&lab) > 0);
+	assert_false(counted_on(&cid));
+	subscribe(SHARE_ALL, ERR_OK);
+	assert_true(counted_on(&cid));
+}
+
 static void
 evicted_content_goes_and_comes_again(void **state)
 {
@@ -348,6 +397,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+		TEST(
+		    what_was_let_go_is_nobodys_proof_though_its_bytes_are_here),
 		TEST(evicted_content_goes_and_comes_again),
 		TEST(a_change_of_mind_within_grace_fetches_nothing),
 		TEST(what_nobody_proves_to_hold_stays),
