@@ -339,17 +339,50 @@ witnesses_on_sums(struct repl *r, struct link *l, const struct msg *m)
 
 /* --- our own --- */
 
-/* When what changed is to be signed. */
+/* The shortest time between two statements of one author. */
+static uint64_t
+gap_ms(const struct repl *r)
+{
+	return r->o.witness_ms != 0 && r->o.witness_ms / 2 < GAP_MS
+		   ? r->o.witness_ms / 2
+		   : GAP_MS;
+}
+
+/* Did we write what our last statement does not tell of? */
+static bool
+writes_unsaid(const struct repl *r, const struct comp *c)
+{
+	const struct wit *own = wit_find(c, r->o.me.sign.b, 32);
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < c->n; i++) {
+		if (!c->feeds[i].held &&
+		    same_key(&c->feeds[i].f.device, &r->o.me.sign))
+			n += c->feeds[i].seq;
+	}
+	return own == NULL || own->no == 0 || wit_word(&own->b).own_ops != n;
+}
+
+/* When what changed is to be signed.  Who receives waits for our word on
+ * what we wrote: that comes as soon as it is taken. */
 void
 witnesses_touch(struct repl *r, struct comp *c)
 {
 	uint64_t every = r->o.witness_ms == 0 ? HOUR_MS : r->o.witness_ms;
 	uint64_t at = r->now_ms + (every < SETTLE_MS ? every : SETTLE_MS);
+	uint64_t pause = every;
 
-	if (every == NEVER || c->wit_due_ms != 0)
+	if (every == NEVER)
 		return;
-	if (c->wit_said_ms != 0 && at < c->wit_said_ms + every)
-		at = c->wit_said_ms + every + repl_random(r, every / 8 + 1);
+	if (c->wit_said_ms != 0 && writes_unsaid(r, c))
+		pause = gap_ms(r) + gap_ms(r) / 8;
+	if (c->wit_due_ms != 0 &&
+	    (pause == every || c->wit_due_ms <= c->wit_said_ms + pause))
+		return;
+	if (c->wit_said_ms != 0 && at < c->wit_said_ms + pause)
+		at = c->wit_said_ms + pause;
+	if (pause == every && at == c->wit_said_ms + every)
+		at += repl_random(r, every / 8 + 1);
 	c->wit_due_ms = at;
 	repl_wake(r, at);
 }
@@ -545,9 +578,6 @@ static bool
 wanted(const struct repl *r, const struct wit *v, const struct witness *w,
     struct slice bytes)
 {
-	uint64_t gap = r->o.witness_ms != 0 && r->o.witness_ms / 2 < GAP_MS
-			   ? r->o.witness_ms / 2
-			   : GAP_MS;
 	struct witness was;
 
 	if (v == NULL || v->no == 0)
@@ -560,7 +590,7 @@ wanted(const struct repl *r, const struct wit *v, const struct witness *w,
 		return (witness_takes_back(w, &was) ||
 			   (w->flags & WITNESS_PUT_BACK) != 0) &&
 		       (v->newer.n == 0 || wit_word(&v->newer).no < w->no);
-	return r->now_ms >= v->heard_ms + gap || v->turn == 0 ||
+	return r->now_ms >= v->heard_ms + gap_ms(r) || v->turn == 0 ||
 	       (w->flags & ~was.flags) != 0 ||
 	       (v->newer.n == 0 && witness_takes_back(&was, w));
 }

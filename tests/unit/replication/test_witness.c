@@ -126,6 +126,35 @@ test_what_changed_is_signed_once_and_heard(void **state)
 	run_free(&run);
 }
 
+/* Who waits to know that all came needs the word of who sent it. */
+static void
+test_what_one_wrote_itself_is_signed_within_minutes(void **state)
+{
+	struct end a, b;
+	struct run run, more;
+
+	(void)state;
+	pair(&a, &b, &run);
+	assert_int_equal(word(&b, &wr).own_ops, 3);
+	run_make(&more, &wr, 1, 6, 2);
+	local(&a, &more);
+	settle(&a, &b);
+	tick(&a, 60000); /* one a minute, and no more than that */
+	settle(&a, &b);
+	assert_int_equal(word(&b, &wr).no, 1);
+	tick(&b, 70000);
+	tick(&a, 10000);
+	settle(&a, &b);
+	assert_int_equal(word(&b, &wr).no, 2);
+	assert_int_equal(word(&b, &wr).own_ops, 5);
+	/* what others wrote has time */
+	assert_int_equal(word(&a, &hub).no, 1);
+	end_free(&a);
+	end_free(&b);
+	run_free(&run);
+	run_free(&more);
+}
+
 static void
 test_a_statement_is_durable_before_it_is_told(void **state)
 {
@@ -396,6 +425,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_statement_bytes),
 		cmocka_unit_test(test_what_changed_is_signed_once_and_heard),
+		cmocka_unit_test(
+		    test_what_one_wrote_itself_is_signed_within_minutes),
 		cmocka_unit_test(test_a_statement_is_durable_before_it_is_told),
 		cmocka_unit_test(
 		    test_node_that_was_put_back_is_found_by_all_and_by_itself),
