@@ -121,6 +121,48 @@ jw_received(struct received *r, struct jw *w, const struct share_info *i,
 }
 
 static enum err
+received_row(struct received *r, struct api_rows *rows,
+    const struct share_info *i, const struct oplog_received *row)
+{
+	enum err e;
+
+	if (memcmp(row->device, r->c->a->o.me->pub.sign.b, 32) == 0)
+		return ERR_OK; /* we receive nothing from ourselves */
+	e = jw_received(r, api_row(rows), i, row);
+	api_row_end(rows);
+	return e == ERR_OK ? api_rows_flush(rows) : e;
+}
+
+static bool
+any_came(const struct received *r, const struct share_info *i,
+    const struct repl_words_row *w)
+{
+	for (uint32_t k = 0; k < r->n; k++) {
+		if (r->row[k].share == i->no &&
+		    r->row[k].compartment == w->compartment &&
+		    memcmp(r->row[k].device, w->device.b, 32) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Who says that it wrote, and nothing of it is here. */
+static enum err
+received_nothing(struct received *r, struct api_rows *rows,
+    const struct share_info *i, const struct repl_words_row *w)
+{
+	struct oplog_received none = { .share = i->no,
+		.compartment = w->compartment };
+
+	if (w->no == 0 || w->own_ops == 0 ||
+	    memcmp(w->share.b, i->id.b, sizeof(i->id.b)) != 0 ||
+	    any_came(r, i, w))
+		return ERR_OK;
+	memcpy(none.device, w->device.b, sizeof(none.device));
+	return received_row(r, rows, i, &none);
+}
+
+static enum err
 received_share(
     struct received *r, struct api_rows *rows, const struct share_info *i)
 {
@@ -132,15 +174,11 @@ received_share(
 	e = shares_members(
 	    r->c->a->o.shares, &i->id, &r->member, &r->n_members);
 	for (uint32_t k = 0; e == ERR_OK && k < r->n; k++) {
-		if (r->row[k].share != i->no ||
-		    memcmp(r->row[k].device, r->c->a->o.me->pub.sign.b, 32) ==
-			0)
-			continue;
-		e = jw_received(r, api_row(rows), i, &r->row[k]);
-		api_row_end(rows);
-		if (e == ERR_OK)
-			e = api_rows_flush(rows);
+		if (r->row[k].share == i->no)
+			e = received_row(r, rows, i, &r->row[k]);
 	}
+	for (uint32_t k = 0; e == ERR_OK && k < r->n_words; k++)
+		e = received_nothing(r, rows, i, &r->word[k]);
 	return e;
 }
 

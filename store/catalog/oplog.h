@@ -109,7 +109,8 @@ enum err oplog_op_missing(
 /* --- content references and wants --- */
 /* May a member of this compartment be given this chunk?  Only if it came
  * through the compartment or was written there by us, and an op that counts
- * names it: naming a chunk gives no right to it.  ERR_OK/NOTFOUND. */
+ * names it and has not let go of it: naming a chunk gives no right to it, and
+ * nobody counts on a copy that is about to go.  ERR_OK/NOTFOUND. */
 enum err oplog_cref_check(struct db_txn *t, uint32_t share,
     uint16_t compartment, const struct cry_id *cid) PSC_MUST_USE;
 /* For struct store_owners: each (op, chunk) whose chunk is here counts one
