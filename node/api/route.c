@@ -82,6 +82,11 @@ const struct api_route api_routes[] = {
 	    "compartment, profile, no_deid, reason, brief}; one line a file "
 	    "(brief: {progress} instead of files that need nobody), then "
 	    "{summary}." },
+	{ "POST", "/pulls", api_h_pull, API_LOCAL, true, "",
+	    "Ask an archive for images: {archive, patient, study, series, "
+	    "accession, date, modality, dry_run, move}; {progress} meanwhile, "
+	    "one line a series with what C-FIND counted (found) and what is "
+	    "here, then {summary}." },
 	{ "GET", "/quarantine", api_h_quarantine, API_READ, true, "state",
 	    "What waits for a person, one item a line; state=all for all." },
 	{ "GET", "/quarantine/{id}", api_h_quarantine_one, API_READ, false, "",
@@ -203,6 +208,12 @@ const struct api_route api_routes[] = {
 	{ "POST", "/deid/preview", api_h_preview, API_ACT, false, "",
 	    "What de-identification would do to a file, an element a line: "
 	    "{path, profile}; audited, for it identifies." },
+	{ "GET", "/deid/profiles", api_h_profiles, API_READ, true, "",
+	    "De-identification profiles, one a line: name, extends, hash, "
+	    "options, rules, departs, description, wrong." },
+	{ "GET", "/deid/profiles/{name}", api_h_profile, API_READ, true, "",
+	    "One profile, then a line for each rule that its parent has not: "
+	    "element, name, now, parent." },
 	{ "POST", "/deid/lookup", api_h_lookup, API_PERSON, false, "",
 	    "Import a list of pseudonyms: {path} gives {added}." },
 };

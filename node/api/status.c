@@ -116,6 +116,8 @@ status_listen(struct api_call *c, struct jw *w)
 	jw_obj(w, "listen");
 	ingest_listen_text(a->o.ingest, text, sizeof(text));
 	jw_str(w, "dicom", text);
+	ingest_tls_text(a->o.ingest, text, sizeof(text));
+	jw_str(w, "dicom_tls", text);
 	net_listen_text(a->o.net, text, sizeof(text));
 	jw_str(w, "peers", text);
 	(void)pthread_mutex_lock(&a->mu);

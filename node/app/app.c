@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include "node/app/app.h"
+#include "node/conf/profile.h"
 #include "store/base/mem.h"
 
 enum {
@@ -125,6 +126,8 @@ do_check(const struct app_args *a, struct errmsg *em)
 	if (c == NULL)
 		return errmsg_set(em, ERR_NOMEM, "", "out of memory");
 	e = conf_load(a->home, c, em);
+	if (e == ERR_OK)
+		e = profile_check_conf(a->home, c, em);
 	if (e == ERR_OK)
 		printf("%s\n", a->json ? "{\"ok\": true}" : "config is good");
 	mem_free(c);

@@ -5,12 +5,33 @@
 #include <unistd.h>
 
 #include "node/backup/backup_internal.h"
+#include "node/conf/profile.h"
 #include "store/base/enc.h"
 
 /* Not keys/credential: it opens the keystore, and a copy of both is a copy
  * of everything in the clear. */
 const char *const backup_home_files[] = { "pesscara.yaml", "keys/keystore",
 	"keys/recovery", NULL };
+
+bool
+backup_holds(const char *name)
+{
+	static const char sub[] = BACKUP_PROFILES "/";
+	size_t n = strlen(name), head = sizeof(sub) - 1;
+	size_t tail = strlen(PROFILE_SUFFIX);
+	char profile[TABLE_NAME_MAX + 1];
+
+	for (size_t k = 0; backup_home_files[k] != NULL; k++)
+		if (strcmp(backup_home_files[k], name) == 0)
+			return true;
+	if (n <= head + tail || n - head - tail > TABLE_NAME_MAX ||
+	    strncmp(name, sub, head) != 0 ||
+	    strcmp(name + n - tail, PROFILE_SUFFIX) != 0)
+		return false;
+	(void)snprintf(profile, sizeof(profile), "%.*s", (int)(n - head - tail),
+	    name + head);
+	return profile_name_ok(profile);
+}
 
 enum err
 backup_errno(void)

@@ -11,7 +11,7 @@
 #define BACKUP_PATH_MAX 2048u
 #define BACKUP_BLOCK ((uint64_t)4096) /* of segments: store-format.md */
 #define BACKUP_PIECE ((size_t)1 * MIB)
-#define BACKUP_FILES_MAX 64u
+#define BACKUP_FILES_MAX 260u /* profiles among them */
 #define BACKUP_SEGMENTS_MAX 1000000u
 #define BACKUP_SEGMENT_END_MAX ((uint64_t)1 << 41)
 #define BACKUP_LIST "backup.json"
@@ -50,6 +50,9 @@ enum err backup_list_write(const char *dir, const struct backup_list *l,
 
 /* --- files (backup_file.c) --- */
 extern const char *const backup_home_files[]; /* NULL at the end */
+/* Of the home, in a backup: one of those, or "profiles/NAME.yaml". */
+#define BACKUP_PROFILES "profiles"
+bool backup_holds(const char *name);
 enum err backup_path(
     char out[BACKUP_PATH_MAX], const char *dir, const char *name) PSC_MUST_USE;
 enum err backup_seg_path(

@@ -210,7 +210,7 @@ static bool
 files_get(const struct json *j, struct backup_list *l)
 {
 	const struct json *list = json_get(j, "files");
-	size_t i, k;
+	size_t i;
 
 	if (json_len(list) > BACKUP_FILES_MAX)
 		return false;
@@ -219,11 +219,7 @@ files_get(const struct json *j, struct backup_list *l)
 		struct backup_file *out = &l->file[l->n_files++];
 		const char *name = json_get_str(f, "name", "");
 
-		for (k = 0; backup_home_files[k] != NULL; k++) {
-			if (strcmp(backup_home_files[k], name) == 0)
-				break;
-		}
-		if (backup_home_files[k] == NULL)
+		if (!backup_holds(name))
 			return false; /* only what a backup may hold */
 		(void)snprintf(out->name, sizeof(out->name), "%s", name);
 		if (!u64_get(f, "bytes", &out->bytes) ||

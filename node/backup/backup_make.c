@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "node/backup/backup_internal.h"
+#include "node/conf/profile.h"
 #include "node/share/share.h"
 #include "store/base/clock.h"
 #include "store/base/enc.h"
@@ -260,16 +261,43 @@ file_copy(struct make *m, const char *name, struct backup_file *f)
 	return e;
 }
 
+/* A home that names a profile starts only where the profile is. */
+struct profiles {
+	struct make *m;
+	enum err e;
+};
+
+static int
+profile_copy(void *ctx, const char *name)
+{
+	struct profiles *p = ctx;
+	struct backup_list *l = &p->m->now;
+	char file[64];
+
+	if (profile_is_own(name))
+		return 0; /* no file */
+	(void)snprintf(
+	    file, sizeof(file), BACKUP_PROFILES "/%.31s" PROFILE_SUFFIX, name);
+	if (l->n_files == BACKUP_FILES_MAX)
+		p->e = ERR_LIMIT;
+	else
+		p->e = file_copy(p->m, file, &l->file[l->n_files++]);
+	return p->e != ERR_OK;
+}
+
 static enum err
 files_copy(struct make *m)
 {
+	struct profiles p = { .m = m };
 	enum err e = ERR_OK;
 	size_t i;
 
 	for (i = 0; e == ERR_OK && backup_home_files[i] != NULL; i++)
 		e = file_copy(
 		    m, backup_home_files[i], &m->now.file[m->now.n_files++]);
-	return e;
+	if (e == ERR_OK)
+		e = profile_each(m->o->home, profile_copy, &p);
+	return e == ERR_OK ? p.e : e;
 }
 
 /* A folder that is not empty must be a backup. */
@@ -363,7 +391,9 @@ folder_begin(struct make *m, struct errmsg *em)
 	if ((e = backup_folder(m->o->dir, "segments")) != ERR_OK ||
 	    (e = backup_folder(m->o->dir, "home")) != ERR_OK)
 		return e;
-	return backup_folder(m->o->dir, "home/keys");
+	e = backup_folder(m->o->dir, "home/keys");
+	return e == ERR_OK ? backup_folder(m->o->dir, "home/" BACKUP_PROFILES)
+			   : e;
 }
 
 static enum err
@@ -399,6 +429,8 @@ all_copy(struct make *m)
 		e = backup_sync(m->o->dir, "segments");
 	if (e == ERR_OK)
 		e = backup_sync(m->o->dir, "home/keys");
+	if (e == ERR_OK)
+		e = backup_sync(m->o->dir, "home/" BACKUP_PROFILES);
 	return e == ERR_OK ? backup_sync(m->o->dir, "home") : e;
 }
 
@@ -440,17 +472,14 @@ file_is_left(const struct make *m, const char *sub, const char *name)
 	bool ours = strcmp(name, BACKUP_PART) == 0 && sub[0] == '\0';
 	int n =
 	    snprintf(path, sizeof(path), "%s/home/%s%s", m->o->dir, sub, name);
-	size_t i, len;
+	size_t i, len = strlen(name);
 
 	if (n < 0 || (size_t)n >= sizeof(path))
 		return false;
-	for (i = 0; backup_home_files[i] != NULL && !ours; i++) {
-		if (strncmp(backup_home_files[i], sub, strlen(sub)) != 0)
-			continue;
-		len = strlen(backup_home_files[i] + strlen(sub));
-		ours =
-		    strlen(name) == len + 17 && name[len] == '.' &&
-		    strncmp(name, backup_home_files[i] + strlen(sub), len) == 0;
+	if (!ours && len > 17 && name[len - 17] == '.') {
+		(void)snprintf(
+		    mine, sizeof(mine), "%s%.*s", sub, (int)(len - 17), name);
+		ours = backup_holds(mine);
 	}
 	for (i = 0; i < m->now.n_files && ours; i++) {
 		if (backup_file_path(mine, m->o->dir, &m->now.file[i]) ==
@@ -489,6 +518,7 @@ old_drop(const struct make *m)
 	folder_clean(m, "segments", NULL);
 	folder_clean(m, "home", "");
 	folder_clean(m, "home/keys", "keys/");
+	folder_clean(m, "home/" BACKUP_PROFILES, BACKUP_PROFILES "/");
 }
 
 static const char *

@@ -175,12 +175,18 @@ backup_files_restore(
 {
 	char from[BACKUP_PATH_MAX], to[BACKUP_PATH_MAX];
 	enum err e = ERR_OK;
+	bool profiles = false, profile;
 	struct cry_id is;
 	uint64_t n;
 	uint32_t i;
 
 	for (i = 0; e == ERR_OK && i < l->n_files; i++) {
 		e = backup_file_path(from, dir, &l->file[i]);
+		profile = strncmp(l->file[i].name, BACKUP_PROFILES "/",
+			      sizeof(BACKUP_PROFILES)) == 0;
+		profiles = profiles || profile;
+		if (e == ERR_OK && profile)
+			e = backup_folder(home, BACKUP_PROFILES);
 		if (e == ERR_OK)
 			e = backup_path(to, home, l->file[i].name);
 		if (e == ERR_OK)
@@ -191,6 +197,8 @@ backup_files_restore(
 	}
 	if (e == ERR_OK)
 		e = backup_sync(home, "keys");
+	if (e == ERR_OK && profiles)
+		e = backup_sync(home, BACKUP_PROFILES);
 	return e == ERR_OK ? backup_sync(home, ".") : e;
 }
 

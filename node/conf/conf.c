@@ -29,8 +29,8 @@ conf_defaults(struct conf *c)
 	for (i = 0; i < conf_n_keys; i++) {
 		const struct conf_key *k = &conf_keys[i];
 
-		if (*k->def == '\0' || k->kind == CONF_INBOXES ||
-		    k->kind == CONF_SCHEDULE)
+		if (*k->def == '\0' || k->kind == CONF_SCHEDULE ||
+		    conf_list_of(k->kind) != NULL)
 			continue;
 		REQUIRE(
 		    conf_value_text(c, k, k->def, why, sizeof(why)) == ERR_OK);
@@ -186,30 +186,6 @@ conf_text_put(struct buf *out, const char *text)
 	jw_str(&w, NULL, text);
 }
 
-static void
-conf_inboxes_put(const struct conf *c, struct jw *w, const char *key)
-{
-	uint32_t i, k;
-
-	jw_arr(w, key);
-	for (i = 0; i < c->n_inboxes; i++) {
-		const struct conf_inbox *in = &c->inboxes[i];
-
-		jw_obj(w, NULL);
-		jw_str(w, "calling_ae", in->calling_ae);
-		jw_str(w, "share", in->share);
-		if (in->compartment[0] != '\0')
-			jw_str(w, "compartment", in->compartment);
-		jw_str(w, "profile", in->profile);
-		jw_arr(w, "tags");
-		for (k = 0; k < in->n_tags; k++)
-			jw_str(w, NULL, in->tags[k]);
-		jw_end(w);
-		jw_end(w);
-	}
-	jw_end(w);
-}
-
 static uint64_t
 conf_number(const struct conf *c, const struct conf_key *k)
 {
@@ -224,9 +200,9 @@ conf_value_put(const struct conf *c, const struct conf_key *k, struct buf *out)
 {
 	struct jw w;
 
-	if (k->kind == CONF_INBOXES) {
+	if (conf_list_of(k->kind) != NULL) {
 		jw_init(&w, out);
-		conf_inboxes_put(c, &w, NULL);
+		conf_list_put(c, conf_list_of(k->kind), &w, NULL);
 	} else if (k->kind == CONF_SCHEDULE) {
 		jw_init(&w, out);
 		conf_schedule_put(c, &w, NULL);
@@ -299,8 +275,8 @@ conf_show_json(const struct conf *c, struct buf *out)
 			jw_end(&w);
 		if (fresh && *section != '\0')
 			jw_obj(&w, section);
-		if (k->kind == CONF_INBOXES)
-			conf_inboxes_put(c, &w, key);
+		if (conf_list_of(k->kind) != NULL)
+			conf_list_put(c, conf_list_of(k->kind), &w, key);
 		else if (k->kind == CONF_SCHEDULE)
 			conf_schedule_put(c, &w, key);
 		else if (k->kind == CONF_COUNT || k->kind == CONF_BYTES)
@@ -339,7 +315,7 @@ conf_doc(struct buf *out)
 		buf_printf(out, " | %llu to %llu%s | %s |\n",
 		    (unsigned long long)k->min, (unsigned long long)k->max,
 		    k->kind == CONF_COUNT || k->kind == CONF_BYTES ? ""
-		    : k->kind == CONF_INBOXES || k->kind == CONF_SCHEDULE
+		    : k->kind == CONF_SCHEDULE || conf_list_of(k->kind) != NULL
 			? " items"
 			: " characters",
 		    k->help);

@@ -8,13 +8,50 @@
 #include "node/conf/json.h"
 #include "store/base/limits.h"
 
-struct conf_inbox {
-	char calling_ae[17]; /* "*": any */
+/* Addresses that have their first bits in common; IPv4 as ::ffff:A.B.C.D. */
+struct conf_net {
+	uint8_t ip[16];
+	uint8_t bits; /* of 128 */
+};
+/* "10.1.2.3", "10.1.0.0/16", "2001:db8::/32".  ERR_MALFORMED. */
+enum err conf_net_parse(const char *text, struct conf_net *out) PSC_MUST_USE;
+bool conf_net_holds(const struct conf_net *n, const uint8_t ip[16]);
+
+/* Where what comes in goes. */
+#define CONF_TAGS_MAX 4u
+struct conf_target {
 	char share[LIM_NAME_BYTES + 1];
 	char compartment[LIM_NAME_BYTES + 1];
 	char profile[32];
-	char tags[4][64];
+	char data_type[48]; /* "": not said; else the tag data_type=... */
+	char tags[CONF_TAGS_MAX][64];
 	uint32_t n_tags;
+};
+
+#define CONF_NETS_MAX 16u
+struct conf_inbox {
+	char calling_ae[17]; /* "*": any */
+	char called_ae[17];  /* "": dicom.ae_title */
+	struct conf_net from[CONF_NETS_MAX];
+	uint32_t n_from; /* 0: any address */
+	bool tls;        /* only over dicom.tls_listen */
+	char commit[80]; /* HOST:PORT that reports go to; "": no commitment */
+	struct conf_target to;
+};
+
+struct conf_archive {
+	char name[33];
+	char address[80]; /* HOST:PORT */
+	char ae[17];
+	char calling_ae[17]; /* "": dicom.ae_title */
+	struct conf_target to;
+};
+
+struct conf_folder {
+	char path[256]; /* absolute, no '/' at its end */
+	char after[8];  /* "done": files are moved there; "remove" */
+	uint32_t quiet_s;
+	struct conf_target to;
 };
 
 /* An entry of peers.schedule.  Minutes of the day; from > to: over midnight. */
@@ -31,9 +68,15 @@ struct conf_span {
 struct conf {
 	char site[LIM_NAME_BYTES + 1];
 	char dicom_listen[80]; /* HOST:PORT or "off" */
+	char dicom_tls_listen[80];
+	char dicom_tls_clients[16]; /* "required" or "none" */
 	char dicom_ae_title[17];
 	struct conf_inbox inboxes[32];
 	uint32_t n_inboxes;
+	struct conf_archive archives[16];
+	uint32_t n_archives;
+	struct conf_folder folders[8];
+	uint32_t n_folders;
 	char peers_listen[80];
 	char peers_proxy[160];
 	uint64_t peers_limit_up; /* bytes a second; 0: no limit */

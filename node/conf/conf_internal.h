@@ -37,11 +37,14 @@ enum conf_kind {
 	CONF_ADDR,    /* HOST:PORT or off */
 	CONF_PROXY,   /* http:// or socks5:// HOST:PORT, or off */
 	CONF_AE,      /* DICOM AE title */
+	CONF_CLIENTS, /* required or none */
 	CONF_PATTERN, /* pseudonym pattern */
 	CONF_POLICY,  /* release policy */
 	CONF_COUNT,   /* integer */
 	CONF_BYTES,   /* integer with k, m, g */
 	CONF_INBOXES,
+	CONF_ARCHIVES,
+	CONF_FOLDERS,
 	CONF_SCHEDULE, /* peers.schedule */
 };
 
@@ -62,6 +65,9 @@ const struct conf_key *conf_key_find(const char *name);
 /* The known key that is nearest by edit distance. */
 const char *conf_key_nearest(const char *name);
 
+/* Edit distance of two words. */
+uint32_t conf_distance(const char *a, const char *b);
+
 /* Check one value and put it into c.  why: what is wrong with it. */
 enum err conf_value_set(struct conf *c, const struct conf_key *k,
     const struct json *v, char *why, size_t why_cap) PSC_MUST_USE;
@@ -73,6 +79,18 @@ void conf_value_put(
     const struct conf *c, const struct conf_key *k, struct buf *out);
 /* A scalar as text, in room where YAML read a number; else NULL. */
 const char *conf_scalar(const struct json *v, char *room, size_t cap);
+/* conf_list.c: keys that hold a list of maps with fixed members.  NULL: the
+ * kind is no such list. */
+struct conf_list;
+const struct conf_list *conf_list_of(enum conf_kind k);
+enum err conf_list_set(struct conf *c, const struct conf_list *l,
+    const struct json *v, char *why, size_t cap) PSC_MUST_USE;
+void conf_list_put(const struct conf *c, const struct conf_list *l,
+    struct jw *w, const char *key);
+bool conf_is_name(const char *s);
+bool conf_is_ae(const char *s);
+bool conf_is_line(const char *s);
+
 enum err conf_schedule_set(
     struct conf *c, const struct json *v, char *why, size_t cap) PSC_MUST_USE;
 void conf_schedule_put(const struct conf *c, struct jw *w, const char *key);

@@ -39,7 +39,7 @@ conf_min3(uint32_t a, uint32_t b, uint32_t c)
 }
 
 /* Levenshtein's distance, two rows. */
-static uint32_t
+uint32_t
 conf_distance(const char *a, const char *b)
 {
 	uint32_t row[CONF_WORD_MAX + 1], prev, keep;
@@ -86,17 +86,20 @@ conf_kind_text(enum conf_kind k)
 	case CONF_ADDR: return "HOST:PORT or off";
 	case CONF_PROXY: return "http:// or socks5:// HOST:PORT, or off";
 	case CONF_AE: return "AE title";
+	case CONF_CLIENTS: return "required or none";
 	case CONF_PATTERN: return "pattern";
 	case CONF_POLICY: return "policy";
 	case CONF_COUNT: return "number";
 	case CONF_BYTES: return "bytes (k, m, g)";
 	case CONF_INBOXES: return "list of inboxes";
+	case CONF_ARCHIVES: return "list of archives";
+	case CONF_FOLDERS: return "list of folders";
 	case CONF_SCHEDULE: return "list of times";
 	}
 	return "?";
 }
 
-static bool
+bool
 conf_is_name(const char *s)
 {
 	if (*s == '\0' || *s == '.' || *s == '-')
@@ -113,7 +116,7 @@ conf_is_name(const char *s)
 }
 
 /* PS3.5 section 6.2: AE has no backslash, no control, not only spaces. */
-static bool
+bool
 conf_is_ae(const char *s)
 {
 	bool seen = false;
@@ -126,7 +129,7 @@ conf_is_ae(const char *s)
 	return seen;
 }
 
-static bool
+bool
 conf_is_line(const char *s)
 {
 	for (; *s != '\0'; s++) {
@@ -253,6 +256,10 @@ conf_text_check(const struct conf_key *k, const char *s, char *why, size_t cap)
 	    conf_address(s, host, sizeof(host), &port) != ERR_OK)
 		return conf_why(
 		    why, cap, ERR_MALFORMED, "must be HOST:PORT or off");
+	if (k->kind == CONF_CLIENTS && strcmp(s, "required") != 0 &&
+	    strcmp(s, "none") != 0)
+		return conf_why(
+		    why, cap, ERR_MALFORMED, "must be required or none");
 	if (k->kind == CONF_PROXY && conf_proxy(s, &proxy) != ERR_OK)
 		return conf_why(why, cap, ERR_MALFORMED,
 		    "must be http://HOST:PORT or socks5://HOST:PORT (user and "
@@ -305,135 +312,6 @@ conf_number_set(struct conf *c, const struct conf_key *k, const char *s,
 	return ERR_OK;
 }
 
-struct conf_inbox_field {
-	const char *name;
-	size_t offset;
-	size_t size;
-	bool needed;
-};
-static const struct conf_inbox_field inbox_fields[] = {
-	{ "calling_ae", offsetof(struct conf_inbox, calling_ae), 17, true },
-	{ "share", offsetof(struct conf_inbox, share), LIM_NAME_BYTES + 1,
-	    true },
-	{ "compartment", offsetof(struct conf_inbox, compartment),
-	    LIM_NAME_BYTES + 1, false },
-	{ "profile", offsetof(struct conf_inbox, profile), 32, false },
-};
-#define N_INBOX_FIELDS (sizeof(inbox_fields) / sizeof(inbox_fields[0]))
-
-static enum err
-conf_inbox_tags(
-    struct conf_inbox *in, const struct json *v, char *why, size_t cap)
-{
-	size_t i, n = json_len(v);
-
-	if (!json_is_array(v) || n > 4)
-		return conf_why(
-		    why, cap, ERR_LIMIT, "tags must be a list of at most 4");
-	for (i = 0; i < n; i++) {
-		const char *s = json_str(json_at(v, i));
-
-		if (s == NULL || *s == '\0' || !conf_is_line(s) ||
-		    strlen(s) >= sizeof(in->tags[0]))
-			return conf_why(why, cap, ERR_MALFORMED,
-			    "a tag must be a text of 1 to 63 characters");
-		(void)snprintf(in->tags[i], sizeof(in->tags[i]), "%s", s);
-	}
-	in->n_tags = (uint32_t)n;
-	return ERR_OK;
-}
-
-static enum err
-conf_inbox_member(struct conf_inbox *in, const char *key, const struct json *v,
-    char *why, size_t cap)
-{
-	char room[64];
-	const char *s = conf_scalar(v, room, sizeof(room));
-	size_t i;
-
-	if (strcmp(key, "tags") == 0)
-		return conf_inbox_tags(in, v, why, cap);
-	for (i = 0; i < N_INBOX_FIELDS; i++) {
-		const struct conf_inbox_field *f = &inbox_fields[i];
-
-		if (strcmp(f->name, key) != 0)
-			continue;
-		if (s == NULL || !conf_is_line(s) || strlen(s) >= f->size) {
-			(void)snprintf(why, cap,
-			    "%s must be a text of at most %zu characters", key,
-			    f->size - 1);
-			return ERR_MALFORMED;
-		}
-		(void)snprintf((char *)in + f->offset, f->size, "%s", s);
-		return ERR_OK;
-	}
-	(void)snprintf(why, cap,
-	    "inbox has no \"%.32s\"; it has calling_ae, "
-	    "share, compartment, profile, tags",
-	    key);
-	return ERR_MALFORMED;
-}
-
-static enum err
-conf_inbox_set(
-    struct conf_inbox *in, const struct json *v, char *why, size_t cap)
-{
-	size_t i;
-	enum err e = ERR_OK;
-
-	*in = (struct conf_inbox){ 0 };
-	(void)snprintf(in->profile, sizeof(in->profile), "trial-imaging");
-	if (!json_is_map(v))
-		return conf_why(
-		    why, cap, ERR_MALFORMED, "each inbox must be a map");
-	for (i = 0; i < json_len(v) && e == ERR_OK; i++) {
-		const char *key;
-		const struct json *m = json_member(v, i, &key);
-
-		e = conf_inbox_member(in, key, m, why, cap);
-	}
-	if (e != ERR_OK)
-		return e;
-	for (i = 0; i < N_INBOX_FIELDS; i++) {
-		if (inbox_fields[i].needed &&
-		    *((const char *)in + inbox_fields[i].offset) == '\0') {
-			(void)snprintf(why, cap, "an inbox lacks %s",
-			    inbox_fields[i].name);
-			return ERR_MALFORMED;
-		}
-	}
-	if (!conf_is_ae(in->calling_ae))
-		return conf_why(
-		    why, cap, ERR_MALFORMED, "calling_ae is not an AE title");
-	return ERR_OK;
-}
-
-static enum err
-conf_inboxes_set(struct conf *c, const struct json *v, char *why, size_t cap)
-{
-	size_t i, k, n = json_len(v);
-	enum err e;
-
-	if (!json_is_array(v))
-		return conf_why(why, cap, ERR_MALFORMED, "must be a list");
-	if (n > sizeof(c->inboxes) / sizeof(c->inboxes[0]))
-		return conf_why(
-		    why, cap, ERR_LIMIT, "may have at most 32 inboxes");
-	for (i = 0; i < n; i++) {
-		e = conf_inbox_set(&c->inboxes[i], json_at(v, i), why, cap);
-		if (e != ERR_OK)
-			return e;
-		for (k = 0; k < i; k++) {
-			if (strcmp(c->inboxes[k].calling_ae,
-				c->inboxes[i].calling_ae) == 0)
-				return conf_why(why, cap, ERR_EXISTS,
-				    "names one calling_ae twice");
-		}
-	}
-	c->n_inboxes = (uint32_t)n;
-	return ERR_OK;
-}
-
 enum err
 conf_value_text(struct conf *c, const struct conf_key *k, const char *s,
     char *why, size_t cap)
@@ -455,8 +333,8 @@ conf_value_set(struct conf *c, const struct conf_key *k, const struct json *v,
 	char room[64];
 	const char *s;
 
-	if (k->kind == CONF_INBOXES)
-		return conf_inboxes_set(c, v, why, cap);
+	if (conf_list_of(k->kind) != NULL)
+		return conf_list_set(c, conf_list_of(k->kind), v, why, cap);
 	if (k->kind == CONF_SCHEDULE)
 		return conf_schedule_set(c, v, why, cap);
 	s = conf_scalar(v, room, sizeof(room));

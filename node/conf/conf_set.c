@@ -136,7 +136,7 @@ conf_new_value(const struct conf_key *k, const char *value, struct buf *out,
 
 	if (c == NULL)
 		return errmsg_set(em, ERR_NOMEM, "", "out of memory");
-	if (k->kind != CONF_INBOXES && k->kind != CONF_SCHEDULE) {
+	if (k->kind != CONF_SCHEDULE && conf_list_of(k->kind) == NULL) {
 		conf_text_put(out, value);
 		e = buf_err(out);
 		if (e == ERR_OK)

@@ -41,12 +41,14 @@ imaging_put(struct imaging *im, struct buf *b, const int *fd)
 static enum err
 imaging_configure(struct imaging *im, const struct imaging_opts *opts)
 {
-	struct buf b = BUF_MAX(IMAGING_SMALL_FRAME);
+	struct buf b = BUF_MAX(IMG_FRAME_BYTES);
 	struct msg_config c = { .mode = opts->mode,
 		.memory_bytes_max = opts->memory_bytes_max,
 		.object_bytes_max = opts->object_bytes_max,
-		.idle_ms = opts->idle_ms };
-	bool with_socket = opts->mode == IMAGING_RECEIVE;
+		.idle_ms = opts->idle_ms,
+		.table = opts->table };
+	bool with_socket =
+	    opts->mode == IMAGING_RECEIVE || opts->mode == IMAGING_PULL;
 
 	if (c.object_bytes_max == 0 || c.object_bytes_max > LIM_OBJECT_BYTES)
 		c.object_bytes_max = LIM_OBJECT_BYTES;
@@ -225,8 +227,13 @@ imaging_expects(enum imaging_mode mode, uint32_t kind)
 	case IMG_RESULT:
 		return mode == IMAGING_CONVERT || mode == IMAGING_PREVIEW;
 	case IMG_VERDICT: return mode == IMAGING_CHECK;
+	case IMG_ROW:
+	case IMG_ANSWER: return mode == IMAGING_PULL;
+	case IMG_COMMIT: return mode == IMAGING_RECEIVE;
 	case IMG_IDENTITY:
 	case IMG_OBJECT:
+		return mode == IMAGING_RECEIVE || mode == IMAGING_IMPORT ||
+		       mode == IMAGING_PULL;
 	case IMG_DONE: return mode == IMAGING_RECEIVE || mode == IMAGING_IMPORT;
 	default: return false;
 	}
@@ -256,6 +263,14 @@ imaging_take(struct imaging *im, struct img_msg *out)
 	case IMG_RESULT: return imaging_take_result(im, &out->result);
 	case IMG_DONE: return msg_get_done(&im->doc, &out->done);
 	case IMG_VERDICT: return msg_get_verdict(&im->doc, &out->verdict);
+	case IMG_ROW: return msg_get_row(&im->doc, &out->row);
+	case IMG_ANSWER: return msg_get_answer(&im->doc, &out->answer);
+	case IMG_COMMIT:
+		if (im->refs == NULL)
+			im->refs = mem_array(IMG_REFS_MAX, sizeof(*im->refs));
+		return im->refs == NULL
+			   ? ERR_NOMEM
+			   : msg_get_commit(&im->doc, im->refs, &out->commit);
 	}
 	return ERR_MALFORMED;
 }
@@ -282,11 +297,12 @@ imaging_next(struct imaging *im, uint32_t timeout_ms, struct img_msg *out)
 }
 
 enum err
-imaging_answer_assoc(struct imaging *im, enum img_admit answer)
+imaging_answer_assoc(
+    struct imaging *im, enum img_admit answer, struct slice table)
 {
-	struct buf b = BUF_MAX(IMAGING_SMALL_FRAME);
+	struct buf b = BUF_MAX(IMG_FRAME_BYTES);
 
-	msg_put_admit(&b, answer);
+	msg_put_admit(&b, answer, table);
 	return imaging_put(im, &b, NULL);
 }
 
@@ -314,9 +330,29 @@ imaging_send_file(struct imaging *im, int fd, uint64_t bytes)
 	struct buf b = BUF_MAX(IMAGING_SMALL_FRAME);
 
 	REQUIRE(im->mode == IMAGING_IMPORT || im->mode == IMAGING_CHECK ||
-		im->mode == IMAGING_PREVIEW);
+		im->mode == IMAGING_PREVIEW || im->mode == IMAGING_PULL);
 	msg_put_file(&b, bytes);
 	return imaging_put(im, &b, &fd);
+}
+
+enum err
+imaging_dial(struct imaging *im, const struct img_dial *d)
+{
+	struct buf b = BUF_MAX(IMAGING_SMALL_FRAME);
+
+	REQUIRE(im->mode == IMAGING_PULL);
+	msg_put_dial(&b, d);
+	return imaging_put(im, &b, NULL);
+}
+
+enum err
+imaging_query(struct imaging *im, const struct img_query *q)
+{
+	struct buf b = BUF_MAX(IMAGING_SMALL_FRAME);
+
+	REQUIRE(im->mode == IMAGING_PULL);
+	msg_put_query(&b, q);
+	return imaging_put(im, &b, NULL);
 }
 
 /* The container of MSG_SERIES (see msg.h), sealed. */
@@ -387,5 +423,6 @@ imaging_close(struct imaging *im)
 		(void)close(im->sock);
 	spawn_reap(im, IMAGING_CLOSE_MS);
 	frame_fini(&im->in);
+	mem_free(im->refs);
 	mem_free(im);
 }

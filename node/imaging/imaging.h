@@ -27,7 +27,8 @@
  * sender asks for that (PS3.7 D.3.3.3). */
 #define IMG_WINDOW_MAX 16u
 
-struct imaging; /* a running helper */
+struct imaging;    /* a running helper */
+struct deid_table; /* node/deid/table.h */
 
 enum imaging_mode {
 	IMAGING_RECEIVE = 1, /* one DICOM association on accepted_fd */
@@ -35,15 +36,18 @@ enum imaging_mode {
 	IMAGING_CONVERT = 3, /* DICOM series -> NIfTI */
 	IMAGING_CHECK = 4,   /* what do files say of a patient? */
 	IMAGING_PREVIEW = 5, /* what would de-identification do to a file? */
+	IMAGING_PULL = 6,    /* ask an archive, over accepted_fd */
 };
 
 struct imaging_opts {
 	const char *program; /* path of pesscara-imaging */
 	enum imaging_mode mode;
-	int accepted_fd; /* RECEIVE: passed by SCM_RIGHTS, caller closes its own
-			  */
+	int accepted_fd; /* RECEIVE, PULL: passed by SCM_RIGHTS, caller closes
+			    its own */
 	const char *called_ae;
-	const char *profile;       /* PREVIEW; else NULL */
+	const char *profile; /* PREVIEW; else NULL */
+	struct slice table;  /* IMPORT, PREVIEW, PULL: the profile's rules,
+				table_encode(); empty: the program's own */
 	uint64_t memory_bytes_max; /* RLIMIT_AS of the helper; 0: none */
 	uint64_t object_bytes_max; /* bigger: A700; 0: LIM_OBJECT_BYTES */
 	uint32_t idle_ms;          /* association timeout; 0: 30 s */
@@ -57,6 +61,10 @@ enum img_msg_kind {
 	IMG_OBJECT = 3, /* one object, parsed or not: imaging_answer_stored */
 	IMG_RESULT = 4, /* conversion done, or the preview of a file */
 	IMG_DONE = 5,   /* association closed or import item finished */
+	IMG_ROW = 7,    /* PULL: one answer of a C-FIND */
+	IMG_ANSWER = 8, /* PULL: the association or query came to an end */
+	IMG_COMMIT = 9, /* part of a request for storage commitment; the last
+			   one: imaging_answer_stored */
 };
 
 /* A split plan entry; store/blob checks that the plan tiles [0, n). */
@@ -162,6 +170,69 @@ struct img_verdict {
 			      valid until the next imaging_next() */
 };
 
+/* --- PULL: a query/retrieve client (PS3.4 C), study root --- */
+enum img_pull_op {
+	IMG_FIND = 1,
+	IMG_GET = 2,
+	IMG_MOVE = 3,
+	IMG_REPORT = 4 /* of a storage commitment: N-EVENT-REPORT */
+};
+enum img_level { IMG_STUDY = 1, IMG_SERIES = 2, IMG_IMAGE = 3 };
+#define IMG_PULL_CLASSES 4u
+#define IMG_KEY_MAX 64u
+
+struct img_dial {
+	enum img_pull_op op; /* of all queries of this association */
+	char calling_ae[IMG_AE_MAX + 1];
+	char called_ae[IMG_AE_MAX + 1];
+	/* GET: SOP classes to be sent; 0: the usual ones, but then in fewer
+	 * transfer syntaxes. */
+	char classes[IMG_PULL_CLASSES][IMG_UID_MAX + 1];
+	uint32_t n_classes;
+	uint16_t event; /* REPORT: 1, all is here; 2, not all */
+};
+
+struct img_query { /* "" matches anything */
+	enum img_level level;
+	char patient[IMG_KEY_MAX + 1];
+	char accession[IMG_AE_MAX + 1];
+	char date[24];
+	char modality[IMG_AE_MAX + 1];
+	char study[IMG_UID_MAX + 1];
+	char series[IMG_UID_MAX + 1];
+	char destination[IMG_AE_MAX + 1]; /* MOVE */
+};
+
+/* UIDs are well formed; "" above its level. */
+struct img_row {
+	char study[IMG_UID_MAX + 1];
+	char series[IMG_UID_MAX + 1];
+	char sop[IMG_UID_MAX + 1];
+	char sop_class[IMG_UID_MAX + 1];
+	char modality[IMG_AE_MAX + 1];
+};
+
+/* What a sender wants our word for (PS3.4 J).  UIDs are well formed. */
+#define IMG_REFS_MAX 256u      /* of one message */
+#define IMG_COMMIT_REFS 20000u /* of one request */
+struct img_ref {
+	char sop_class[IMG_UID_MAX + 1];
+	char sop_uid[IMG_UID_MAX + 1];
+};
+struct img_commit {
+	char transaction[IMG_UID_MAX + 1];
+	const struct img_ref *refs; /* until the next imaging_next() */
+	uint32_t n;
+	bool last;
+};
+
+struct img_answer {
+	char reason[64]; /* "ok", or what went wrong on the way */
+	uint16_t status; /* DIMSE status of the last response */
+	uint16_t completed, failed, warned; /* as the archive counts */
+	uint32_t others; /* rows that were not what was asked for: dropped */
+};
+
 struct img_msg {
 	enum img_msg_kind kind;
 	struct img_assoc assoc;
@@ -170,11 +241,18 @@ struct img_msg {
 	struct img_result result;
 	struct img_done done;
 	struct img_verdict verdict;
+	struct img_row row;
+	struct img_answer answer;
+	struct img_commit commit;
 };
 
 /* The node's answer to IMG_IDENTITY (rulings.md 14: no key goes there). */
 struct img_context {
-	const char *profile; /* "basic" or "trial-imaging" */
+	const char *profile; /* name; told in (0012,0063) */
+	/* Its rules; NULL: the program's own profile of that name.  Not sent
+	 * with the answer: imaging_spawn() and imaging_answer_assoc() have it.
+	 */
+	const struct deid_table *table;
 	const char *subject; /* pseudonym for PatientID and PatientName */
 	int32_t shift_days;  /* where the profile moves dates; 0: removed */
 	/* new_uids[i] replaces identity.uids[i]; NULL keeps it. */
@@ -188,6 +266,7 @@ struct img_context {
 #define IMG_STATUS_OUT_OF_RESOURCES 0xA700u
 #define IMG_STATUS_MISMATCH 0xA900u
 #define IMG_STATUS_REFUSED 0x0122u
+#define IMG_STATUS_FAILED 0x0110u /* processing failure: N-ACTION only */
 
 /* The helper dies with the calling thread (PR_SET_PDEATHSIG). */
 enum err imaging_spawn(const struct imaging_opts *opts, struct imaging **out,
@@ -200,11 +279,13 @@ enum err imaging_next(
  * source "service user". */
 enum img_admit {
 	IMG_ADMITTED = 0,
+	IMG_ADMITTED_COMMIT = 1, /* and may ask for storage commitment */
 	IMG_REFUSED_CALLING_AE = 3,
 	IMG_REFUSED_CALLED_AE = 7
 };
+/* table: the inbox's profile, as in struct imaging_opts. */
 enum err imaging_answer_assoc(
-    struct imaging *im, enum img_admit answer) PSC_MUST_USE;
+    struct imaging *im, enum img_admit answer, struct slice table) PSC_MUST_USE;
 /* ctx NULL: do not de-identify; the object comes parsed, original only. */
 enum err imaging_answer_identity(
     struct imaging *im, const struct img_context *ctx) PSC_MUST_USE;
@@ -226,6 +307,14 @@ void img_held_free(struct img_held *h); /* NULL ok */
  * DONE. */
 enum err imaging_send_file(
     struct imaging *im, int fd, uint64_t bytes) PSC_MUST_USE;
+/* PULL: ask for the association; ANSWER follows.  Then queries, one at a time:
+ * ROWs (FIND) or IDENTITY and OBJECT (GET), then ANSWER.  REPORT: instead of
+ * a query a sealed memfd by imaging_send_file(), the event's dataset in
+ * implicit VR little endian. */
+enum err imaging_dial(
+    struct imaging *im, const struct img_dial *d) PSC_MUST_USE;
+enum err imaging_query(
+    struct imaging *im, const struct img_query *q) PSC_MUST_USE;
 /* CONVERT: files[i] are whole Part 10 files of one series; RESULT follows. */
 enum err imaging_send_series(struct imaging *im, const struct slice *files,
     uint32_t n_files) PSC_MUST_USE;

@@ -26,6 +26,7 @@ struct imaging {
 	struct slice deid;
 	struct slice detail;
 	struct img_result result; /* files mapped until close */
+	struct img_ref *refs;     /* of the last COMMIT; IMG_REFS_MAX */
 };
 
 /* Run opts->program with the pair's other end as descriptor 3 and nothing

@@ -70,7 +70,7 @@ msg_at(const struct mp_doc *d, const char *key)
 void
 msg_put_config(struct buf *b, const struct msg_config *c)
 {
-	msg_begin(b, MSG_CONFIG, 7);
+	msg_begin(b, MSG_CONFIG, 8);
 	mp_kv_u64(b, "v", MSG_VERSION);
 	mp_kv_u64(b, "mode", c->mode);
 	mp_kv_cstr(b, "called", c->called_ae);
@@ -78,6 +78,7 @@ msg_put_config(struct buf *b, const struct msg_config *c)
 	mp_kv_u64(b, "mem", c->memory_bytes_max);
 	mp_kv_u64(b, "obj", c->object_bytes_max);
 	mp_kv_u64(b, "idle", c->idle_ms);
+	mp_kv_bin(b, "table", c->table);
 }
 
 enum err
@@ -88,7 +89,7 @@ msg_get_config(struct mp_doc *d, struct msg_config *out)
 	*out = (struct msg_config){ 0 };
 	if (mp_u64(d, msg_at(d, "v"), UINT32_MAX) != MSG_VERSION)
 		return ERR_MALFORMED;
-	mode = mp_u64(d, msg_at(d, "mode"), IMAGING_PREVIEW);
+	mode = mp_u64(d, msg_at(d, "mode"), IMAGING_PULL);
 	if (mode < IMAGING_RECEIVE)
 		return ERR_MALFORMED;
 	out->mode = (enum imaging_mode)mode;
@@ -97,6 +98,7 @@ msg_get_config(struct mp_doc *d, struct msg_config *out)
 	out->memory_bytes_max = mp_u64(d, msg_at(d, "mem"), UINT64_MAX);
 	out->object_bytes_max = mp_u64(d, msg_at(d, "obj"), UINT64_MAX);
 	out->idle_ms = (uint32_t)mp_u64(d, msg_at(d, "idle"), UINT32_MAX);
+	out->table = mp_bin(d, msg_at(d, "table"), MSG_TABLE_MAX);
 	return msg_end(d);
 }
 
@@ -126,15 +128,17 @@ msg_get_assoc(struct mp_doc *d, struct img_assoc *out)
 }
 
 void
-msg_put_admit(struct buf *b, enum img_admit answer)
+msg_put_admit(struct buf *b, enum img_admit answer, struct slice table)
 {
-	msg_begin(b, MSG_ADMIT, 1);
+	msg_begin(b, MSG_ADMIT, 2);
 	mp_kv_u64(b, "answer", (uint64_t)answer);
+	mp_kv_bin(b, "table", table);
 }
 
 enum err
-msg_get_admit(struct mp_doc *d, enum img_admit *answer)
+msg_get_admit(struct mp_doc *d, enum img_admit *answer, struct slice *table)
 {
+	*table = mp_bin(d, msg_at(d, "table"), MSG_TABLE_MAX);
 	*answer = (enum img_admit)mp_u64(
 	    d, msg_at(d, "answer"), IMG_REFUSED_CALLED_AE);
 	return msg_end(d);
@@ -427,4 +431,171 @@ msg_context_fini(struct msg_context *c)
 	mem_free(c->uids);
 	mem_free(c->new_uids);
 	*c = (struct msg_context){ 0 };
+}
+
+/* --- PULL --- */
+
+void
+msg_put_dial(struct buf *b, const struct img_dial *d)
+{
+	uint32_t i;
+
+	msg_begin(b, MSG_DIAL, 5);
+	mp_kv_u64(b, "event", d->event);
+	mp_kv_u64(b, "op", d->op);
+	mp_kv_cstr(b, "calling", d->calling_ae);
+	mp_kv_cstr(b, "called", d->called_ae);
+	mp_kv_array(b, "classes", d->n_classes);
+	for (i = 0; i < d->n_classes; i++)
+		mp_w_cstr(b, d->classes[i]);
+}
+
+enum err
+msg_get_dial(struct mp_doc *d, struct img_dial *out)
+{
+	const struct mp_node *list = msg_at(d, "classes");
+	uint32_t i;
+
+	*out = (struct img_dial){ 0 };
+	out->op = (enum img_pull_op)mp_u64(d, msg_at(d, "op"), IMG_REPORT);
+	out->event = (uint16_t)mp_u64(d, msg_at(d, "event"), UINT16_MAX);
+	mp_text(
+	    d, msg_at(d, "calling"), out->calling_ae, sizeof(out->calling_ae));
+	mp_text(d, msg_at(d, "called"), out->called_ae, sizeof(out->called_ae));
+	out->n_classes = mp_len(list);
+	if (out->n_classes > IMG_PULL_CLASSES || out->op < IMG_FIND)
+		return ERR_MALFORMED;
+	for (i = 0; i < out->n_classes; i++)
+		mp_text(d, mp_at(list, i), out->classes[i],
+		    sizeof(out->classes[i]));
+	return msg_end(d);
+}
+
+void
+msg_put_query(struct buf *b, const struct img_query *q)
+{
+	msg_begin(b, MSG_QUERY, 8);
+	mp_kv_u64(b, "level", q->level);
+	mp_kv_cstr(b, "patient", q->patient);
+	mp_kv_cstr(b, "accession", q->accession);
+	mp_kv_cstr(b, "date", q->date);
+	mp_kv_cstr(b, "modality", q->modality);
+	mp_kv_cstr(b, "study", q->study);
+	mp_kv_cstr(b, "series", q->series);
+	mp_kv_cstr(b, "to", q->destination);
+}
+
+enum err
+msg_get_query(struct mp_doc *d, struct img_query *out)
+{
+	*out = (struct img_query){ 0 };
+	out->level = (enum img_level)mp_u64(d, msg_at(d, "level"), IMG_IMAGE);
+	mp_text(d, msg_at(d, "patient"), out->patient, sizeof(out->patient));
+	mp_text(
+	    d, msg_at(d, "accession"), out->accession, sizeof(out->accession));
+	mp_text(d, msg_at(d, "date"), out->date, sizeof(out->date));
+	mp_text(d, msg_at(d, "modality"), out->modality, sizeof(out->modality));
+	mp_text(d, msg_at(d, "study"), out->study, sizeof(out->study));
+	mp_text(d, msg_at(d, "series"), out->series, sizeof(out->series));
+	mp_text(d, msg_at(d, "to"), out->destination, sizeof(out->destination));
+	return out->level < IMG_STUDY ? ERR_MALFORMED : msg_end(d);
+}
+
+void
+msg_put_row(struct buf *b, const struct img_row *r)
+{
+	msg_begin(b, IMG_ROW, 5);
+	mp_kv_cstr(b, "study", r->study);
+	mp_kv_cstr(b, "series", r->series);
+	mp_kv_cstr(b, "sop", r->sop);
+	mp_kv_cstr(b, "class", r->sop_class);
+	mp_kv_cstr(b, "modality", r->modality);
+}
+
+static bool
+msg_uid_or_none(const char *uid)
+{
+	return *uid == '\0' || msg_uid_ok(uid);
+}
+
+enum err
+msg_get_row(struct mp_doc *d, struct img_row *out)
+{
+	*out = (struct img_row){ 0 };
+	mp_text(d, msg_at(d, "study"), out->study, sizeof(out->study));
+	mp_text(d, msg_at(d, "series"), out->series, sizeof(out->series));
+	mp_text(d, msg_at(d, "sop"), out->sop, sizeof(out->sop));
+	mp_text(d, msg_at(d, "class"), out->sop_class, sizeof(out->sop_class));
+	mp_text(d, msg_at(d, "modality"), out->modality, sizeof(out->modality));
+	if (!msg_uid_ok(out->study) || !msg_uid_or_none(out->series) ||
+	    !msg_uid_or_none(out->sop) || !msg_uid_or_none(out->sop_class) ||
+	    !msg_printable(out->modality))
+		return ERR_MALFORMED;
+	return msg_end(d);
+}
+
+void
+msg_put_answer(struct buf *b, const struct img_answer *a)
+{
+	msg_begin(b, IMG_ANSWER, 6);
+	mp_kv_cstr(b, "reason", a->reason);
+	mp_kv_u64(b, "status", a->status);
+	mp_kv_u64(b, "completed", a->completed);
+	mp_kv_u64(b, "failed", a->failed);
+	mp_kv_u64(b, "warned", a->warned);
+	mp_kv_u64(b, "others", a->others);
+}
+
+enum err
+msg_get_answer(struct mp_doc *d, struct img_answer *out)
+{
+	*out = (struct img_answer){ 0 };
+	mp_text(d, msg_at(d, "reason"), out->reason, sizeof(out->reason));
+	out->status = (uint16_t)mp_u64(d, msg_at(d, "status"), UINT16_MAX);
+	out->completed =
+	    (uint16_t)mp_u64(d, msg_at(d, "completed"), UINT16_MAX);
+	out->failed = (uint16_t)mp_u64(d, msg_at(d, "failed"), UINT16_MAX);
+	out->warned = (uint16_t)mp_u64(d, msg_at(d, "warned"), UINT16_MAX);
+	out->others = (uint32_t)mp_u64(d, msg_at(d, "others"), UINT32_MAX);
+	return msg_printable(out->reason) ? msg_end(d) : ERR_MALFORMED;
+}
+
+/* Class and instance in turn. */
+void
+msg_put_commit(struct buf *b, const struct img_commit *c)
+{
+	uint32_t i;
+
+	msg_begin(b, IMG_COMMIT, 3);
+	mp_kv_cstr(b, "tx", c->transaction);
+	mp_kv_bool(b, "last", c->last);
+	mp_kv_array(b, "refs", (size_t)c->n * 2);
+	for (i = 0; i < c->n; i++) {
+		mp_w_cstr(b, c->refs[i].sop_class);
+		mp_w_cstr(b, c->refs[i].sop_uid);
+	}
+}
+
+enum err
+msg_get_commit(struct mp_doc *d, struct img_ref *refs, struct img_commit *out)
+{
+	const struct mp_node *list = msg_at(d, "refs");
+	uint32_t i;
+
+	*out = (struct img_commit){ .refs = refs, .n = mp_len(list) / 2 };
+	mp_text(d, msg_at(d, "tx"), out->transaction, sizeof(out->transaction));
+	out->last = mp_bool(d, msg_at(d, "last"));
+	if (out->n > IMG_REFS_MAX || mp_len(list) % 2 != 0 ||
+	    !msg_uid_ok(out->transaction))
+		return ERR_MALFORMED;
+	for (i = 0; i < out->n; i++) {
+		mp_text(d, mp_at(list, 2 * i), refs[i].sop_class,
+		    sizeof(refs[i].sop_class));
+		mp_text(d, mp_at(list, 2 * i + 1), refs[i].sop_uid,
+		    sizeof(refs[i].sop_uid));
+		if (!msg_uid_ok(refs[i].sop_class) ||
+		    !msg_uid_ok(refs[i].sop_uid))
+			return ERR_MALFORMED;
+	}
+	return msg_end(d);
 }

@@ -12,15 +12,22 @@
  * IMG_RESULT      helper -> node  one a file
  * IMG_DONE        helper -> node  -
  * IMG_VERDICT     helper -> node  -
+ * IMG_ROW         helper -> node  -
+ * IMG_ANSWER      helper -> node  -
+ * IMG_COMMIT      helper -> node  -
  * MSG_CONFIG      node -> helper  [accepted socket]
  * MSG_ADMIT       node -> helper  -   answer to IMG_ASSOC
  * MSG_CONTEXT     node -> helper  -   answer to IMG_IDENTITY
  * MSG_STORED      node -> helper  -   answer to IMG_OBJECT
- * MSG_FILE        node -> helper  the file; IMG_RESULT answers a PREVIEW
+ * MSG_FILE        node -> helper  the file; IMG_RESULT answers a PREVIEW,
+ *                                 IMG_ANSWER a report
+ * MSG_DIAL        node -> helper  -   IMG_ANSWER answers
+ * MSG_QUERY       node -> helper  -   IMG_ANSWER ends it
  * MSG_SERIES      node -> helper  container: u32 n, n x u64 length, bytes */
 #ifndef PSC_IMAGING_MSG_H
 #define PSC_IMAGING_MSG_H
 
+#include "node/deid/table.h"
 #include "node/imaging/imaging.h"
 
 enum msg_kind {
@@ -30,9 +37,12 @@ enum msg_kind {
 	MSG_STORED = 35,
 	MSG_FILE = 36,
 	MSG_SERIES = 37,
+	MSG_DIAL = 38,
+	MSG_QUERY = 39,
 };
 
 #define MSG_VERSION 1u
+#define MSG_TABLE_MAX TABLE_BYTES_MAX
 /* De-identified catalog fields of one object. */
 #define MSG_FIELDS_MAX (256 * KIB)
 /* Plans and fields up to this size ride in the frame. */
@@ -48,6 +58,8 @@ struct msg_config {
 	uint64_t memory_bytes_max;
 	uint64_t object_bytes_max;
 	uint32_t idle_ms;
+	struct slice table; /* bytes of a struct deid_table, or empty; when got,
+			       it borrows the doc's input */
 };
 
 /* MSG_CONTEXT with its own memory; skip: keep the original only. */
@@ -81,8 +93,10 @@ void msg_put_config(struct buf *b, const struct msg_config *c);
 enum err msg_get_config(struct mp_doc *d, struct msg_config *out) PSC_MUST_USE;
 void msg_put_assoc(struct buf *b, const struct img_assoc *a);
 enum err msg_get_assoc(struct mp_doc *d, struct img_assoc *out) PSC_MUST_USE;
-void msg_put_admit(struct buf *b, enum img_admit answer);
-enum err msg_get_admit(struct mp_doc *d, enum img_admit *answer) PSC_MUST_USE;
+void msg_put_admit(struct buf *b, enum img_admit answer, struct slice table);
+/* *table borrows the doc's input. */
+enum err msg_get_admit(
+    struct mp_doc *d, enum img_admit *answer, struct slice *table) PSC_MUST_USE;
 void msg_put_identity(struct buf *b, const struct img_identity *id);
 /* out->uids is allocated; msg_identity_fini frees it. */
 enum err msg_get_identity(
@@ -121,6 +135,19 @@ void msg_put_verdict(struct buf *b, const struct img_verdict *v);
 /* out->text borrows the doc's input. */
 enum err msg_get_verdict(
     struct mp_doc *d, struct img_verdict *out) PSC_MUST_USE;
+
+void msg_put_dial(struct buf *b, const struct img_dial *d);
+enum err msg_get_dial(struct mp_doc *d, struct img_dial *out) PSC_MUST_USE;
+void msg_put_query(struct buf *b, const struct img_query *q);
+enum err msg_get_query(struct mp_doc *d, struct img_query *out) PSC_MUST_USE;
+void msg_put_row(struct buf *b, const struct img_row *r);
+enum err msg_get_row(struct mp_doc *d, struct img_row *out) PSC_MUST_USE;
+void msg_put_commit(struct buf *b, const struct img_commit *c);
+/* refs: room for IMG_REFS_MAX, which out->refs is then. */
+enum err msg_get_commit(struct mp_doc *d, struct img_ref *refs,
+    struct img_commit *out) PSC_MUST_USE;
+void msg_put_answer(struct buf *b, const struct img_answer *a);
+enum err msg_get_answer(struct mp_doc *d, struct img_answer *out) PSC_MUST_USE;
 
 /* Characters PS3.5 9.1 allows in a UID, 1 to 64 of them (no more is asked:
  * real senders break the rules of components). */

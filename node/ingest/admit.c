@@ -292,6 +292,7 @@ q_begin(const struct admit *a, const struct image *im, uint64_t no,
 	memcpy(q->calling_ae, k->calling_ae, sizeof(q->calling_ae));
 	memcpy(q->modality, im->o->modality, sizeof(q->modality));
 	(void)snprintf(q->subject, sizeof(q->subject), "%s", im->subject);
+	q->tags = k->tags;
 }
 
 static enum err
@@ -561,9 +562,10 @@ image_keys(const struct admit *a, struct image *im)
 
 	key16_of(a->g, "psc.qser.1", parts, 5, &im->series);
 	key16_of(a->g, "psc.qfam.1", parts, 4, &im->family);
-	parts[3] = image_named(im) ? slice_str(im->o->sop_uid)
-				   : slice_of(im->v.original_hash.b, 32);
-	key16_of(a->g, "psc.sop.1", parts, 4, &im->v.name);
+	held_name(a->g, a->k,
+	    image_named(im) ? slice_str(im->o->sop_uid)
+			    : slice_of(im->v.original_hash.b, 32),
+	    &im->v.name);
 }
 
 /* Those whose bytes may be here: all but images of names never met, which

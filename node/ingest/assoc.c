@@ -32,14 +32,19 @@ struct assoc {
 	struct assoc *next;
 	struct peer_address from;
 	struct ingest *g;
-	int fd; /* until it is admitted; guarded by g->mu from then on */
+	int fd; /* the network's; guarded by g->mu */
 	uint64_t since_ms;
-	bool cut; /* gave way; guarded by g->mu */
+	bool heard; /* has asked for an association; guarded by g->mu */
+	bool cut;   /* gave way; guarded by g->mu */
+	bool tls;
 	struct sink sink;
-	bool admitted; /* an inbox was found */
+	struct buf table; /* sink.table */
+	bool admitted;    /* an inbox was found */
 	char subject[CAT_KEY_MAX + 1];
 	struct assoc_tally tally;
 	struct storing *storing; /* NULL: one object at a time */
+	const struct conf_inbox *inbox;
+	struct commit_asked *asked; /* a request for commitment, so far */
 };
 
 static enum err
@@ -85,36 +90,28 @@ sink_for_share(struct ingest *g, const char *share, const char *compartment,
 	    g, share, compartment == NULL ? "" : compartment, out, em);
 }
 
-const struct conf_inbox *
-inbox_for_ae(const struct conf *c, const char *calling_ae)
+static void
+tags_fill(const struct conf_target *to, struct intake_tags *out)
 {
-	const struct conf_inbox *any = NULL;
 	uint32_t i;
 
-	for (i = 0; i < c->n_inboxes; i++) {
-		if (strcmp(c->inboxes[i].calling_ae, calling_ae) == 0)
-			return &c->inboxes[i];
-		if (strcmp(c->inboxes[i].calling_ae, "*") == 0 && any == NULL)
-			any = &c->inboxes[i];
-	}
-	return any;
+	out->n = 0;
+	for (i = 0; i < to->n_tags; i++)
+		memcpy(out->t[out->n++], to->tags[i], sizeof(to->tags[i]));
+	if (to->data_type[0] != '\0')
+		(void)snprintf(out->t[out->n++], sizeof(out->t[0]),
+		    "data_type=%s", to->data_type);
 }
 
 enum err
-sink_for_ae(struct ingest *g, const char *calling_ae, struct sink *out,
-    struct errmsg *em)
+sink_for_target(struct ingest *g, const struct conf_target *to,
+    const char *sender, struct sink *out, struct errmsg *em)
 {
-	const struct conf_inbox *hit = inbox_for_ae(g->o.conf, calling_ae);
-
-	if (hit == NULL)
-		return errmsg_set(em, ERR_DENIED,
-		    "add it to dicom.inboxes in pesscara.yaml",
-		    "calling AE title is in no inbox");
 	memset(out, 0, sizeof(*out));
-	(void)snprintf(out->profile, sizeof(out->profile), "%s", hit->profile);
-	(void)snprintf(
-	    out->calling_ae, sizeof(out->calling_ae), "%s", calling_ae);
-	return sink_fill(g, hit->share, hit->compartment, out, em);
+	(void)snprintf(out->profile, sizeof(out->profile), "%s", to->profile);
+	(void)snprintf(out->calling_ae, sizeof(out->calling_ae), "%s", sender);
+	tags_fill(to, &out->tags);
+	return sink_fill(g, to->share, to->compartment, out, em);
 }
 
 /* It has spoken: nobody cuts it off any more. */
@@ -122,32 +119,41 @@ static void
 assoc_heard(struct assoc *a)
 {
 	pthread_mutex_lock(&a->g->mu);
-	if (a->fd >= 0)
+	a->heard = true;
+	if (!a->tls) { /* the helper has it now */
 		(void)close(a->fd);
-	a->fd = -1;
+		a->fd = -1;
+	}
 	pthread_mutex_unlock(&a->g->mu);
 }
 
 static enum err
 assoc_open(struct assoc *a, struct imaging *im, const struct img_assoc *who)
 {
-	struct errmsg em = { 0 };
-	const char *title = a->g->o.conf->dicom_ae_title;
+	const struct sender_claim s = { who->calling_ae, who->called_ae,
+		&a->from, a->tls };
 	enum img_admit answer = IMG_ADMITTED;
-	enum err e;
+	const struct conf_inbox *in;
+	struct errmsg em = { 0 };
+	enum err e = ERR_DENIED;
 
 	if (a->admitted)
 		return ERR_MALFORMED;
 	assoc_heard(a);
-	e = sink_for_ae(a->g, who->calling_ae, &a->sink, &em);
-	if (e != ERR_OK) {
+	in = sender_inbox(a->g->o.conf, &s, &answer, &em);
+	if (in != NULL)
+		e = sink_for_target(
+		    a->g, &in->to, who->calling_ae, &a->sink, &em);
+	if (in != NULL && e != ERR_OK)
 		answer = IMG_REFUSED_CALLING_AE;
-	} else if (strcmp(who->called_ae, title) != 0) {
-		answer = IMG_REFUSED_CALLED_AE;
-		e = errmsg_set(&em, ERR_DENIED,
-		    "call it by dicom.ae_title of pesscara.yaml",
-		    "called AE title is not %s", title);
-	}
+	if (e == ERR_OK)
+		e = ingest_profile_table(a->g, a->sink.profile, &a->table, &em);
+	if (e != ERR_OK && answer == IMG_ADMITTED)
+		answer = IMG_REFUSED_CALLING_AE;
+	a->sink.table = buf_slice(&a->table);
+	a->inbox = in;
+	if (e == ERR_OK && in->commit[0] != '\0')
+		answer = IMG_ADMITTED_COMMIT;
 	if (e == ERR_OK && who->window > 1)
 		e = storing_new(a->g, &a->sink, im, &a->storing);
 	if (e == ERR_NOMEM)
@@ -155,14 +161,12 @@ assoc_open(struct assoc *a, struct imaging *im, const struct img_assoc *who)
 	a->admitted = e == ERR_OK;
 	if (a->admitted)
 		log_info("ingest", "association opened",
-		    "ae=\"%s\" from=%s share=\"%s\" compartment=\"%s\"",
-		    who->calling_ae, who->address, a->sink.share_name,
+		    "ae=\"%s\" from=%s tls=%d share=\"%s\" compartment=\"%s\"",
+		    who->calling_ae, a->from.text, a->tls, a->sink.share_name,
 		    a->sink.compartment_name);
 	else
-		log_warn("ingest", "association refused",
-		    "ae=\"%s\" from=%s cause=\"%s\" next=\"%s\"",
-		    who->calling_ae, who->address, em.cause, em.next);
-	return imaging_answer_assoc(im, answer);
+		sender_refused(a->g, &s, &em);
+	return imaging_answer_assoc(im, answer, a->sink.table);
 }
 
 static enum err
@@ -201,6 +205,21 @@ assoc_object(struct assoc *a, struct imaging *im, const struct img_object *o)
 	return e;
 }
 
+/* The sender has our promise of a report once it is durable. */
+static enum err
+assoc_commit(struct assoc *a, struct imaging *im, const struct img_commit *c)
+{
+	enum err e = commit_more(&a->asked, c);
+
+	if (e != ERR_OK || !c->last)
+		return e;
+	e = commit_take(a->g, &a->sink, a->inbox, a->asked);
+	commit_asked_free(a->asked);
+	a->asked = NULL;
+	return imaging_answer_stored(
+	    im, e == ERR_OK ? IMG_STATUS_OK : IMG_STATUS_FAILED);
+}
+
 static enum err
 assoc_serve(struct assoc *a, struct imaging *im)
 {
@@ -222,9 +241,16 @@ assoc_serve(struct assoc *a, struct imaging *im)
 			e = a->admitted ? assoc_object(a, im, &m.object)
 					: ERR_MALFORMED;
 			break;
+		case IMG_COMMIT:
+			e = a->admitted && a->inbox->commit[0] != '\0'
+				? assoc_commit(a, im, &m.commit)
+				: ERR_MALFORMED;
+			break;
 		case IMG_DONE: return ERR_OK;
 		case IMG_RESULT:
 		case IMG_VERDICT:
+		case IMG_ROW:
+		case IMG_ANSWER:
 		default: e = ERR_MALFORMED; break;
 		}
 		if (e != ERR_OK)
@@ -233,13 +259,13 @@ assoc_serve(struct assoc *a, struct imaging *im)
 }
 
 static void
-assoc_run(struct assoc *a)
+assoc_run(struct assoc *a, int fd)
 {
 	const struct conf *c = a->g->o.conf;
 	struct imaging_opts o = {
 		.program = a->g->o.helper,
 		.mode = IMAGING_RECEIVE,
-		.accepted_fd = a->fd,
+		.accepted_fd = fd,
 		.called_ae = c->dicom_ae_title,
 		.memory_bytes_max = c->limits_helper_memory,
 		.idle_ms = ASSOC_IDLE_MS,
@@ -249,6 +275,8 @@ assoc_run(struct assoc *a)
 	enum err e;
 
 	e = imaging_spawn(&o, &im, &em);
+	if (a->tls) /* the helper has it, or nobody */
+		(void)close(fd);
 	if (e != ERR_OK) {
 		log_error(
 		    "ingest", "helper did not start", "cause=\"%s\"", em.cause);
@@ -257,6 +285,9 @@ assoc_run(struct assoc *a)
 	e = assoc_serve(a, im);
 	storing_end(a->storing, &a->tally);
 	imaging_close(im);
+	buf_fini(&a->table);
+	commit_asked_free(a->asked);
+	a->sink.table = (struct slice){ 0 };
 	if (e != ERR_OK)
 		log_warn("ingest", "association broken off",
 		    "ae=\"%s\" cause=\"%s\"", a->sink.calling_ae, err_text(e));
@@ -286,6 +317,8 @@ peer_address_of(int fd, struct peer_address *out)
 		return;
 	if (a.any.sa_family == AF_INET) {
 		memcpy(out->b + 12, &a.v4.sin_addr, 4);
+		memcpy(out->ip + 12, &a.v4.sin_addr, 4);
+		out->ip[10] = out->ip[11] = 0xff;
 		(void)inet_ntop(
 		    AF_INET, &a.v4.sin_addr, out->text, sizeof(out->text));
 	} else if (a.any.sa_family == AF_INET6) {
@@ -293,6 +326,7 @@ peer_address_of(int fd, struct peer_address *out)
 
 		memcpy(out->b + (v4 ? 12 : 0),
 		    a.v6.sin6_addr.s6_addr + (v4 ? 12 : 0), v4 ? 4 : 8);
+		memcpy(out->ip, a.v6.sin6_addr.s6_addr, 16);
 		(void)inet_ntop(
 		    AF_INET6, &a.v6.sin6_addr, out->text, sizeof(out->text));
 	}
@@ -317,7 +351,7 @@ assoc_cut_silent(struct ingest *g, const struct peer_address *from)
 	struct assoc *a, *oldest = NULL;
 
 	for (a = g->assocs; a != NULL; a = a->next)
-		if (a->fd >= 0 && !a->cut && a->since_ms <= before &&
+		if (!a->heard && !a->cut && a->since_ms <= before &&
 		    memcmp(a->from.b, from->b, sizeof(from->b)) == 0)
 			oldest = a; /* newest first */
 	if (oldest == NULL)
@@ -347,10 +381,30 @@ assoc_leave(struct assoc *a)
 	for (at = &g->assocs; *at != a; at = &(*at)->next)
 		;
 	*at = a->next;
+	if (a->fd >= 0)
+		(void)close(a->fd);
 	g->running--;
 	pthread_cond_broadcast(&g->slot_free);
 	pthread_mutex_unlock(&g->mu);
 	mem_free(a);
+}
+
+/* By TLS: what is served is the plain side of it. */
+static void
+assoc_run_tls(struct assoc *a)
+{
+	struct errmsg em = { 0 };
+	struct tls_conn *conn = NULL;
+	int plain = -1;
+	enum err e = tls_open(a->g->tls, a->fd, &plain, &conn, &em);
+
+	if (e == ERR_OK)
+		assoc_run(a, plain);
+	else
+		log_warn("ingest", "association refused",
+		    "from=%s cause=\"%s\" next=\"%s\"", a->from.text, em.cause,
+		    em.next);
+	tls_close(conn);
 }
 
 static void *
@@ -358,15 +412,17 @@ assoc_main(void *arg)
 {
 	struct assoc *a = arg;
 
-	assoc_run(a);
-	assoc_heard(a);
+	if (a->tls)
+		assoc_run_tls(a);
+	else
+		assoc_run(a, a->fd);
 	assoc_leave(a);
 	return NULL;
 }
 
 /* The caller counted it in g->running already. */
 void
-assoc_start(struct ingest *g, int fd, const struct peer_address *from)
+assoc_start(struct ingest *g, int fd, const struct peer_address *from, bool tls)
 {
 	struct assoc *a = mem_new(sizeof(*a));
 	pthread_attr_t attr;
@@ -384,6 +440,7 @@ assoc_start(struct ingest *g, int fd, const struct peer_address *from)
 	}
 	a->g = g;
 	a->fd = fd;
+	a->tls = tls;
 	a->since_ms = clock_mono_ms();
 	a->from = *from;
 	assoc_enter(a);
@@ -396,6 +453,5 @@ assoc_start(struct ingest *g, int fd, const struct peer_address *from)
 	if (rc == 0)
 		return;
 	log_error("ingest", "association dropped: no thread", "code=%d", rc);
-	assoc_heard(a);
 	assoc_leave(a);
 }

@@ -62,6 +62,41 @@ held_row(struct db_txn *t, const struct key16 *name, struct slice *out)
 	return e;
 }
 
+void
+held_name(const struct ingest *g, const struct sink *k, struct slice sop,
+    struct key16 *out)
+{
+	uint8_t comp[2] = { (uint8_t)(k->compartment >> 8),
+		(uint8_t)k->compartment };
+	/* What is kept as it is never counts as the de-identified form. */
+	struct slice parts[4] = { slice_of(k->share.b, 32), slice_of(comp, 2),
+		slice_str(k->no_deid ? "identified" : ""), sop };
+
+	key16_of(g, "psc.sop.1", parts, 4, out);
+}
+
+enum err
+held_live(
+    struct store *s, struct db_txn *t, const struct key16 *name, bool *live)
+{
+	struct q_item q;
+	struct slice v;
+	size_t at;
+	enum err e = held_row(t, name, &v);
+
+	*live = false;
+	if (e == ERR_NOTFOUND)
+		return ERR_OK;
+	for (at = 0; e == ERR_OK && !*live && at < v.n; at += HELD_BYTES) {
+		e = q_get(
+		    s, t, item_get(v.p + at + sizeof(struct held_hash)), &q);
+		*live = e == ERR_OK && strcmp(q.state, "rejected") != 0;
+		if (e == ERR_NOTFOUND)
+			e = ERR_OK;
+	}
+	return e;
+}
+
 bool
 held_any(struct db_txn *t, const struct key16 *name)
 {

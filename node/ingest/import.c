@@ -19,7 +19,8 @@ struct import {
 	struct ingest *g;
 	struct sink sink;
 	struct work_pool *pool;
-	bool stop; /* nobody listens any more, or no memory */
+	struct buf table; /* sink.table */
+	bool stop;        /* nobody listens any more, or no memory */
 };
 
 static void import_path(
@@ -84,12 +85,16 @@ import_check(struct ingest *g, const struct ingest_import_opts *o,
 
 	if (e != ERR_OK)
 		return e;
-	if (o->profile != NULL && o->profile[0] != '\0') {
-		if ((e = ingest_profile_check(o->profile, em)) != ERR_OK)
-			return e;
+	if (o->profile != NULL && o->profile[0] != '\0')
 		(void)snprintf(im->sink.profile, sizeof(im->sink.profile), "%s",
 		    o->profile);
-	}
+	e = ingest_profile_table(g,
+	    o->profile != NULL && o->profile[0] != '\0' ? o->profile
+							: im->sink.profile,
+	    &im->table, em);
+	if (e != ERR_OK)
+		return e;
+	im->sink.table = buf_slice(&im->table);
 	im->sink.no_deid = o->no_deid;
 	if (!o->no_deid)
 		return ERR_OK;
@@ -141,11 +146,12 @@ ingest_import(struct ingest *g, const struct ingest_import_opts *o,
 		e = store_write(g->o.store, import_audit_job, &audit);
 	}
 	if (e == ERR_OK)
-		e = work_pool_new(g, &im->sink, fn, ctx, &im->pool);
+		e = work_pool_new(g, &im->sink, -1, fn, ctx, &im->pool);
 	for (i = 0; e == ERR_OK && i < o->n_paths && !im->stop; i++)
 		import_path(im, o->paths[i], 0, DT_UNKNOWN);
 	if (e == ERR_OK)
 		e = work_pool_end(im->pool);
+	buf_fini(&im->table);
 	mem_free(im);
 	return e;
 }

@@ -12,8 +12,9 @@
 #include "node/ingest/ingest_internal.h"
 
 struct work_pool;
-/* sink outlives the pool. */
-enum err work_pool_new(struct ingest *g, const struct sink *sink,
+/* sink outlives the pool.  root: -1, or a folder that paths are below and
+ * where no symbolic link is followed (folder.h). */
+enum err work_pool_new(struct ingest *g, const struct sink *sink, int root,
     ingest_imported_fn fn, void *ctx, struct work_pool **out) PSC_MUST_USE;
 /* One file; waits while enough of them wait, and tells what is done.
  * ERR_CANCELLED: fn wants no more; ERR_NOMEM. */

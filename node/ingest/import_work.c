@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "node/ingest/folder.h"
 #include "node/ingest/import.h"
 #include "store/base/mem.h"
 
@@ -30,6 +31,7 @@ struct file {
 	uint64_t bytes;
 	uint64_t item;
 	char reason[160];
+	bool again;
 	struct file_stamp stamp;
 	/* at the worker */
 	struct img_held *held;
@@ -44,6 +46,7 @@ struct files {
 struct work_pool {
 	struct ingest *g;
 	const struct sink *sink;
+	int root; /* -1: paths are whole */
 	ingest_imported_fn fn;
 	void *ctx;
 	bool stop;
@@ -111,6 +114,33 @@ file_say(struct file *f, const char *state, const char *reason)
 	(void)snprintf(f->reason, sizeof(f->reason), "%s", reason);
 }
 
+/* Not its fault: the same file may be taken another time. */
+static bool
+err_passes(enum err e)
+{
+	return e == ERR_FULL || e == ERR_NOMEM || e == ERR_BUSY ||
+	       e == ERR_IO || e == ERR_CANCELLED;
+}
+
+static void
+file_refuse(struct file *f, enum err e)
+{
+	file_say(f, "refused",
+	    e == ERR_FULL
+		? "no space, or the quota store.quota_bytes is reached"
+		: err_text(e));
+	f->again = err_passes(e);
+}
+
+/* The helper could not read it whole. */
+static void
+file_unfit(struct file *f, const char *reason)
+{
+	file_say(f, "refused", reason);
+	f->again =
+	    strcmp(reason, "too-large") != 0 && strcmp(reason, "file") != 0;
+}
+
 /* --- a worker: its helper --- */
 
 static enum err
@@ -123,6 +153,7 @@ worker_helper(struct worker *w)
 		.called_ae = w->p->g->o.conf->dicom_ae_title,
 		.memory_bytes_max = w->p->g->o.conf->limits_helper_memory,
 		.idle_ms = WORK_WAIT_MS,
+		.table = w->p->sink->table,
 	};
 
 	w->open = false;
@@ -161,7 +192,7 @@ worker_object(struct worker *w, struct file *f, const struct img_object *o)
 		file_say(f, "refused", "not a DICOM file");
 		status = IMG_STATUS_REFUSED;
 	} else if (imaging_hold(w->im, &f->held) != ERR_OK) {
-		file_say(f, "refused", err_text(ERR_NOMEM));
+		file_refuse(f, ERR_NOMEM);
 		status = IMG_STATUS_OUT_OF_RESOURCES;
 	}
 	w->open = true;
@@ -182,7 +213,7 @@ worker_frames(struct worker *w, struct file *f)
 		if (m.kind == IMG_DONE && w->open)
 			w->open = false; /* of the file before */
 		else if (m.kind == IMG_DONE)
-			file_say(f, "refused", m.done.reason);
+			file_unfit(f, m.done.reason);
 		else if (!w->open && m.kind == IMG_IDENTITY)
 			e = worker_identity(w, f, &m.identity);
 		else if (!w->open && m.kind == IMG_OBJECT)
@@ -217,6 +248,7 @@ worker_talk(struct worker *w, struct file *f, int fd)
 static void
 file_unreadable(struct file *f, int code)
 {
+	f->again = code != ELOOP;
 	if (code == ELOOP)
 		file_say(f, "refused",
 		    "a symbolic link, which is not followed; import the file "
@@ -233,7 +265,10 @@ static void
 worker_file(struct worker *w, struct file *f)
 {
 	struct stat st;
-	int fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	int flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+	int root = w->p->root;
+	int fd =
+	    root < 0 ? open(f->path, flags) : folder_open(root, f->path, flags);
 	enum err e;
 
 	if (fd < 0 || fstat(fd, &st) != 0) {
@@ -250,7 +285,7 @@ worker_file(struct worker *w, struct file *f)
 			file_say(f, "refused",
 			    "the parser died on it; the file was not taken");
 		else if (e != ERR_OK)
-			file_say(f, "refused", err_text(e));
+			file_refuse(f, e);
 	}
 	if (fd >= 0)
 		(void)close(fd);
@@ -263,13 +298,8 @@ file_answer(struct file *f, const struct admit_one *one)
 {
 	const struct img_object *o = img_held_object(f->held);
 
-	if (one->e == ERR_FULL) {
-		file_say(f, "refused",
-		    "no space, or the quota store.quota_bytes is reached");
-		return;
-	}
 	if (one->e != ERR_OK) {
-		file_say(f, "refused", err_text(one->e));
+		file_refuse(f, one->e);
 		return;
 	}
 	f->item = one->out.item;
@@ -295,7 +325,8 @@ worker_commit(struct worker *w)
 	for (i = 0; i < w->n; i++) {
 		list[i].o = img_held_object(w->group[i]->held);
 		list[i].subject = w->group[i]->subject;
-		list[i].stamp = &w->group[i]->stamp;
+		if (w->p->root < 0)
+			list[i].stamp = &w->group[i]->stamp;
 	}
 	admit_many(w->p->g, w->p->sink, list, w->n);
 	for (i = 0; i < w->n; i++) {
@@ -397,8 +428,8 @@ worker_main(void *arg)
 /* --- the owner --- */
 
 enum err
-work_pool_new(struct ingest *g, const struct sink *sink, ingest_imported_fn fn,
-    void *ctx, struct work_pool **out)
+work_pool_new(struct ingest *g, const struct sink *sink, int root,
+    ingest_imported_fn fn, void *ctx, struct work_pool **out)
 {
 	struct work_pool *p = mem_new(sizeof(*p));
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -407,6 +438,7 @@ work_pool_new(struct ingest *g, const struct sink *sink, ingest_imported_fn fn,
 		return ERR_NOMEM;
 	p->g = g;
 	p->sink = sink;
+	p->root = root;
 	p->fn = fn;
 	p->ctx = ctx;
 	p->cores = cores < 1 ? 1 : (uint32_t)cores;
@@ -427,7 +459,8 @@ pool_tell(struct work_pool *p, struct file *f)
 		.state = f->state,
 		.item = item,
 		.reason = f->reason,
-		.bytes = f->bytes };
+		.bytes = f->bytes,
+		.again = f->again };
 
 	if (f->item != 0)
 		q_text(f->item, item);
@@ -530,7 +563,7 @@ work_pool_add(struct work_pool *p, const char *path)
 	struct file *f;
 	enum err e;
 
-	if (pool_knows(p, path))
+	if (p->root < 0 && pool_knows(p, path))
 		return p->stop ? ERR_CANCELLED : ERR_OK;
 	if ((f = file_new(path)) == NULL)
 		return ERR_NOMEM;
@@ -573,9 +606,11 @@ work_pool_end(struct work_pool *p)
 	while (p->stop && (f = files_take(&p->todo)) != NULL)
 		file_free(f);
 	pthread_cond_broadcast(&p->more);
-	pool_drain(p);
-	while (p->running > 0) {
-		pthread_cond_wait(&p->less, &p->mu);
+	/* While it tells, mu is free: the last worker may end meanwhile, and
+	 * leave files behind. */
+	while (p->running > 0 || p->done.n > 0) {
+		if (p->done.n == 0)
+			pthread_cond_wait(&p->less, &p->mu);
 		pool_drain(p);
 	}
 	pthread_mutex_unlock(&p->mu);

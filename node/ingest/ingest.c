@@ -13,17 +13,19 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "node/ingest/ingest_internal.h"
+#include "node/conf/profile.h"
+#include "node/ingest/folder.h"
 #include "node/ops/log.h"
 #include "store/base/clock.h"
 #include "store/base/mem.h"
 
 #define STOP_WAIT_S 10
+#define LISTEN_TEXT sizeof(((struct ingest *)NULL)->listen_text)
 #define ACCEPT_POLL_MS 200
 #define SLOT_WAIT_NS 50000000L
 
 static enum err
-listen_text_set(struct ingest *g, const char *host)
+listen_text_set(int fd, const char *host, char *out, size_t cap)
 {
 	union {
 		struct sockaddr any;
@@ -34,11 +36,10 @@ listen_text_set(struct ingest *g, const char *host)
 	uint16_t port;
 
 	memset(&sa, 0, sizeof(sa));
-	if (getsockname(g->listen_fd, &sa.any, &len) != 0)
+	if (getsockname(fd, &sa.any, &len) != 0)
 		return ERR_IO;
 	port = sa.any.sa_family == AF_INET ? sa.v4.sin_port : sa.v6.sin6_port;
-	(void)snprintf(
-	    g->listen_text, sizeof(g->listen_text), "%s:%u", host, ntohs(port));
+	(void)snprintf(out, cap, "%s:%u", host, ntohs(port));
 	return ERR_OK;
 }
 
@@ -57,10 +58,11 @@ listen_socket(const struct addrinfo *ai)
 	return -1;
 }
 
+/* shown: holds LISTEN_TEXT bytes. */
 static enum err
-ingest_listen(struct ingest *g, struct errmsg *em)
+listen_on(
+    const char *key, const char *text, int *fd, char *shown, struct errmsg *em)
 {
-	const char *text = g->o.conf->dicom_listen;
 	struct addrinfo hint = { .ai_socktype = SOCK_STREAM,
 		.ai_flags = AI_PASSIVE | AI_NUMERICSERV };
 	struct addrinfo *ai = NULL;
@@ -73,21 +75,53 @@ ingest_listen(struct ingest *g, struct errmsg *em)
 	e = conf_address(text, host, sizeof(host), &port);
 	if (e != ERR_OK)
 		return errmsg_set(em, e, "write HOST:PORT or off",
-		    "dicom.listen is not an address");
+		    "%s is not an address", key);
 	(void)snprintf(port_text, sizeof(port_text), "%u", port);
 	if (getaddrinfo(host, port_text, &hint, &ai) != 0)
 		return errmsg_set(em, ERR_NOTFOUND,
 		    "use an address of this machine in dicom.listen",
-		    "dicom.listen: host %s is not known", host);
-	g->listen_fd = listen_socket(ai);
+		    "%s: host %s is not known", key, host);
+	*fd = listen_socket(ai);
 	freeaddrinfo(ai);
-	if (g->listen_fd >= 0)
-		return listen_text_set(g, host);
+	if (*fd >= 0)
+		return listen_text_set(*fd, host, shown, LISTEN_TEXT);
 	return errmsg_set(em, errno == EADDRINUSE ? ERR_BUSY : ERR_IO,
 	    "stop the program that uses it, or set dicom.listen to a free "
 	    "port",
 	    "cannot listen for DICOM on %s: %s", text,
 	    errno == EADDRINUSE ? "the port is taken" : "bind failed");
+}
+
+static enum err
+ingest_tls(struct ingest *g, struct errmsg *em)
+{
+	const struct conf *c = g->o.conf;
+	bool clients = strcmp(c->dicom_tls_clients, "required") == 0;
+	char cert[512], key[512], signers[512];
+	struct tls_files f = { cert, key, clients ? signers : NULL };
+
+	if (strcmp(c->dicom_tls_listen, "off") == 0)
+		return ERR_OK;
+	(void)snprintf(cert, sizeof(cert), "%s/keys/dicom/cert.pem", g->o.home);
+	(void)snprintf(key, sizeof(key), "%s/keys/dicom/key.pem", g->o.home);
+	(void)snprintf(
+	    signers, sizeof(signers), "%s/keys/dicom/clients.pem", g->o.home);
+	return tls_server_new(&f, &g->tls, em);
+}
+
+static enum err
+ingest_listen(struct ingest *g, struct errmsg *em)
+{
+	const struct conf *c = g->o.conf;
+	enum err e = ingest_tls(g, em);
+
+	if (e == ERR_OK)
+		e = listen_on("dicom.listen", c->dicom_listen, &g->listen_fd,
+		    g->listen_text, em);
+	if (e == ERR_OK)
+		e = listen_on("dicom.tls_listen", c->dicom_tls_listen,
+		    &g->tls_fd, g->tls_text, em);
+	return e;
 }
 
 /* Takes a slot; without one, waits a while for it.  false: stopping. */
@@ -134,9 +168,10 @@ slots_of_address(const struct conf *c)
 
 /* Somebody calls; the slot is his or goes back. */
 static void
-accept_one(struct ingest *g)
+accept_one(struct ingest *g, bool tls)
 {
-	int fd = accept4(g->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	int fd =
+	    accept4(tls ? g->tls_fd : g->listen_fd, NULL, NULL, SOCK_CLOEXEC);
 	uint64_t may = slots_of_address(g->o.conf);
 	struct peer_address from;
 	bool room;
@@ -150,18 +185,21 @@ accept_one(struct ingest *g)
 	room = assoc_count_from(g, &from) < may || assoc_cut_silent(g, &from);
 	pthread_mutex_unlock(&g->mu);
 	if (room) {
-		assoc_start(g, fd, &from);
+		assoc_start(g, fd, &from, tls);
 		return;
 	}
 	slot_give(g);
 	turned_log(&g->turned, from.text, may);
-	turned_add(&g->turned, fd);
+	if (tls) /* it would not read a rejection in the clear */
+		(void)close(fd);
+	else
+		turned_add(&g->turned, fd);
 }
 
 static void *
 accept_main(void *arg)
 {
-	struct pollfd p[1 + TURNED_MAX];
+	struct pollfd p[2 + TURNED_MAX];
 	struct ingest *g = arg;
 	uint32_t n;
 	bool slot;
@@ -169,13 +207,17 @@ accept_main(void *arg)
 	while (slot_take(g, &slot)) {
 		p[0] = (struct pollfd){ .fd = slot ? g->listen_fd : -1,
 			.events = POLLIN };
-		n = 1 + turned_poll(&g->turned, p + 1);
+		p[1] = (struct pollfd){ .fd = slot ? g->tls_fd : -1,
+			.events = POLLIN };
+		n = 2 + turned_poll(&g->turned, p + 2);
 		/* Not for long: look at stopping, or for a slot, again. */
 		if (poll(p, n, slot ? ACCEPT_POLL_MS : 0) < 0)
 			memset(p, 0, sizeof(p));
-		turned_tick(&g->turned, p + 1);
+		turned_tick(&g->turned, p + 2);
 		if (slot && p[0].revents != 0)
-			accept_one(g);
+			accept_one(g, false);
+		else if (slot && p[1].revents != 0)
+			accept_one(g, true);
 		else if (slot)
 			slot_give(g);
 	}
@@ -193,11 +235,17 @@ ingest_start(
 	if (g == NULL)
 		return errmsg_set(em, ERR_NOMEM, "", "out of memory");
 	g->o = *o;
-	g->listen_fd = -1;
+	g->listen_fd = g->tls_fd = -1;
 	(void)snprintf(g->listen_text, sizeof(g->listen_text), "off");
+	(void)snprintf(g->tls_text, sizeof(g->tls_text), "off");
 	(void)pthread_mutex_init(&g->mu, NULL);
 	(void)pthread_mutex_init(&g->release_mu, NULL);
 	(void)pthread_cond_init(&g->slot_free, NULL);
+	e = profile_check_conf(g->o.home, g->o.conf, em);
+	if (e != ERR_OK) {
+		(void)ingest_stop(g);
+		return e;
+	}
 	e = held_restore(g);
 	if (e != ERR_OK)
 		(void)errmsg_set(em, e, "run `pesscara verify --deep`",
@@ -206,13 +254,17 @@ ingest_start(
 		reject_resume(g);
 	if (e == ERR_OK)
 		e = ingest_listen(g, em);
-	if (e == ERR_OK && g->listen_fd >= 0) {
+	if (e == ERR_OK && (g->listen_fd >= 0 || g->tls_fd >= 0)) {
 		if (pthread_create(&g->accept_thread, NULL, accept_main, g) ==
 		    0)
 			g->accepting = true;
 		else
 			e = errmsg_set(em, ERR_NOMEM, "", "no thread left");
 	}
+	if (e == ERR_OK)
+		e = folders_start(g, em);
+	if (e == ERR_OK)
+		e = commits_start(g, em);
 	if (e != ERR_OK) {
 		(void)ingest_stop(g);
 		return e;
@@ -236,8 +288,12 @@ ingest_stop(struct ingest *g)
 		(void)pthread_join(g->accept_thread, NULL);
 	if (g->listen_fd >= 0)
 		(void)close(g->listen_fd);
+	if (g->tls_fd >= 0)
+		(void)close(g->tls_fd);
 	(void)clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += STOP_WAIT_S;
+	if (!folders_stop(g, &until) || !commits_stop(g, &until))
+		return false;
 	pthread_mutex_lock(&g->mu);
 	while (g->running > 0 &&
 	       pthread_cond_timedwait(&g->slot_free, &g->mu, &until) == 0)
@@ -253,6 +309,7 @@ ingest_stop(struct ingest *g)
 	(void)pthread_mutex_destroy(&g->mu);
 	(void)pthread_mutex_destroy(&g->release_mu);
 	(void)pthread_cond_destroy(&g->slot_free);
+	tls_server_free(g->tls);
 	mem_free(g);
 	return true;
 }
@@ -261,4 +318,10 @@ void
 ingest_listen_text(struct ingest *g, char *out, size_t cap)
 {
 	(void)snprintf(out, cap, "%s", g->listen_text);
+}
+
+void
+ingest_tls_text(struct ingest *g, char *out, size_t cap)
+{
+	(void)snprintf(out, cap, "%s", g->tls_text);
 }

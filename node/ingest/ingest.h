@@ -36,6 +36,7 @@ enum err ingest_start(const struct ingest_opts *o, struct ingest **out,
  * still use the store, so the process must end without closing it. NULL ok */
 bool ingest_stop(struct ingest *g);
 void ingest_listen_text(struct ingest *g, char *out, size_t cap);
+void ingest_tls_text(struct ingest *g, char *out, size_t cap);
 
 struct ingest_item { /* a quarantine item */
 	char id[40];
@@ -78,10 +79,32 @@ struct ingest_imported {
 	const char *item;  /* quarantine item or "" */
 	const char *reason;
 	uint64_t bytes;
+	bool again; /* refused, but for no fault of its own */
 };
 typedef int (*ingest_imported_fn)(void *ctx, const struct ingest_imported *f);
 enum err ingest_import(struct ingest *g, const struct ingest_import_opts *o,
     ingest_imported_fn fn, void *ctx, struct errmsg *em) PSC_MUST_USE;
+/* Ask an archive of the config for images, and what came of them.  Texts may
+ * be NULL; of patient, study and accession one is needed. */
+struct ingest_pull_opts {
+	const char *archive;
+	const char *patient, *study, *series, *accession, *date, *modality;
+	bool dry_run; /* only look what there is */
+	bool move;    /* C-MOVE to our own AE title, else C-GET */
+	const char *actor;
+};
+/* Of one series; now and then one without (NULL), whose `stored` counts the
+ * images that came so far. */
+struct ingest_pulled {
+	const char *study, *series, *modality;
+	uint32_t found;                       /* by C-FIND */
+	uint32_t here;                        /* of these, after the pull */
+	uint32_t stored, duplicates, refused; /* C-GET only */
+	const char *reason;                   /* why not all; "" */
+};
+typedef int (*ingest_pulled_fn)(void *ctx, const struct ingest_pulled *p);
+enum err ingest_pull(struct ingest *g, const struct ingest_pull_opts *o,
+    ingest_pulled_fn fn, void *ctx, struct errmsg *em) PSC_MUST_USE;
 /* What de-identification would do to one DICOM file, element by element:
  * the map of node/imaging/helper/preview.h, bounded, checked, its texts
  * printable ASCII.  Nothing is stored; the look is audited, for it identifies.
@@ -90,6 +113,32 @@ enum err ingest_preview(struct ingest *g, const char *path, const char *profile,
     const char *actor, struct buf *out, struct errmsg *em) PSC_MUST_USE;
 #define INGEST_PREVIEW_ROWS 20000u
 #define INGEST_PREVIEW_BYTES (16 * MIB)
+/* De-identification profiles: the program's own and HOME/profiles/NAME.yaml. */
+struct ingest_profile {
+	char name[32];
+	char parent[32];       /* what it extends; "": the program's own */
+	char hash[65];         /* over its effective rules and options */
+	char options[64];      /* "113105 113107 .." */
+	char description[201]; /* by its author */
+	uint32_t rules;        /* elements that it names */
+	bool departs; /* keeps what the basic profile takes: not stamped 113100
+		       */
+	char wrong[200]; /* why it cannot be used; "" */
+};
+struct ingest_rule {      /* that differs from the parent's */
+	char element[96]; /* "(0008,1010)" or 0019[CREATOR]0c */
+	char name[72];    /* keyword */
+	char now[96];
+	char parent[96];
+};
+typedef int (*ingest_profile_fn)(void *ctx, const struct ingest_profile *p);
+typedef int (*ingest_rule_fn)(void *ctx, const struct ingest_rule *r);
+enum err ingest_profiles_each(
+    const struct ingest *g, ingest_profile_fn fn, void *ctx) PSC_MUST_USE;
+enum err ingest_profile_get(const struct ingest *g, const char *name,
+    struct ingest_profile *out, struct errmsg *em) PSC_MUST_USE;
+enum err ingest_profile_rules(const struct ingest *g, const char *name,
+    ingest_rule_fn fn, void *ctx, struct errmsg *em) PSC_MUST_USE;
 /* Map of pseudonyms: "PatientID,pseudonym" lines; kept sealed. Audited. */
 enum err ingest_lookup_import(struct ingest *g, const char *path,
     const char *actor, uint64_t *added, struct errmsg *em) PSC_MUST_USE;

@@ -7,6 +7,7 @@
  *   "qser"  hash16(target, series) + be64 item -> ""  (all items, any AE)
  *   "qfree" be64 item                 -> "" rejected, its copies are going
  *   "vi"    be64 item + be32 index    -> struct v_page, from image index on
+ *   "commit" hash16(calling AE, transaction) -> whom to report to, of what
  *   "pkey"  share id                  -> 32-byte pseudonym key
  *   "pmap"  hash16(share, patient)    -> pseudonym and what it stands for
  *   "plist" hash16(PatientID)         -> pseudonym from the lookup list
@@ -27,15 +28,24 @@
 #include <pthread.h>
 
 #include "node/ingest/ingest.h"
+#include "node/tls/tls.h"
 
 /* PatientID is LO: 64 characters (PS3.5 6.2). */
 #define PSEUDONYM_BYTES_MAX 64u
 #define Q_FINDINGS 8u
 /* What stands for a calling AE when a person imports files. */
 #define INGEST_IMPORT_AE "IMPORT"
+#define INGEST_FOLDER_AE "FOLDER"
 
 struct key16 {
 	uint8_t b[16];
+};
+
+/* Tags that whatever comes through an inbox gets when it is released. */
+#define INGEST_TAGS_MAX (CONF_TAGS_MAX + 1u)
+struct intake_tags {
+	char t[INGEST_TAGS_MAX][64];
+	uint32_t n;
 };
 
 /* Where an association's or an import's objects go. */
@@ -46,8 +56,10 @@ struct sink {
 	char share_name[LIM_NAME_BYTES + 1];
 	char compartment_name[LIM_NAME_BYTES + 1];
 	char profile[32];
+	struct slice table; /* its rules; whoever fills it keeps the bytes */
 	char calling_ae[IMG_AE_MAX + 1];
 	bool no_deid;
+	struct intake_tags tags;
 };
 
 struct q_item {
@@ -71,6 +83,7 @@ struct q_item {
 	struct img_finding findings[Q_FINDINGS];
 	struct asset_id asset; /* zero until released */
 	char reason[200];
+	struct intake_tags tags;
 };
 
 /* One vault image.  Slices borrow the decoded row or the caller's bytes. */
@@ -122,10 +135,21 @@ void turned_tick(struct turned *t, const struct pollfd *p);
 void turned_log(struct turned *t, const char *from, uint64_t may);
 void turned_fini(struct turned *t);
 
+/* senders.c: callers that were refused, so that one that keeps calling is
+ * audited once in a while only.  Guarded by mu of the ingest. */
+#define SENDERS_TOLD_MAX 32u
+struct senders_told {
+	struct key16 who;
+	uint64_t ms;
+};
+
 struct ingest {
 	struct ingest_opts o;
 	int listen_fd; /* -1: off */
 	char listen_text[160];
+	int tls_fd; /* -1: off */
+	char tls_text[160];
+	struct tls_server *tls; /* NULL: off */
 	pthread_t accept_thread;
 	bool accepting;
 	pthread_mutex_t release_mu; /* one release at a time */
@@ -135,6 +159,9 @@ struct ingest {
 	struct assoc *assocs; /* those, guarded by mu */
 	bool stopping;        /* guarded by mu */
 	struct turned turned;
+	struct senders_told told[SENDERS_TOLD_MAX];
+	struct folders *folders; /* NULL: none are watched */
+	struct commits *commits; /* NULL: nobody may ask for commitment */
 };
 
 /* rows.c */
@@ -181,6 +208,12 @@ struct held_hash {
 };
 void held_hash_of(const struct ingest *g, const struct key16 *name,
     const struct cry_id *original, struct held_hash *out);
+/* The name of an image: its original SOP instance UID, in its place. */
+void held_name(const struct ingest *g, const struct sink *k, struct slice sop,
+    struct key16 *out);
+/* Is any held under this name, and not rejected? */
+enum err held_live(struct store *s, struct db_txn *t, const struct key16 *name,
+    bool *live) PSC_MUST_USE;
 /* Was anything held under this name?  true also where that cannot be told. */
 bool held_any(struct db_txn *t, const struct key16 *name);
 /* The last item that got these very bytes under this name and was not
@@ -264,6 +297,7 @@ void storing_end(struct storing *s, struct assoc_tally *tally); /* NULL ok */
  * one, which is what a host has to itself.  In mu: how many of it run. */
 struct peer_address {
 	uint8_t b[16];
+	uint8_t ip[16]; /* all of it; IPv4 as ::ffff:A.B.C.D; zero: unknown */
 	char text[64];
 };
 void peer_address_of(int fd, struct peer_address *out);
@@ -272,15 +306,48 @@ uint32_t assoc_count_from(
 /* In mu: the oldest of this address that has said nothing yet gives way;
  * false: there is none. */
 bool assoc_cut_silent(struct ingest *g, const struct peer_address *from);
-void assoc_start(struct ingest *g, int fd, const struct peer_address *from);
-/* The config's inbox for a calling AE: by name, else "*", else NULL. */
-const struct conf_inbox *inbox_for_ae(
-    const struct conf *c, const char *calling_ae);
-/* The same, resolved to a share. */
-enum err sink_for_ae(struct ingest *g, const char *calling_ae, struct sink *out,
-    struct errmsg *em) PSC_MUST_USE;
+/* tls: the caller is to speak TLS first. */
+void assoc_start(
+    struct ingest *g, int fd, const struct peer_address *from, bool tls);
+/* Where what goes to a target of the config goes now. */
+enum err sink_for_target(struct ingest *g, const struct conf_target *to,
+    const char *sender, struct sink *out, struct errmsg *em) PSC_MUST_USE;
 enum err sink_for_share(struct ingest *g, const char *share,
     const char *compartment, struct sink *out, struct errmsg *em) PSC_MUST_USE;
+
+/* senders.c: who may send (domain.md 18). */
+struct sender_claim {
+	const char *calling_ae;
+	const char *called_ae;
+	const struct peer_address *from;
+	bool tls; /* it came over dicom.tls_listen */
+};
+/* The first inbox that fits calling AE, called AE and address; those of "*"
+ * only where no inbox names the calling AE.  NULL: refused, with cause and
+ * next act in em, and *answer says how. */
+const struct conf_inbox *sender_inbox(const struct conf *c,
+    const struct sender_claim *s, enum img_admit *answer, struct errmsg *em);
+/* A line for the log, and a row of the audit unless there was one of the same
+ * caller in the last ten minutes. */
+void sender_refused(
+    struct ingest *g, const struct sender_claim *s, const struct errmsg *em);
+
+/* commit.c: storage commitment (domain.md 17).  A request is kept as a row
+ * (tag "commit") until its report was taken. */
+struct commit_asked;
+enum err commit_more(struct commit_asked **all,
+    const struct img_commit *c) PSC_MUST_USE; /* grows *all */
+/* Durable, and on its way, when it returns ERR_OK. */
+enum err commit_take(struct ingest *g, const struct sink *k,
+    const struct conf_inbox *in, const struct commit_asked *a) PSC_MUST_USE;
+void commit_asked_free(struct commit_asked *a); /* NULL ok */
+enum err commits_start(struct ingest *g, struct errmsg *em) PSC_MUST_USE;
+/* false: it still runs at `until` (CLOCK_REALTIME) and uses g. */
+bool commits_stop(struct ingest *g, const struct timespec *until);
+
+/* dial.c: a connection to "HOST:PORT", for a helper. */
+enum err dial_archive(
+    const char *address, int *fd, struct errmsg *em) PSC_MUST_USE;
 
 /* gate.c: what names a patient, so that no text may hold it. */
 enum err gate_keep(struct store_txn *t, const struct ingest *g,
@@ -292,8 +359,9 @@ void q_public(const struct q_item *q, struct ingest_item *out);
 /* reject.c: goes on with what a crash cut short. */
 void reject_resume(struct ingest *g);
 
-/* preview.c: a profile that there is; ERR_NOTFOUND. */
-enum err ingest_profile_check(
-    const char *profile, struct errmsg *em) PSC_MUST_USE;
+/* profiles.c: a profile's table for the helper; buf_fini(out).  em says by file
+ * and line what is wrong with it. */
+enum err ingest_profile_table(const struct ingest *g, const char *name,
+    struct buf *out, struct errmsg *em) PSC_MUST_USE;
 
 #endif

@@ -16,16 +16,6 @@
 #define PREVIEW_WAIT_MS 60000u
 #define PREVIEW_STEP (64 * KIB)
 
-enum err
-ingest_profile_check(const char *profile, struct errmsg *em)
-{
-	if (strcmp(profile, "basic") == 0 ||
-	    strcmp(profile, "trial-imaging") == 0)
-		return ERR_OK;
-	return errmsg_set(em, ERR_NOTFOUND, "Use basic or trial-imaging.",
-	    "no de-identification profile is called %.32s", profile);
-}
-
 static enum err
 preview_copy(int from, int to, uint64_t *bytes)
 {
@@ -178,18 +168,21 @@ ingest_preview(struct ingest *g, const char *path, const char *profile,
 		.idle_ms = PREVIEW_WAIT_MS };
 	struct imaging *im = NULL;
 	uint64_t bytes = 0;
-	int fd;
-	enum err e = ingest_profile_check(said[1], em);
+	struct buf table = BUF_EMPTY;
+	int fd = -1;
+	enum err e = ingest_profile_table(g, said[1], &table, em);
 
-	if (e != ERR_OK)
-		return e;
-	if ((fd = preview_open(path, &bytes, em)) < 0)
-		return em->code;
-	e = imaging_spawn(&o, &im, em);
+	if (e == ERR_OK && (fd = preview_open(path, &bytes, em)) < 0)
+		e = em->code;
+	o.table = buf_slice(&table);
+	if (e == ERR_OK)
+		e = imaging_spawn(&o, &im, em);
 	if (e == ERR_OK)
 		e = preview_ask(im, fd, bytes, out, em);
 	imaging_close(im);
-	(void)close(fd);
+	if (fd >= 0)
+		(void)close(fd);
+	buf_fini(&table);
 	if (e == ERR_OK)
 		e = store_write(
 		    g->o.store, preview_audit, (void *)(uintptr_t)said);

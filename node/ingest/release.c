@@ -357,26 +357,21 @@ release_provenance(struct release *r)
 
 /* --- the job --- */
 
-/* Tags that the inbox's owner wants on everything that comes through it. */
+/* Tags that the inbox's owner wanted on everything that came through it. */
 static uint32_t
-release_tags(const struct release *r, const char *tags[4])
+release_tags(const struct release *r, const char *tags[INGEST_TAGS_MAX])
 {
-	const struct conf_inbox *in =
-	    inbox_for_ae(r->g->o.conf, r->q.calling_ae);
 	uint32_t i;
 
-	if (in == NULL || strcmp(r->q.calling_ae, INGEST_IMPORT_AE) == 0 ||
-	    strcmp(in->share, r->q.share_name) != 0)
-		return 0;
-	for (i = 0; i < in->n_tags; i++)
-		tags[i] = in->tags[i];
-	return in->n_tags;
+	for (i = 0; i < r->q.tags.n; i++)
+		tags[i] = r->q.tags.t[i];
+	return r->q.tags.n;
 }
 
 static enum err
 release_append(struct store_txn *t, struct release *r, struct asset_id *asset)
 {
-	const char *tags[4] = { NULL };
+	const char *tags[INGEST_TAGS_MAX] = { NULL };
 	uint32_t n_tags = release_tags(r, tags);
 	struct cat_node path[3] = {
 		{ "subject", r->q.subject, buf_slice(&r->subject_fields) },

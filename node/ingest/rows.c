@@ -83,6 +83,16 @@ findings_encode(const struct q_item *q, struct buf *b)
 	}
 }
 
+static void
+tags_encode(const struct q_item *q, struct buf *b)
+{
+	uint32_t i;
+
+	mp_kv_array(b, "tags", q->tags.n);
+	for (i = 0; i < q->tags.n; i++)
+		mp_w_cstr(b, q->tags.t[i]);
+}
+
 enum err
 q_put(struct store_txn *t, const struct q_item *q)
 {
@@ -90,7 +100,7 @@ q_put(struct store_txn *t, const struct q_item *q)
 	uint8_t key[8];
 	enum err e;
 
-	mp_w_map(&b, 18);
+	mp_w_map(&b, 19);
 	mp_kv_u64(&b, "no", q->no);
 	mp_kv_cstr(&b, "state", q->state);
 	mp_kv_u64(&b, "received", q->received_ms);
@@ -109,6 +119,7 @@ q_put(struct store_txn *t, const struct q_item *q)
 	mp_kv_bin(&b, "asset", slice_of(q->asset.b, 20));
 	mp_kv_cstr(&b, "reason", q->reason);
 	findings_encode(q, &b);
+	tags_encode(q, &b);
 	e = buf_err(&b);
 	q_key(q->no, key);
 	if (e == ERR_OK)
@@ -134,6 +145,20 @@ findings_decode(struct mp_doc *d, struct q_item *out)
 		mp_text(d, mp_at(f, 1), out->findings[i].detail,
 		    sizeof(out->findings[i].detail));
 	}
+}
+
+static void
+tags_decode(struct mp_doc *d, struct q_item *out)
+{
+	const struct mp_node *list = mp_get(d->root, "tags");
+	uint32_t i;
+
+	out->tags.n = mp_len(list);
+	if (out->tags.n > INGEST_TAGS_MAX)
+		out->tags.n = INGEST_TAGS_MAX;
+	for (i = 0; i < out->tags.n; i++)
+		mp_text(
+		    d, mp_at(list, i), out->tags.t[i], sizeof(out->tags.t[i]));
 }
 
 enum err
@@ -171,6 +196,7 @@ q_decode(struct slice value, struct q_item *out)
 	mp_fixed(&d, mp_get(r, "asset"), out->asset.b, 20);
 	mp_text(&d, mp_get(r, "reason"), out->reason, sizeof(out->reason));
 	findings_decode(&d, out);
+	tags_decode(&d, out);
 	e = d.err == ERR_OK ? ERR_OK : ERR_CORRUPT;
 	mp_doc_fini(&d);
 	return e;

@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "node/imaging/helper/walk.h"
+#include "node/imaging/helper/recode.h"
 #include "store/base/mem.h"
 
 #define SHIFT_DAYS (-1000)
@@ -148,6 +148,8 @@ main(int argc, char **argv)
 {
 	struct errmsg em = { 0 };
 	struct dcm_file *f = NULL;
+	struct recode plain = { 0 };
+	struct charset *charset = NULL;
 	struct slice in;
 	enum err e;
 
@@ -157,14 +159,20 @@ main(int argc, char **argv)
 	}
 	in = map_file(argv[argc == 3 ? 2 : 4]);
 	e = dcm_open(in, &f, &em);
+	if (e == ERR_OK && argc == 6)
+		e = charset_open(&charset);
+	if (e == ERR_OK && argc == 6)
+		e = recode_plain(f, charset, &plain, &em);
 	if (e == ERR_OK && strcmp(argv[1], "walk") == 0)
 		walk(f);
 	else if (e == ERR_OK && strcmp(argv[1], "plan") == 0)
 		e = plan(f);
 	else if (e == ERR_OK && argc == 6)
-		e = deid(f, argv, &em);
+		e = deid(plain.f != NULL ? plain.f : f, argv, &em);
 	if (e != ERR_OK)
 		(void)printf("error %d %s: %s\n", e, err_text(e), em.cause);
+	recode_fini(&plain);
+	charset_close(charset);
 	dcm_close(f);
 	(void)munmap((void *)(uintptr_t)in.p, in.n);
 	return e == ERR_OK ? 0 : 1;

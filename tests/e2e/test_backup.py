@@ -23,6 +23,10 @@ def build(top):
                       store__segment_bytes="4m")
     node.cli("config", "set",
              f"peers.listen=127.0.0.1:{node.port('peers')}")
+    (node.home / "profiles").mkdir()
+    for name in ("ours", "old"):
+        (node.home / "profiles" / f"{name}.yaml").write_text(
+            "extends: basic\n")
     lab = Node(e2e.BIN, top / "lab", "lab")
     lab.init(dicom__listen="off", peers__listen="off", rest__listen="off")
     lab.start()
@@ -139,7 +143,10 @@ def while_ingesting(node, top, backup):
     sender.join()
     assert made[-1]["commit"] > made[0]["commit"], made
     assert len({m["root"] for m in made}) > 1, made
+    assert len(list((backup / "home" / "profiles").iterdir())) == 2
+    (node.home / "profiles" / "old.yaml").unlink()
     again = node.json("backup", backup)
+    assert len(list((backup / "home" / "profiles").iterdir())) == 1
     assert again["copied_bytes"] < again["bytes"] / 2, \
         f"not incremental: {again}"
     return again
@@ -155,6 +162,8 @@ def restored_is_equal(node, lab, top, backup, made):
     held = node.rows("quarantine", "list", "--all")
     node.kill()
     twin.start()
+    named = [p["name"] for p in twin.rows("deid", "profiles")]
+    assert named == ["basic", "trial-imaging", "ours"], named
     assert sorted(twin.cli("find", "level=series or level=image",
                            "--json").stdout.splitlines()) == want
     assert twin.rows("quarantine", "list", "--all") == held

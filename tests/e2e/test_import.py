@@ -49,7 +49,7 @@ def test_a_helper_that_dies_costs_one_file(node, top):
     end.set()
     shooter.join()
     assert shots, "nothing was shot"
-    assert len(rows) == len(files), rows
+    assert len(rows) == len(files), (len(rows), said)
     lost = [r for r in rows.values() if r["state"] == "refused"]
     assert len(lost) <= len(shots), lost
     assert all("died" in r["reason"] for r in lost), lost

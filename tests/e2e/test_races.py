@@ -141,7 +141,8 @@ def main():
     """All of it on one node."""
     with tempfile.TemporaryDirectory(prefix="psc-races-") as name:
         top = pathlib.Path(name)
-        node = e2e.single(top, "north", limits__associations="2")
+        node = e2e.single(top, "north", limits__associations="2",
+                          limits__associations_address="2")
         try:
             test_one_image_from_many_hands_is_held_once(node, top)
             test_same_files_again_are_duplicates_even_with_two_versions(

@@ -158,7 +158,9 @@ static void
 bench_admit(struct bench *b, struct img_msg *m)
 {
 	bench_next(b, IMG_ASSOC, m);
-	assert_int_equal(imaging_answer_assoc(b->im, IMG_ADMITTED), ERR_OK);
+	assert_int_equal(
+	    imaging_answer_assoc(b->im, IMG_ADMITTED, (struct slice){ 0 }),
+	    ERR_OK);
 }
 
 /* Every UID gets a new one that the test can recognise. */

@@ -19,6 +19,7 @@ FOREIGN = [  # header, rooms that may include it
     (r"uv(\.h|/)", {"loop"}),
     (r"microhttpd\.h", {"web"}),
     (r"curl/", {"cli", "ops"}),
+    (r"gnutls/", {"tls"}),
     (r"jansson\.h", {"conf", "cli"}),
     (r"yaml\.h", {"conf"}),
     (r"dcmtk/", {"helper"}),

@@ -3,7 +3,7 @@
 #ifndef PSC_HELPER_DATES_H
 #define PSC_HELPER_DATES_H
 
-#include "node/imaging/helper/dict.h"
+#include "node/deid/dict.h"
 
 #define DATES_VALUE_MAX 32u
 

@@ -30,6 +30,7 @@ struct shim_assoc {
 	T_ASC_Association *assoc;
 	int timeout_s;
 	uint16_t window; /* to be granted; 0: not asked for */
+	bool commit;     /* may ask for storage commitment */
 	bool has_ahead;
 	DUL_PDV ahead; /* looked at by shim_pdv_ready() */
 	std::unique_ptr<DcmTransportLayer> layer; /* of net */
@@ -160,6 +161,14 @@ shim_syntax_known(const char *uid)
 	return false;
 }
 
+extern "C" const char *
+shim_syntax_at(size_t i)
+{
+	return i < sizeof(shim_syntaxes) / sizeof(shim_syntaxes[0])
+		   ? shim_syntaxes[i]
+		   : nullptr;
+}
+
 extern "C" enum err
 shim_init(void)
 try {
@@ -277,18 +286,21 @@ try {
 }
 
 static bool
-shim_class_wanted(const char *uid)
+shim_class_wanted(const struct shim_assoc *a, const char *uid)
 {
 	return std::strcmp(uid, UID_VerificationSOPClass) == 0 ||
+	       (a->commit && std::strcmp(uid, SHIM_COMMIT_CLASS) == 0) ||
 	       std::strncmp(uid, shim_storage_root,
 		   sizeof(shim_storage_root) - 1) == 0 ||
 	       dcmIsaStorageSOPClassUID(uid, ESSC_All);
 }
 
 static void
-shim_negotiate(T_ASC_Parameters *p, const T_ASC_PresentationContext &pc)
+shim_negotiate(const struct shim_assoc *a, const T_ASC_PresentationContext &pc)
 {
-	if (!shim_class_wanted(pc.abstractSyntax)) {
+	T_ASC_Parameters *p = a->assoc->params;
+
+	if (!shim_class_wanted(a, pc.abstractSyntax)) {
 		(void)ASC_refusePresentationContext(p, pc.presentationContextID,
 		    ASC_P_ABSTRACTSYNTAXNOTSUPPORTED);
 		return;
@@ -306,13 +318,14 @@ shim_negotiate(T_ASC_Parameters *p, const T_ASC_PresentationContext &pc)
 
 extern "C" enum err
 shim_assoc_accept(struct shim_assoc *a, const char *class_uid,
-    const char *version, uint16_t window)
+    const char *version, uint16_t window, bool commit)
 try {
 	T_ASC_Parameters *p = a->assoc->params;
 	T_ASC_PresentationContext pc;
 	int n = ASC_countPresentationContexts(p);
 
 	a->window = window;
+	a->commit = commit;
 	shim_copy(p->ourImplementationClassUID,
 	    sizeof(p->ourImplementationClassUID), class_uid);
 	shim_copy(p->ourImplementationVersionName,
@@ -323,7 +336,7 @@ try {
 	    sizeof(p->DULparams.calledImplementationVersionName), version);
 	for (int i = 0; i < n; i++) {
 		if (ASC_getPresentationContext(p, i, &pc).good())
-			shim_negotiate(p, pc);
+			shim_negotiate(a, pc);
 	}
 	/* With no context left we still accept: the sender reads the reason
 	 * for each in the answer and ends by itself (PS3.8 7.1.1.13). */

@@ -54,11 +54,13 @@ enum err shim_decode(
  * ERR_MALFORMED, ERR_IO, ERR_FOREIGN. */
 enum err shim_assoc_receive(int fd, uint32_t idle_s, struct shim_assoc **out,
     struct shim_peer *peer) PSC_MUST_USE;
-/* Accept every storage class and Verification in the sender's first transfer
+#define SHIM_COMMIT_CLASS "1.2.840.10008.1.20.1"
+/* Accept every storage class, Verification and, if commit, the storage
+ * commitment push model in the sender's first transfer
  * syntax that we store; ERR_UNSUPPORTED (and rejected) if nothing is left.
  * window: operations it may have unanswered; 0: it did not ask. */
 enum err shim_assoc_accept(struct shim_assoc *a, const char *class_uid,
-    const char *version, uint16_t window) PSC_MUST_USE;
+    const char *version, uint16_t window, bool commit) PSC_MUST_USE;
 /* Permanent; called: the called AE title is not ours, else the calling one is
  * not known. */
 void shim_assoc_reject(struct shim_assoc *a, bool called);
@@ -76,6 +78,8 @@ void shim_assoc_close(struct shim_assoc *a); /* NULL ok */
 
 /* Is this a transfer syntax we store?  (docs: the list in dcm_shim.cc) */
 bool shim_syntax_known(const char *uid);
+/* The i-th of them; NULL behind the last. */
+const char *shim_syntax_at(size_t i);
 
 #ifdef __cplusplus
 }

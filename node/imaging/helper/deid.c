@@ -45,7 +45,7 @@ collect_uids(const struct dcm_file *f, struct uids *u)
 		uint32_t tag = f->e[i].tag;
 
 		if (f->e[i].vr == VR_UI && !dcm_tag_private(tag) &&
-		    !uids_fixed_tag(tag) &&
+		    !dict_fixed_uid(tag) &&
 		    (tag >> 16 != 2 || tag == TAG_META_SOP_UID))
 			e = add_uids(f, i, u);
 	}
@@ -109,21 +109,38 @@ block(struct deid_result *r, const char *kind, const char *detail)
 	note(r, kind, detail);
 }
 
+/* Overlays in unused bits of the samples, declared or not: true when they are
+ * to be masked. */
+static bool
+note_overlays(const struct dcm_file *f, struct deid_result *r)
+{
+	const char *declared = classes_risk(f, CLASSES_RISK_OVERLAY);
+	bool hidden = pixels_hidden_bits(f);
+
+	if (declared == NULL && !hidden)
+		return false;
+	if (pixels_can_mask(f)) {
+		note(r, "overlay-masked",
+		    hidden ? "bits of samples outside the stored ones are out"
+			   : "an overlay was declared in unused bits: empty");
+		return hidden;
+	}
+	block(r, "overlay-in-pixels",
+	    declared != NULL ? declared
+			     : "samples have bits set outside the stored "
+			       "ones");
+	return false;
+}
+
 static void
 note_risks(const struct dcm_file *f, struct deid_result *r)
 {
 	for (uint32_t k = 0; k < CLASSES_RISKS; k++) {
 		const char *why = classes_risk(f, k);
 
-		if (why != NULL)
-			block(r,
-			    k == CLASSES_RISK_OVERLAY ? "overlay-in-pixels"
-						      : "risky-class",
-			    why);
+		if (why != NULL && k != CLASSES_RISK_OVERLAY)
+			block(r, "risky-class", why);
 	}
-	if (pixels_hidden_bits(f))
-		block(r, "overlay-in-pixels",
-		    "samples have bits set outside the stored ones");
 }
 
 static void
@@ -163,7 +180,25 @@ struct job {
 	struct uids uids;
 	struct scrub scrub;
 	bool keep[IMG_UIDS_MAX]; /* original UIDs asked to stay */
+	struct rules rules;
+	struct deid_table own; /* where the node sent none */
 };
+
+/* UIDs that an option or the profile lets stay: all, or the device's. */
+static void
+keep_uids(struct job *j, uint32_t i)
+{
+	struct slice all = dcm_value(j->f, i);
+	struct slice v;
+	uint32_t at;
+
+	if (j->f->e[i].vr != VR_UI || dcm_tag_private(j->f->e[i].tag) ||
+	    rules_fate(&j->rules, j->f, i) != FATE_KEEP)
+		return;
+	for (uint32_t k = 0; dcm_nth(all, k, &v); k++)
+		if ((at = uids_find(&j->uids, v)) != UIDS_NONE)
+			j->keep[at] = true;
+}
 
 static enum err
 job_init(struct job *j, const struct img_identity *id)
@@ -174,8 +209,11 @@ job_init(struct job *j, const struct img_identity *id)
 		return e;
 	REQUIRE(id->n_uids == j->uids.n);
 	for (uint32_t k = 0; k < j->uids.n; k++)
-		j->keep[k] = k < j->ctx->n_uids && j->ctx->new_uids[k] == NULL;
-	return scrub_collect(j->f, &j->scrub);
+		j->keep[k] = j->rules.uids || (k < j->ctx->n_uids &&
+						  j->ctx->new_uids[k] == NULL);
+	for (uint32_t i = j->f->first; i < j->f->n; i++)
+		keep_uids(j, i);
+	return scrub_collect(j->f, &j->rules, &j->scrub);
 }
 
 static void
@@ -211,10 +249,13 @@ rewrite(struct job *j, struct writer *w, struct deid_result *r)
 
 /* The result is walked again: what it says is taken from it alone. */
 static enum err
-check_result(
-    struct job *j, int32_t shift_days, struct deid_result *r, struct errmsg *em)
+check_result(struct job *j, struct deid_result *r, struct errmsg *em)
 {
-	struct scrub_search q = { &j->scrub, &j->uids, j->keep, shift_days };
+	struct scrub_search q = { .s = &j->scrub,
+		.uids = &j->uids,
+		.keep = j->keep,
+		.shift_days = j->rules.dates ? j->ctx->shift_days : 0,
+		.dates_stay = j->rules.full_dates };
 	struct dcm_file *f = NULL;
 	char detail[80];
 	uint32_t tag = 0;
@@ -252,6 +293,22 @@ is_plain(const char *subject)
 	return n > 0 && n <= 64;
 }
 
+/* The profile for this object: the node's table, or one of our own. */
+static enum err
+choose_rules(struct job *j, struct errmsg *em)
+{
+	const struct deid_table *t = j->ctx->table;
+
+	if (t == NULL && !table_builtin(j->ctx->profile, &j->own))
+		return errmsg_set(em, ERR_UNSUPPORTED,
+		    "use profile basic or trial-imaging",
+		    "unknown de-identification profile");
+	rules_profile(t != NULL ? t : &j->own, &j->rules);
+	j->rules.family = classes_family(j->f);
+	j->rules.dates = j->rules.dates && j->ctx->shift_days != 0;
+	return ERR_OK;
+}
+
 static enum err
 apply_profile(const struct dcm_file *f, const struct img_identity *id,
     const struct img_context *ctx, struct deid_result *out, struct errmsg *em)
@@ -271,24 +328,19 @@ apply_profile(const struct dcm_file *f, const struct img_identity *id,
 		    "a pseudonym is 1 to 64 printable ASCII characters");
 		goto out;
 	}
-	if (!rules_profile(ctx->profile, &w.rules)) {
-		e = errmsg_set(em, ERR_UNSUPPORTED,
-		    "use profile basic or trial-imaging",
-		    "unknown de-identification profile");
+	if ((e = choose_rules(j, em)) != ERR_OK ||
+	    (e = job_init(j, id)) != ERR_OK)
 		goto out;
-	}
-	w.rules.family = classes_family(f);
-	w.rules.dates = w.rules.dates && ctx->shift_days != 0;
-	if ((e = job_init(j, id)) != ERR_OK)
-		goto out;
+	w.rules = j->rules;
 	note_risks(f, out);
+	w.mask = note_overlays(f, out);
 	if (id->patient_id[0] == '\0' && id->patient_name[0] == '\0')
 		note(out, "no-patient",
 		    "no patient ID and no name: it may be anyone's");
 	if ((e = rewrite(j, &w, out)) != ERR_OK)
 		goto out;
 	note_writer(&w, &j->uids, &j->scrub, out);
-	e = check_result(j, w.rules.dates ? ctx->shift_days : 0, out, em);
+	e = check_result(j, out, em);
 out:
 	job_free(j);
 	return e;

@@ -54,7 +54,8 @@ struct deid_result {
  * Findings that make releasable false: risky-class, unsupported-syntax,
  * overlay-in-pixels, identifier-survived, unmapped-uid, duplicate-element,
  * too-many-identifiers, no-sop-instance-uid, pixels-lost.  Findings that only
- * tell: text-cleaned, ill-formed-value, overlay-dropped, trailing-bytes. */
+ * tell: text-cleaned, ill-formed-value, overlay-dropped, overlay-masked,
+ * trailing-bytes. */
 enum err deid_apply(const struct dcm_file *f, const struct img_identity *id,
     const struct img_context *ctx, struct deid_result *out,
     struct errmsg *em) PSC_MUST_USE;

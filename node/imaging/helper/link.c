@@ -7,6 +7,10 @@
 
 #include <unistd.h>
 
+#include "node/deid/table.h"
+#include "node/imaging/helper/charset.h"
+#include "store/base/mem.h"
+
 static enum err
 link_next(struct link *l, uint32_t *kind)
 {
@@ -41,6 +45,21 @@ link_wait(struct link *l, uint32_t kind)
 }
 
 enum err
+link_take_table(struct link *l, struct slice bytes)
+{
+	enum err e;
+
+	if (bytes.n == 0)
+		return ERR_OK;
+	if (l->table == NULL)
+		l->table = mem_new(sizeof(*l->table));
+	if (l->table == NULL)
+		return ERR_NOMEM;
+	e = table_decode(bytes, l->table);
+	return e == ERR_OK || e == ERR_NOMEM ? e : ERR_MALFORMED;
+}
+
+enum err
 link_open(struct link *l, int sock)
 {
 	enum err e;
@@ -51,8 +70,16 @@ link_open(struct link *l, int sock)
 		e = link_wait(l, MSG_CONFIG);
 	if (e == ERR_OK)
 		e = msg_get_config(&l->doc, &l->config);
+	if (e == ERR_OK)
+		e = link_take_table(l, l->config.table);
+	l->config.table = (struct slice){ 0 }; /* its frame goes */
+	if (l->table != NULL)
+		(void)snprintf(l->table->name, sizeof(l->table->name), "%s",
+		    l->config.profile);
 	l->accepted = frame_take_fd(&l->in, 0);
-	if (e == ERR_OK && l->config.mode == IMAGING_RECEIVE && l->accepted < 0)
+	if (e == ERR_OK && l->accepted < 0 &&
+	    (l->config.mode == IMAGING_RECEIVE ||
+		l->config.mode == IMAGING_PULL))
 		e = ERR_MALFORMED;
 	return e;
 }
@@ -62,6 +89,10 @@ link_close(struct link *l)
 {
 	mp_doc_fini(&l->doc);
 	frame_fini(&l->in);
+	charset_close(l->charset);
+	l->charset = NULL;
+	mem_free(l->table);
+	l->table = NULL;
 	if (l->accepted >= 0)
 		(void)close(l->accepted);
 	l->accepted = -1;

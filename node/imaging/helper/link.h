@@ -12,7 +12,9 @@ struct link {
 	struct frame in;
 	struct mp_doc doc; /* last frame; borrows in.bytes */
 	struct msg_config config;
-	int accepted; /* RECEIVE: the DICOM socket; -1 */
+	int accepted;             /* RECEIVE: the DICOM socket; -1 */
+	struct deid_table *table; /* the profile; NULL: our own by name */
+	struct charset *charset;  /* where objects are de-identified */
 	/* A verdict that comes while something else is awaited; NULL: none
 	 * may. */
 	enum err (*on_stored)(void *ctx, uint16_t status);
@@ -25,6 +27,8 @@ void link_close(struct link *l);
 /* Send and free b; fds stay the caller's. */
 enum err link_send(
     struct link *l, struct buf *b, const int *fds, uint32_t n_fds) PSC_MUST_USE;
+/* A profile from the config or the admit frame; empty: none. */
+enum err link_take_table(struct link *l, struct slice bytes) PSC_MUST_USE;
 /* Next frame from the node; ERR_MALFORMED unless it is of this kind. */
 enum err link_wait(struct link *l, uint32_t kind) PSC_MUST_USE;
 

@@ -7,11 +7,13 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "node/imaging/helper/charset.h"
 #include "node/imaging/helper/check.h"
 #include "node/imaging/helper/convert.h"
 #include "node/imaging/helper/dcm_shim.h"
 #include "node/imaging/helper/import.h"
 #include "node/imaging/helper/preview.h"
+#include "node/imaging/helper/pull.h"
 #include "node/imaging/helper/receive.h"
 #include "node/imaging/helper/sandbox.h"
 #include "store/base/num.h"
@@ -22,8 +24,9 @@
 #define MAIN_CPU_S 86400u
 
 static enum err
-main_confine(const struct msg_config *c)
+main_confine(struct link *l)
 {
+	const struct msg_config *c = &l->config;
 	struct sandbox_limits lim = { .memory_bytes = c->memory_bytes_max,
 		.file_bytes = c->object_bytes_max + MAIN_SLACK,
 		.cpu_s = MAIN_CPU_S };
@@ -33,6 +36,9 @@ main_confine(const struct msg_config *c)
 		lim.file_bytes = MAIN_VOLUME_MAX;
 		e = shim_init_codecs();
 	}
+	if (e == ERR_OK && c->mode != IMAGING_CONVERT &&
+	    c->mode != IMAGING_CHECK)
+		e = charset_open(&l->charset);
 	if (e == ERR_OK)
 		e = sandbox_enter(&lim);
 	return e;
@@ -47,6 +53,7 @@ main_serve(struct link *l)
 	case IMAGING_CONVERT: return convert_run(l);
 	case IMAGING_CHECK: return check_run(l);
 	case IMAGING_PREVIEW: return preview_run(l);
+	case IMAGING_PULL: return pull_run(l);
 	}
 	return ERR_MALFORMED;
 }
@@ -71,7 +78,7 @@ main(int argc, char **argv)
 	if (e == ERR_OK)
 		e = link_open(&l, LINK_FD);
 	if (e == ERR_OK)
-		e = main_confine(&l.config);
+		e = main_confine(&l);
 	if (e == ERR_OK)
 		e = main_serve(&l);
 	_exit(e == ERR_OK ? 0 : 1);

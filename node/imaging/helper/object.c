@@ -11,6 +11,7 @@
 
 #include "node/imaging/helper/walk.h"
 #include "node/imaging/plan.h"
+#include "node/imaging/helper/recode.h"
 #include "node/imaging/sealed.h"
 #include "store/base/mem.h"
 
@@ -212,6 +213,11 @@ object_ask(struct link *l, struct object_work *w, const struct dcm_file *f,
 	    link_wait(l, MSG_CONTEXT) != ERR_OK ||
 	    msg_get_context(&l->doc, &w->context) != ERR_OK)
 		return ERR_FOREIGN;
+	if (l->table != NULL) { /* the name is the context's */
+		(void)snprintf(l->table->name, sizeof(l->table->name), "%.31s",
+		    w->context.profile);
+		w->context.ctx.table = l->table;
+	}
 	if (!w->context.skip && w->context.ctx.n_uids != w->identity.n_uids)
 		return ERR_FOREIGN;
 	*asked = !w->context.skip;
@@ -313,15 +319,50 @@ object_matches(const struct object_work *w, const struct object_in *in)
 		   strcmp(in->sop_uid, w->o.sop_uid) == 0);
 }
 
+/* f: the object as it came; plain: the same in explicit little endian, where
+ * it is de-identified from that. */
+static enum err
+object_walked(struct link *l, struct object_work *w, const struct object_in *in,
+    const struct dcm_file *f, const struct recode *plain, uint16_t *status)
+{
+	const struct dcm_file *g = plain->f != NULL ? plain->f : f;
+	bool asked;
+	enum err e;
+
+	if (!object_describe(w, g)) {
+		object_nameless(w, g);
+		return ERR_OK;
+	}
+	if (!object_matches(w, in)) {
+		*status = IMG_STATUS_MISMATCH;
+		return ERR_OK;
+	}
+	if (plain->syntax) {
+		object_text(w->o.transfer_syntax, sizeof(w->o.transfer_syntax),
+		    dcm_transfer_syntax(f));
+		object_finding(w, "recoded",
+		    "the de-identified copy is explicit little endian");
+	}
+	if (plain->guessed)
+		object_finding(w, "charset-guessed",
+		    "text is in no character set that the object names");
+	w->o.parsed = true;
+	w->o.n_original_plan = object_plan(f, w->original_plan, w->o.original);
+	e = object_ask(l, w, g, &asked);
+	if (e == ERR_OK && asked)
+		object_deid(w, g);
+	return e;
+}
+
 /* Parsed as far as possible; *status other than OK: do not offer. */
 static enum err
 object_build(struct link *l, struct object_work *w, const struct object_in *in,
     uint16_t *status)
 {
 	struct dcm_file *f = NULL;
+	struct recode plain = { 0 };
 	struct errmsg em = { 0 };
 	enum err e = dcm_open(w->o.original, &f, &em);
-	bool asked;
 
 	/* Whatever happens, the original can be stored. */
 	w->o.original_plan = w->original_plan;
@@ -334,20 +375,12 @@ object_build(struct link *l, struct object_work *w, const struct object_in *in,
 		e = ERR_OK;
 		goto out;
 	}
-	if (!object_describe(w, f)) {
-		object_nameless(w, f);
-		goto out;
-	}
-	if (!object_matches(w, in)) {
-		*status = IMG_STATUS_MISMATCH;
-		goto out;
-	}
-	w->o.parsed = true;
-	w->o.n_original_plan = object_plan(f, w->original_plan, w->o.original);
-	e = object_ask(l, w, f, &asked);
-	if (e == ERR_OK && asked)
-		object_deid(w, f);
+	/* Where that fails the object is what it was: kept, not released. */
+	if (recode_plain(f, l->charset, &plain, &em) != ERR_OK)
+		object_finding(w, "unsupported-syntax", em.cause);
+	e = object_walked(l, w, in, f, &plain, status);
 out:
+	recode_fini(&plain);
 	dcm_close(f);
 	if (object_out_of_room(e)) {
 		*status = IMG_STATUS_OUT_OF_RESOURCES;

@@ -35,16 +35,25 @@ is_hidden(const struct mask *m, uint16_t v)
 	return out != 0 && !((v & m->sign) != 0 && out == m->above);
 }
 
+/* Samples that can be looked into: native, 8 or 16 bits. */
+static bool
+read_samples(const struct dcm_file *f, unsigned *allocated, struct mask *m)
+{
+	*allocated = dcm_u16(f, 0x00280100, 0);
+	return f->pixels != DCM_NONE && !f->e[f->pixels].undefined &&
+	       f->e[f->pixels].tag == TAG_PIXELS &&
+	       (*allocated == 8 || *allocated == 16) &&
+	       read_mask(f, *allocated, m);
+}
+
 bool
 pixels_hidden_bits(const struct dcm_file *f)
 {
-	unsigned allocated = dcm_u16(f, 0x00280100, 0);
 	struct slice v = dcm_value(f, f->pixels);
+	unsigned allocated;
 	struct mask m;
 
-	if (f->pixels == DCM_NONE || f->e[f->pixels].undefined ||
-	    f->e[f->pixels].tag != TAG_PIXELS ||
-	    (allocated != 8 && allocated != 16) || !read_mask(f, allocated, &m))
+	if (!read_samples(f, &allocated, &m))
 		return false;
 	if (allocated == 8) {
 		for (size_t k = 0; k < v.n; k++)
@@ -56,4 +65,61 @@ pixels_hidden_bits(const struct dcm_file *f)
 		if (is_hidden(&m, (uint16_t)(v.p[k] | v.p[k + 1] << 8)))
 			return true;
 	return false;
+}
+
+/* (60xx,0102) of an overlay without data of its own: a bit of the samples. */
+static bool
+overlays_outside(const struct dcm_file *f, const struct mask *m)
+{
+	for (uint32_t i = f->first; i < f->n; i = f->e[i].skip) {
+		uint32_t group = f->e[i].tag & 0xFFFF0000u;
+		unsigned bit;
+
+		if (f->e[i].tag >> 24 != 0x60 ||
+		    (f->e[i].tag & 0xFFFFu) != 0x0102 ||
+		    dcm_find(f, group | 0x3000) != DCM_NONE)
+			continue;
+		bit = dcm_u16(f, f->e[i].tag, 0);
+		if (bit > 15 || (m->outside >> bit & 1) == 0)
+			return false;
+	}
+	return true;
+}
+
+bool
+pixels_can_mask(const struct dcm_file *f)
+{
+	unsigned allocated;
+	struct mask m;
+
+	return read_samples(f, &allocated, &m) && overlays_outside(f, &m) &&
+	       !is_hidden(&m, dcm_u16(f, 0x00280120, 0)) &&
+	       !is_hidden(&m, dcm_u16(f, 0x00280121, 0));
+}
+
+static uint16_t
+masked(const struct mask *m, uint16_t v)
+{
+	if (!is_hidden(m, v))
+		return v;
+	return (
+	    uint16_t)((v & ~m->outside) | ((v & m->sign) != 0 ? m->above : 0));
+}
+
+void
+pixels_mask(const struct dcm_file *f, uint8_t *p, size_t n)
+{
+	unsigned allocated;
+	struct mask m;
+
+	if (!read_samples(f, &allocated, &m))
+		return;
+	for (size_t k = 0; allocated == 8 && k < n; k++)
+		p[k] = (uint8_t)masked(&m, p[k]);
+	for (size_t k = 0; allocated == 16 && k + 1 < n; k += 2) {
+		uint16_t v = masked(&m, (uint16_t)(p[k] | p[k + 1] << 8));
+
+		p[k] = (uint8_t)v;
+		p[k + 1] = (uint8_t)(v >> 8);
+	}
 }

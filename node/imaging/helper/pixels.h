@@ -9,5 +9,11 @@
  * old scanners live there, declared or not (domain.md 8).  Other pixels:
  * false. */
 bool pixels_hidden_bits(const struct dcm_file *f);
+/* They can be taken out: declared overlays lie outside the stored bits, and
+ * so does no padding value (it would become another). */
+bool pixels_can_mask(const struct dcm_file *f);
+/* The pixel bytes of f without them, in place; what is a sign extension stays
+ * one.  All other samples stay bit by bit. */
+void pixels_mask(const struct dcm_file *f, uint8_t *p, size_t n);
 
 #endif

@@ -9,6 +9,7 @@
 
 #include <unistd.h>
 
+#include "node/imaging/helper/recode.h"
 #include "node/imaging/helper/rules.h"
 #include "node/imaging/sealed.h"
 #include "store/base/mem.h"
@@ -20,6 +21,7 @@
 struct preview {
 	const struct dcm_file *in, *out;
 	struct rules rules;
+	struct deid_table own;
 	struct buf rows;
 	uint32_t n;
 	bool more;
@@ -63,7 +65,8 @@ static const char *
 fate_word(enum fate fate)
 {
 	switch (fate) {
-	case FATE_UID: return "replaced";
+	case FATE_UID:
+	case FATE_VALUE: return "replaced";
 	case FATE_DATE: return "moved";
 	case FATE_TEXT:
 	case FATE_WORDS: return "cleaned";
@@ -126,8 +129,9 @@ put_row(struct preview *p, const char *at, uint32_t i, uint32_t j)
 	put_value_text(b, "was", p->in, i);
 	put_value_text(b, "now", p->out, j);
 	mp_kv_cstr(b, "why",
-	    ours || i == DCM_NONE ? "says who and what was done"
-				  : rules_why(&p->rules, p->in, i));
+	    ours            ? "says who and what was done"
+	    : i == DCM_NONE ? "profile: set"
+			    : rules_why(&p->rules, p->in, i));
 }
 
 static uint32_t
@@ -223,56 +227,80 @@ stand_ins(uint32_t n, char (**text)[24], const char ***list)
 	return ERR_OK;
 }
 
+/* An unknown profile is deid_apply()'s to refuse. */
+static void
+preview_rules(struct preview *p, const struct img_context *ctx)
+{
+	const struct deid_table *t = ctx->table;
+
+	if (t == NULL)
+		(void)table_builtin(ctx->profile, &p->own);
+	rules_profile(t != NULL ? t : &p->own, &p->rules);
+	p->rules.family = classes_family(p->in);
+}
+
 static enum err
 preview_of(const struct dcm_file *f, struct img_context *ctx, struct buf *out,
     struct errmsg *em)
 {
-	struct preview p = { .in = f, .rows = BUF_MAX(PREVIEW_BYTES_MAX) };
+	struct preview *p = mem_new(sizeof(*p));
 	struct img_identity id = { 0 };
 	struct deid_result r = { 0 };
 	struct dcm_file *after = NULL;
 	const char **list = NULL;
 	char(*text)[24] = NULL;
-	enum err e = deid_identity(f, &id);
+	enum err e;
 
+	if (p == NULL)
+		return ERR_NOMEM;
+	p->in = f;
+	buf_init(&p->rows, PREVIEW_BYTES_MAX);
+	e = deid_identity(f, &id);
 	if (e == ERR_OK)
 		e = stand_ins(id.n_uids, &text, &list);
 	ctx->new_uids = list;
 	ctx->n_uids = id.n_uids;
 	if (e == ERR_OK)
+		preview_rules(p, ctx);
+	if (e == ERR_OK)
 		e = deid_apply(f, &id, ctx, &r, em);
 	if (e == ERR_OK)
 		e = dcm_open(buf_slice(&r.file), &after, em);
 	if (e == ERR_OK) {
-		p.out = after;
-		(void)rules_profile(ctx->profile, &p.rules);
-		p.rules.family = classes_family(f);
-		put_level(&p, DCM_NONE, DCM_NONE, "");
-		put_all(&p, &r, out);
-		e = buf_err(&p.rows) != ERR_OK ? buf_err(&p.rows)
-					       : buf_err(out);
+		p->out = after;
+		put_level(p, DCM_NONE, DCM_NONE, "");
+		put_all(p, &r, out);
+		e = buf_err(&p->rows) != ERR_OK ? buf_err(&p->rows)
+						: buf_err(out);
 	}
 	dcm_close(after);
 	deid_result_fini(&r);
 	deid_identity_fini(&id);
-	buf_wipe(&p.rows);
+	buf_wipe(&p->rows);
+	mem_free(p);
 	mem_free(list);
 	mem_free(text);
 	return e;
 }
 
 enum err
-preview_make(
-    struct slice file, const char *profile, struct buf *out, struct errmsg *em)
+preview_make(struct slice file, const char *profile,
+    const struct deid_table *table, struct charset *charset, struct buf *out,
+    struct errmsg *em)
 {
 	struct img_context ctx = { .profile = profile,
+		.table = table,
 		.subject = PREVIEW_SUBJECT,
 		.shift_days = PREVIEW_DAYS };
+	struct recode plain = { 0 };
 	struct dcm_file *f = NULL;
 	enum err e = dcm_open(file, &f, em);
 
 	if (e == ERR_OK)
-		e = preview_of(f, &ctx, out, em);
+		e = recode_plain(f, charset, &plain, em);
+	if (e == ERR_OK)
+		e = preview_of(plain.f != NULL ? plain.f : f, &ctx, out, em);
+	recode_fini(&plain);
 	dcm_close(f);
 	return e;
 }
@@ -331,7 +359,9 @@ preview_run(struct link *l)
 	(void)close(fd);
 	if (e == ERR_OK)
 		e = preview_answer(l,
-		    preview_make(in, l->config.profile, &out, &em), &em, &out);
+		    preview_make(
+			in, l->config.profile, l->table, l->charset, &out, &em),
+		    &em, &out);
 	sealed_unmap(&in);
 	buf_wipe(&out);
 	return e;

@@ -16,7 +16,8 @@
 #define PREVIEW_ROWS_MAX 20000u
 #define PREVIEW_TEXT_MAX 64u
 #define PREVIEW_BYTES_MAX (16 * MIB)
-enum err preview_make(struct slice file, const char *profile, struct buf *out,
+enum err preview_make(struct slice file, const char *profile,
+    const struct deid_table *table, struct charset *charset, struct buf *out,
     struct errmsg *em) PSC_MUST_USE;
 /* MSG_FILE in, IMG_RESULT with one file out. */
 enum err preview_run(struct link *l) PSC_MUST_USE;

@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #include "node/imaging/helper/dcm_shim.h"
+#include "node/imaging/helper/commit.h"
 #include "node/imaging/helper/dimse.h"
 #include "node/imaging/helper/ident.h"
 #include "node/imaging/helper/object.h"
@@ -117,6 +118,7 @@ receive_admit(struct receive *r, enum img_admit *answer)
 {
 	struct buf b = BUF_MAX(RECEIVE_ANSWER_MAX);
 	struct img_assoc a = { .window = r->window };
+	struct slice table = { 0 };
 	enum err e;
 
 	receive_title(r->peer.calling_ae, a.calling_ae);
@@ -128,7 +130,9 @@ receive_admit(struct receive *r, enum img_admit *answer)
 	if (e == ERR_OK)
 		e = link_wait(r->l, MSG_ADMIT);
 	if (e == ERR_OK)
-		e = msg_get_admit(&r->l->doc, answer);
+		e = msg_get_admit(&r->l->doc, answer, &table);
+	if (e == ERR_OK)
+		e = link_take_table(r->l, table);
 	return e;
 }
 
@@ -369,6 +373,38 @@ receive_store(struct receive *r, const struct dimse_command *cmd, uint8_t ctx)
 	return receive_answer(r, cmd, ctx, status);
 }
 
+/* N-ACTION: our word for objects that came before (PS3.4 J). */
+static enum err
+receive_commit(struct receive *r, const struct dimse_command *cmd, uint8_t ctx)
+{
+	struct buf data = BUF_MAX(COMMIT_DATA_MAX);
+	uint16_t status = DIMSE_UNRECOGNIZED;
+	struct shim_context pc;
+	struct shim_pdv pdv;
+	enum err e = ERR_OK;
+
+	if (cmd->data_type == DIMSE_NO_DATA ||
+	    shim_context(r->assoc, ctx, &pc) != ERR_OK)
+		return ERR_MALFORMED;
+	commit_put_head(&data, pc.transfer_syntax);
+	do {
+		e = receive_pdv(r, &pdv);
+		if (e == ERR_OK && (pdv.command || pdv.context_id != ctx))
+			e = ERR_MALFORMED;
+		if (e == ERR_OK)
+			buf_put(&data, pdv.p, pdv.n);
+	} while (e == ERR_OK && !pdv.last);
+	/* What came before is judged before. */
+	if (e == ERR_OK)
+		e = receive_settle(r, 0);
+	if (e == ERR_OK && strcmp(pc.abstract_syntax, SHIM_COMMIT_CLASS) == 0)
+		e = commit_offer(r->l, cmd, &data, &status) == ERR_OK
+			? ERR_OK
+			: ERR_CANCELLED;
+	buf_fini(&data);
+	return e == ERR_OK ? receive_answer(r, cmd, ctx, status) : e;
+}
+
 static enum err
 receive_message(struct receive *r)
 {
@@ -382,6 +418,8 @@ receive_message(struct receive *r)
 		return e;
 	if (cmd.field == DIMSE_C_STORE_RQ)
 		return receive_store(r, &cmd, ctx);
+	if (cmd.field == DIMSE_N_ACTION_RQ)
+		return receive_commit(r, &cmd, ctx);
 	if (cmd.data_type != DIMSE_NO_DATA)
 		e = receive_dataset(r, -1, ctx, &bytes, &kept);
 	if (e != ERR_OK || cmd.field == DIMSE_C_CANCEL_RQ)
@@ -413,12 +451,13 @@ receive_serve(struct receive *r)
 
 	if (e != ERR_OK)
 		return ERR_CANCELLED;
-	if (answer != IMG_ADMITTED) {
+	if (answer != IMG_ADMITTED && answer != IMG_ADMITTED_COMMIT) {
 		shim_assoc_reject(r->assoc, answer == IMG_REFUSED_CALLED_AE);
 		return ERR_DENIED;
 	}
 	e = shim_assoc_accept(r->assoc, IDENT_CLASS_UID, IDENT_VERSION,
-	    r->peer.window != 1 ? (uint16_t)r->window : 0);
+	    r->peer.window != 1 ? (uint16_t)r->window : 0,
+	    answer == IMG_ADMITTED_COMMIT);
 	receive_quickack(r);
 	while (e == ERR_OK)
 		e = receive_message(r);

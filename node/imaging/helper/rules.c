@@ -3,29 +3,43 @@
  *
  * What table E.1-1 does not name is kept only when the standard knows it, it
  * is not retired, and its VR can't hold free text; text and opaque bytes
- * need a reviewed line in dict/keep_text.tsv. */
+ * need a reviewed line in node/deid/tables/keep_text.tsv. */
 #include "node/imaging/helper/rules.h"
 #include "node/imaging/helper/content.h"
 #include "node/imaging/helper/csa.h"
 
-bool
-rules_profile(const char *profile, struct rules *r)
+void
+rules_profile(const struct deid_table *table, struct rules *r)
 {
-	if (strcmp(profile, "basic") == 0) {
-		r->patient = false;
-		r->descriptors = false;
-		r->safe_private = false;
-		r->dates = false;
-		return true;
-	}
-	if (strcmp(profile, "trial-imaging") == 0) {
-		r->patient = true;
-		r->descriptors = true;
-		r->safe_private = true;
-		r->dates = true;
-		return true;
-	}
-	return false;
+	uint32_t o = table->options;
+
+	r->patient = (o & TABLE_OPT_PATIENT) != 0;
+	r->descriptors = (o & TABLE_OPT_DESCRIPTORS) != 0;
+	r->safe_private = (o & TABLE_OPT_PRIVATE) != 0;
+	r->dates = (o & TABLE_OPT_DATES) != 0;
+	r->full_dates = (o & TABLE_OPT_FULL_DATES) != 0;
+	r->device = (o & TABLE_OPT_DEVICE) != 0;
+	r->institution = (o & TABLE_OPT_INST) != 0;
+	r->uids = (o & TABLE_OPT_UIDS) != 0;
+	r->table = table;
+}
+
+const struct table_rule *
+rules_set(const struct rules *r, uint32_t from)
+{
+	for (uint32_t k = 0; k < r->table->n_rules; k++)
+		if (r->table->rules[k].tag >= from &&
+		    r->table->rules[k].action == TABLE_SET)
+			return &r->table->rules[k];
+	return NULL;
+}
+
+const char *
+rules_value(const struct rules *r, uint32_t tag)
+{
+	const struct table_rule *q = table_find(r->table, tag);
+
+	return q != NULL ? r->table->texts[q->text] : "";
 }
 
 static bool
@@ -187,11 +201,24 @@ is_date(const struct dict_row *d, const struct dcm_elem *q)
 	return (d->flags & DICT_DATE) != 0 && d->vr == q->vr && d->vr != VR_OB;
 }
 
+/* What an option says stays; device dates under 113107 move with the others.
+ */
+static bool
+is_retained(const struct rules *r, const struct dict_row *d)
+{
+	if ((r->patient && (d->flags & DICT_PAT) != 0) ||
+	    (r->institution && (d->flags & DICT_INST) != 0) ||
+	    (r->full_dates && (d->flags & DICT_DATE) != 0))
+		return true;
+	return r->device && (d->flags & DICT_DEV) != 0 &&
+	       !(r->dates && (d->flags & DICT_DATE) != 0);
+}
+
 static enum fate
 named_fate(
     const struct rules *r, const struct dict_row *d, const struct dcm_elem *q)
 {
-	if (r->patient && (d->flags & DICT_PAT) != 0 && d->vr == q->vr)
+	if (is_retained(r, d) && d->vr == q->vr)
 		return FATE_KEEP;
 	if (r->descriptors && IN(d->tag, descriptions) && d->vr == q->vr)
 		return FATE_WORDS;
@@ -212,9 +239,36 @@ named_fate(
 	return FATE_DROP;
 }
 
+/* By the profile's own rule.  What keeps something of the original needs the
+ * VR of the standard: else false, and the table decides. */
+static bool
+ruled_fate(const struct rules *r, const struct dict_row *d,
+    const struct dcm_elem *q, enum fate *out)
+{
+	const struct table_rule *rule = table_find(r->table, d->tag);
+	bool sound = d->vr == q->vr || (d->flags & DICT_XS) != 0;
+
+	if (rule == NULL)
+		return false;
+	switch ((enum table_action)rule->action) {
+	case TABLE_REMOVE: *out = FATE_DROP; return true;
+	case TABLE_EMPTY: *out = FATE_EMPTY; return true;
+	case TABLE_DUMMY: *out = FATE_DUMMY; return true;
+	case TABLE_REPLACE:
+	case TABLE_SET: *out = FATE_VALUE; return true;
+	case TABLE_KEEP: *out = FATE_KEEP; return sound;
+	case TABLE_UID: *out = FATE_UID; return sound;
+	case TABLE_DATE: *out = FATE_DATE; return sound && r->dates;
+	case TABLE_CLEAN: *out = FATE_TEXT; return sound;
+	case TABLE_WORDS: *out = FATE_WORDS; return sound;
+	}
+	return false;
+}
+
 enum fate
 rules_fate(const struct rules *r, const struct dcm_file *f, uint32_t i)
 {
+	enum fate ruled;
 	const struct dcm_elem *q = &f->e[i];
 	const struct dict_row *d = dict_find(q->tag);
 	uint32_t top = q->tag >> 24;
@@ -223,6 +277,8 @@ rules_fate(const struct rules *r, const struct dcm_file *f, uint32_t i)
 		return FATE_DROP; /* unknown, group lengths */
 	if (top == 0x50 || top == 0x60 || q->tag >> 16 < 8)
 		return FATE_DROP; /* curves, overlays, media directory */
+	if (ruled_fate(r, d, q, &ruled))
+		return ruled;
 	if (q->vr == VR_UN && d->vr != VR_UN)
 		return FATE_DROP; /* content that was not walked */
 	if (d->act != ACT_NONE)
@@ -230,6 +286,20 @@ rules_fate(const struct rules *r, const struct dcm_file *f, uint32_t i)
 	if ((d->flags & DICT_RET) != 0)
 		return FATE_DROP;
 	return unnamed_fate(d, q);
+}
+
+static const char *
+kept_why(const struct rules *r, const struct dict_row *d)
+{
+	if (r->patient && (d->flags & DICT_PAT) != 0)
+		return "113108: patient characteristics stay";
+	if (r->institution && (d->flags & DICT_INST) != 0)
+		return "113112: the institution stays";
+	if (r->full_dates && (d->flags & DICT_DATE) != 0)
+		return "113106: dates stay";
+	if (r->device && (d->flags & DICT_DEV) != 0)
+		return "113109: the device stays";
+	return "PS3.15 E.1-1: U*, its UIDs are replaced";
 }
 
 static const char *
@@ -250,18 +320,18 @@ named_why(
 	};
 
 	switch (named_fate(r, d, q)) {
-	case FATE_KEEP:
-		return d->act == ACT_XZU
-			   ? "PS3.15 E.1-1: U*, its UIDs are replaced"
-			   : "113108: patient characteristics stay";
+	case FATE_KEEP: return kept_why(r, d);
 	case FATE_WORDS: return "113105: only words of imaging stay";
 	case FATE_DATE: return "113107: dates move by the subject's days";
 	case FATE_DROP:
 	case FATE_EMPTY:
 	case FATE_DUMMY:
 	case FATE_TEXT:
+	case FATE_VALUE:
 	case FATE_UID: break;
 	}
+	if (d->act == ACT_U && r->uids)
+		return "113110: UIDs stay";
 	return cell[d->act];
 }
 
@@ -280,7 +350,26 @@ unnamed_why(const struct dict_row *d, const struct dcm_elem *q)
 	case FATE_DUMMY:
 	case FATE_TEXT:
 	case FATE_WORDS:
+	case FATE_VALUE:
 	case FATE_DATE: break;
+	}
+	return "";
+}
+
+static const char *
+ruled_why(enum table_action a)
+{
+	switch (a) {
+	case TABLE_KEEP: return "profile: keep";
+	case TABLE_REMOVE: return "profile: remove";
+	case TABLE_EMPTY: return "profile: empty";
+	case TABLE_DUMMY: return "profile: dummy";
+	case TABLE_REPLACE: return "profile: replace";
+	case TABLE_SET: return "profile: set";
+	case TABLE_UID: return "profile: hash-uid";
+	case TABLE_DATE: return "profile: shift-date";
+	case TABLE_CLEAN: return "profile: clean";
+	case TABLE_WORDS: return "profile: words";
 	}
 	return "";
 }
@@ -291,17 +380,20 @@ rules_why(const struct rules *r, const struct dcm_file *f, uint32_t i)
 	const struct dcm_elem *q = &f->e[i];
 	const struct dict_row *d = dict_find(q->tag);
 	uint32_t top = q->tag >> 24;
+	enum fate ruled;
 
 	if (dcm_tag_private(q->tag))
-		return r->safe_private
-			   ? "private: only what rules.c lists stays"
-			   : "private: none stays";
+		return r->safe_private ? "private: only what is listed stays"
+				       : "private: none stays";
 	if (top == 0x50 || top == 0x60)
 		return "curves and overlays go";
 	if (d == NULL)
 		return "not in PS3.6";
 	if ((q->tag & 0xFFFFu) == 0 || q->tag >> 16 < 8)
 		return "group length or no image attribute";
+	if (ruled_fate(r, d, q, &ruled))
+		return ruled_why(
+		    (enum table_action)table_find(r->table, d->tag)->action);
 	if (q->vr == VR_UN && d->vr != VR_UN)
 		return "sent as UN: not looked into";
 	if (d->act != ACT_NONE)
@@ -414,20 +506,38 @@ content_fits(struct slice s, enum dcm_vr vr)
 	return s.n % (vr == VR_FD ? 8 : 4) == 0;
 }
 
-enum dcm_vr
-rules_private(
-    struct slice creator, uint32_t tag, struct slice value, enum dcm_vr vr)
+/* The profile's: numbers and codes are held to their VR, text is cleaned. */
+static enum dcm_vr
+private_named(const struct table_private *p, struct slice value, enum dcm_vr vr)
 {
-	for (size_t k = 0; k < sizeof(safe) / sizeof(safe[0]); k++) {
-		const struct safe_row *r = &safe[k];
+	enum dcm_vr said = (enum dcm_vr)p->vr;
+	bool code = said == VR_CS || !dict_vr_text(said) || said == VR_DS ||
+		    said == VR_IS;
 
-		if (tag >> 16 != r->group || (tag & 0xFFu) != r->low ||
-		    !slice_eq(creator, slice_str(r->creator)))
+	if (said == VR_NONE || (vr != said && vr != VR_UN))
+		return VR_NONE;
+	return !code || content_fits(value, said) ? said : VR_NONE;
+}
+
+enum dcm_vr
+rules_private(const struct rules *r, struct slice creator, uint32_t tag,
+    struct slice value, enum dcm_vr vr)
+{
+	const struct table_private *p =
+	    table_find_private(r->table, creator, tag);
+
+	if (p != NULL)
+		return private_named(p, value, vr);
+	for (size_t k = 0; k < sizeof(safe) / sizeof(safe[0]); k++) {
+		const struct safe_row *s = &safe[k];
+
+		if (tag >> 16 != s->group || (tag & 0xFFu) != s->low ||
+		    !slice_eq(creator, slice_str(s->creator)))
 			continue;
-		if (vr != r->vr && vr != VR_UN)
+		if (vr != s->vr && vr != VR_UN)
 			return VR_NONE;
-		return content_fits(value, (enum dcm_vr)r->vr)
-			   ? (enum dcm_vr)r->vr
+		return content_fits(value, (enum dcm_vr)s->vr)
+			   ? (enum dcm_vr)s->vr
 			   : VR_NONE;
 	}
 	return VR_NONE;

@@ -1,10 +1,11 @@
 /* node/imaging/helper/scrub.c: identifiers known from the object itself
  * (domain.md 5).
  *
- * Normalised form: letters lower-cased, digits and bytes above 0x7F kept,
- * all else dropped, so "MRN-12 345" and "mrn12345" are one.  Short names (2
- * and 3 letters) match whole tokens only.  Coded values and CS are searched
- * for ids and dates, never for names: Head, May and Long are surnames. */
+ * Normalised form: letters small, those beyond ASCII too, digits and bytes
+ * above 0x7F kept, all else dropped, so "MRN-12 345" and "mrn12345" are one.
+ * Short names (2 and 3 letters) match whole tokens only.  Coded values and CS
+ * are searched for ids and dates, never for names: Head, May and Long are
+ * surnames. */
 #include "node/imaging/helper/scrub.h"
 #include "node/imaging/helper/content.h"
 #include "node/imaging/helper/dates.h"
@@ -27,6 +28,37 @@ lower(uint8_t c)
 	return c >= 'A' && c <= 'Z' ? (uint8_t)(c + 32) : c;
 }
 
+/* The small letter of a letter of two UTF-8 bytes: Latin, Greek, Cyrillic. */
+static uint32_t
+small_letter(uint32_t u)
+{
+	if (u >= 0xC0 && u <= 0xDE && u != 0xD7)
+		return u + 0x20;
+	if ((u >= 0x100 && u <= 0x137) || (u >= 0x14A && u <= 0x177))
+		return u | 1;
+	if ((u >= 0x139 && u <= 0x148) || (u >= 0x179 && u <= 0x17E))
+		return u + (u & 1);
+	if ((u >= 0x391 && u <= 0x3A9) || (u >= 0x410 && u <= 0x42F))
+		return u + 0x20;
+	return u >= 0x400 && u <= 0x40F ? u + 0x50 : u;
+}
+
+/* In place: none of them changes its length.  What is no UTF-8 stays. */
+static void
+fold(uint8_t *p, size_t n)
+{
+	for (size_t k = 0; k + 1 < n; k++) {
+		uint32_t u;
+
+		if (p[k] < 0xC3 || p[k] > 0xD3 || (p[k + 1] & 0xC0) != 0x80)
+			continue;
+		u = small_letter(
+		    (uint32_t)(p[k] & 0x1F) << 6 | (p[k + 1] & 0x3Fu));
+		p[k++] = (uint8_t)(0xC0 | u >> 6);
+		p[k] = (uint8_t)(0x80 | (u & 0x3F));
+	}
+}
+
 static void
 normalise(struct slice s, struct buf *out)
 {
@@ -38,6 +70,7 @@ normalise(struct slice s, struct buf *out)
 	for (size_t k = 0; k < s.n; k++)
 		if (is_token(s.p[k]))
 			p[n++] = lower(s.p[k]);
+	fold(p, n);
 	buf_grew(out, n);
 }
 
@@ -202,63 +235,19 @@ add_date(struct scrub *s, struct slice da)
 	return e;
 }
 
-/* Attributes that number or locate the patient, the visit or the site. */
-static const uint32_t id_tags[] = {
-	0x00080050,
-	0x00080080,
-	0x00080081,
-	0x00080092,
-	0x00080094,
-	0x00081010,
-	0x00081040,
-	0x00100020,
-	0x00100021,
-	0x00100050,
-	0x00101000,
-	0x00101001,
-	0x00101040,
-	0x00101080,
-	0x00101090,
-	0x00102154,
-	0x00102299,
-	0x00181000,
-	0x00181002,
-	0x00200010,
-	0x00321020,
-	0x00321021,
-	0x00380010,
-	0x00380060,
-	0x00380300,
-	0x00400001,
-	0x00400009,
-	0x00400242,
-	0x00400253,
-	0x00401001,
-	0x00401002,
-	0x00401103,
-	0x00401104,
-	0x00402008,
-	0x00402009,
-	0x00402010,
-	0x00402016,
-	0x00402017,
-	0x00403001,
-	0x0040050A,
-	0x00400551,
-	0x00400512,
-};
-
+/* The profile asks for it: it is no survivor, but all else is looked for in
+ * it.  What names the patient is never kept (table_refusal). */
 static bool
-is_id(uint32_t tag)
+is_asked_for(const struct dcm_file *f, const struct rules *r, uint32_t i)
 {
-	for (size_t k = 0; k < sizeof(id_tags) / sizeof(id_tags[0]); k++)
-		if (id_tags[k] == tag)
-			return true;
-	return false;
+	if (rules_fate(r, f, i) != FATE_KEEP)
+		return false;
+	return dict_is_id(f->e[i].tag) || !r->full_dates;
 }
 
 static enum err
-collect_one(const struct dcm_file *f, uint32_t i, struct scrub *s)
+collect_one(const struct dcm_file *f, const struct rules *r, uint32_t i,
+    struct scrub *s)
 {
 	const struct dict_row *d = dict_find(f->e[i].tag);
 	uint8_t vr = d != NULL ? d->vr : f->e[i].vr;
@@ -270,7 +259,9 @@ collect_one(const struct dcm_file *f, uint32_t i, struct scrub *s)
 		return ERR_OK;
 	if (vr == VR_PN)
 		return add_name(s, all);
-	if (!is_id(f->e[i].tag) && vr != VR_DA && vr != VR_DT)
+	if (!dict_is_id(f->e[i].tag) && vr != VR_DA && vr != VR_DT)
+		return ERR_OK;
+	if (is_asked_for(f, r, i))
 		return ERR_OK;
 	for (uint32_t k = 0; e == ERR_OK && dcm_nth(all, k, &v); k++) {
 		if (k == 64)
@@ -283,14 +274,15 @@ collect_one(const struct dcm_file *f, uint32_t i, struct scrub *s)
 }
 
 enum err
-scrub_collect(const struct dcm_file *f, struct scrub *out)
+scrub_collect(
+    const struct dcm_file *f, const struct rules *r, struct scrub *out)
 {
 	enum err e = ERR_OK;
 
 	*out = (struct scrub){ 0 };
 	buf_init(&out->text, (size_t)SCRUB_NEEDLES_MAX * NEEDLE_MAX * 5);
 	for (uint32_t i = f->first; i < f->n && e == ERR_OK; i++)
-		e = collect_one(f, i, out);
+		e = collect_one(f, r, i, out);
 	if (e != ERR_OK)
 		scrub_fini(out);
 	return e;
@@ -322,6 +314,7 @@ token_hits(const struct scrub *s, struct slice token)
 		return false;
 	for (size_t k = 0; k < token.n; k++)
 		t[k] = lower(token.p[k]);
+	fold(t, token.n);
 	for (uint32_t k = 0; k < s->n; k++)
 		if (slice_eq(needle_text(s, &s->v[k]), slice_of(t, token.n)))
 			return true;
@@ -441,7 +434,7 @@ uid_hits(
 		uint32_t at = uids_find(q->uids, v);
 
 		/* "0" as an instance and as a class is nobody's name. */
-		if (v.n < 8 && uids_fixed_tag(e->tag))
+		if (v.n < 8 && dict_fixed_uid(e->tag))
 			continue;
 		if (at != UIDS_NONE && !q->keep[at])
 			return true;
@@ -473,7 +466,7 @@ date_hits(
 	for (uint32_t k = 0; dcm_nth(all, k, &v); k++) {
 		if (v.n >= 6 && is_known(q->s, v, NEEDLE_ID))
 			return true;
-		if (e->vr == VR_TM || v.n == 0)
+		if (e->vr == VR_TM || v.n == 0 || q->dates_stay)
 			continue;
 		if (!dates_shift(v, (enum dcm_vr)e->vr, -q->shift_days, back))
 			return true;
@@ -516,6 +509,8 @@ bytes_hit(const struct scrub_search *q, struct slice v)
 
 	for (size_t k = 0; k < v.n && low.err == ERR_OK; k++)
 		buf_u8(&low, lower(v.p[k]));
+	if (low.err == ERR_OK)
+		fold(low.p, low.n);
 	normalise(v, &norm);
 	for (uint32_t k = 0; k < q->s->n && !hit; k++) {
 		struct slice n = needle_text(q->s, &q->s->v[k]);
@@ -540,7 +535,8 @@ element_hits(const struct scrub_search *q, const struct dcm_file *f, uint32_t i)
 		return false;
 	if (vr == VR_UI)
 		return uid_hits(q, e, v);
-	if (q->shift_days != 0 && (vr == VR_DA || vr == VR_DT || vr == VR_TM))
+	if ((q->shift_days != 0 || q->dates_stay) &&
+	    (vr == VR_DA || vr == VR_DT || vr == VR_TM))
 		return date_hits(q, e, v);
 	if (dict_vr_text(vr))
 		return text_hits(q, e, v);

@@ -3,6 +3,7 @@
 #ifndef PSC_HELPER_SCRUB_H
 #define PSC_HELPER_SCRUB_H
 
+#include "node/imaging/helper/rules.h"
 #include "node/imaging/helper/uids.h"
 
 #define SCRUB_NEEDLES_MAX 2048u
@@ -24,9 +25,10 @@ struct scrub {
 	bool full; /* more identifiers than SCRUB_NEEDLES_MAX */
 };
 
-/* Every name part, id and date of f, nested and private ones included. */
-enum err scrub_collect(
-    const struct dcm_file *f, struct scrub *out) PSC_MUST_USE;
+/* Every name part, id and date of f, nested and private ones included; not
+ * the ids that the profile lets stay as they are (a station's, a site's). */
+enum err scrub_collect(const struct dcm_file *f, const struct rules *r,
+    struct scrub *out) PSC_MUST_USE;
 void scrub_fini(struct scrub *s);
 
 /* Append text to out with every token that is a name part or an id taken
@@ -41,6 +43,7 @@ struct scrub_search {
 	const struct uids *uids;
 	const bool *keep;
 	int32_t shift_days; /* dates of the output were moved; 0: removed */
+	bool dates_stay;    /* 113106: where the standard has dates */
 };
 enum err scrub_search(const struct scrub_search *q, const struct dcm_file *f,
     uint32_t *tag) PSC_MUST_USE;

@@ -83,38 +83,3 @@ uids_mappable(struct slice uid)
 		return false;
 	return uid.n < standard.n || memcmp(uid.p, standard.p, standard.n) != 0;
 }
-
-static const uint32_t fixed_tags[] = {
-	0x00020002,
-	0x00020010,
-	0x00080016,
-	0x0008001A,
-	0x0008001B,
-	0x00080062,
-	0x0008010C,
-	0x00080117,
-	0x00080118,
-	0x0008040E,
-	0x00081150,
-	0x0008115A,
-	0x00083002,
-	0x00280304,
-	0x00281199,
-	0x00340003,
-	0x00041510,
-	0x00041512,
-	0x0004151A,
-	0x04000010,
-	0x04000510,
-	0x30100052,
-	0x30100053,
-};
-
-bool
-uids_fixed_tag(uint32_t tag)
-{
-	for (size_t k = 0; k < sizeof(fixed_tags) / sizeof(fixed_tags[0]); k++)
-		if (fixed_tags[k] == tag)
-			return true;
-	return false;
-}

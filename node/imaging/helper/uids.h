@@ -22,8 +22,5 @@ void uids_fini(struct uids *u);
 /* A UID that stands for something of this patient or site: well-formed and
  * not one the standard registers (PS3.6 annex A). */
 bool uids_mappable(struct slice uid);
-/* Tags whose UIDs are never replaced: classes, syntaxes, coding schemes,
- * context groups, palettes (domain.md 6). */
-bool uids_fixed_tag(uint32_t tag);
 
 #endif

@@ -13,7 +13,7 @@
 #define PSC_HELPER_WALK_H
 
 #include "node/imaging/helper/deid.h"
-#include "node/imaging/helper/dict.h"
+#include "node/deid/dict.h"
 
 #define WALK_DEPTH_MAX 24u        /* nested sequences */
 #define WALK_ELEMS_MAX (1u << 20) /* 40 bytes each */

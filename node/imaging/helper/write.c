@@ -8,6 +8,8 @@
 #include "node/imaging/helper/content.h"
 #include "node/imaging/helper/csa.h"
 #include "node/imaging/helper/dates.h"
+#include "node/imaging/helper/emit.h"
+#include "node/imaging/helper/pixels.h"
 #include "node/imaging/helper/words.h"
 #include "store/base/mem.h"
 
@@ -21,34 +23,22 @@ put_tag(struct writer *w, uint32_t tag)
 	buf_u16(w->b, (uint16_t)(tag & 0xFFFFu));
 }
 
+static bool
+is_implicit(const struct writer *w)
+{
+	return w->f->syntax == SYNTAX_IMPLICIT;
+}
+
 static void
 put_head(struct writer *w, uint32_t tag, enum dcm_vr vr, uint32_t len)
 {
-	put_tag(w, tag);
-	if (w->f->syntax == SYNTAX_IMPLICIT || vr == VR_NONE) {
-		buf_u32(w->b, len);
-		return;
-	}
-	if (!dict_vr_long(vr) && len > UINT16_MAX)
-		vr = VR_UN; /* PS3.5 section 6.2.2 note 5 */
-	buf_put(w->b, dict_vr_name(vr), 2);
-	if (!dict_vr_long(vr)) {
-		buf_u16(w->b, (uint16_t)len);
-		return;
-	}
-	buf_u16(w->b, 0);
-	buf_u32(w->b, len);
+	emit_head(w->b, is_implicit(w), tag, vr, len);
 }
 
 static void
 put_value(struct writer *w, uint32_t tag, enum dcm_vr vr, struct slice v)
 {
-	bool odd = v.n % 2 != 0;
-
-	put_head(w, tag, vr, (uint32_t)(v.n + odd));
-	buf_put_slice(w->b, v);
-	if (odd)
-		buf_u8(w->b, dict_vr_text(vr) && vr != VR_UI ? ' ' : 0);
+	emit_value(w->b, is_implicit(w), tag, vr, v);
 }
 
 static void
@@ -68,12 +58,7 @@ open_len(struct writer *w, uint32_t tag, enum dcm_vr vr)
 static void
 close_len(struct writer *w, size_t start)
 {
-	size_t n = w->b->n - start;
-
-	if (w->b->err != ERR_OK)
-		return;
-	for (size_t k = 0; k < 4; k++)
-		w->b->p[start - 4 + k] = (uint8_t)(n >> (8 * k));
+	emit_close(w->b, start);
 }
 
 static void
@@ -88,26 +73,39 @@ put_code(struct writer *w, const char *value, const char *scheme,
 	close_len(w, item);
 }
 
-/* Only options really done are stamped (domain.md 3). */
+/* Only what was really done is stamped (domain.md 3): not the basic profile
+ * where a rule lets stay what it takes, not moved dates without days. */
 static void
 put_methods(struct writer *w)
 {
-	size_t sq = open_len(w, 0x00120064, VR_SQ);
+	uint32_t done = w->rules.table->options;
+	const struct table_option *o;
+	size_t sq;
 
-	put_code(
-	    w, "113100", "DCM", "Basic Application Confidentiality Profile");
-	if (w->rules.descriptors)
-		put_code(w, "113105", "DCM", "Clean Descriptors Option");
-	if (w->rules.dates)
-		put_code(w, "113107", "DCM",
-		    "Retain Longitudinal Temporal Information Modified Dates "
-		    "Option");
-	if (w->rules.patient)
-		put_code(w, "113108", "DCM",
-		    "Retain Patient Characteristics Option");
-	if (w->rules.safe_private)
-		put_code(w, "113111", "DCM", "Retain Safe Private Option");
+	if (!w->rules.dates)
+		done &= ~TABLE_OPT_DATES;
+	if (w->rules.table->departs && done == 0)
+		return; /* type 1C: (0012,0063) says it */
+	sq = open_len(w, 0x00120064, VR_SQ);
+	if (!w->rules.table->departs)
+		put_code(w, "113100", "DCM",
+		    "Basic Application Confidentiality Profile");
+	for (uint32_t i = 0; (o = table_option_at(i)) != NULL; i++)
+		if ((o->bit & done) != 0)
+			put_code(w, o->code, "DCM", o->name);
 	close_len(w, sq);
+}
+
+static void
+put_method_text(struct writer *w)
+{
+	char text[130];
+
+	(void)snprintf(text, sizeof(text), "Pesscara " PSC_VERSION " %s\\%s",
+	    w->rules.table->name,
+	    w->rules.table->departs ? "rules of its own, not PS3.15 basic"
+				    : "PS3.15 E.1-1");
+	put_str(w, 0x00120063, VR_LO, text);
 }
 
 static void
@@ -117,16 +115,17 @@ put_ours(struct writer *w, uint32_t tag)
 	case TAG_PATIENT_NAME: put_str(w, tag, VR_PN, w->ctx->subject); break;
 	case TAG_PATIENT_ID: put_str(w, tag, VR_LO, w->ctx->subject); break;
 	case 0x00120062: put_str(w, tag, VR_CS, "YES"); break;
-	case 0x00120063:
-		put_str(w, tag, VR_LO,
-		    w->rules.patient
-			? "Pesscara " PSC_VERSION " trial-imaging\\PS3.15 E.1-1"
-			: "Pesscara " PSC_VERSION " basic\\PS3.15 E.1-1");
-		break;
+	case 0x00120063: put_method_text(w); break;
 	case 0x00120064: put_methods(w); break;
+	case 0x00280303:
+		put_str(w, tag, VR_CS,
+		    w->rules.full_dates ? "UNMODIFIED"
+		    : w->rules.dates    ? "MODIFIED"
+					: "REMOVED");
+		break;
 	default:
-		put_str(w, tag, VR_CS, /* (0028,0303) */
-		    w->rules.dates ? "MODIFIED" : "REMOVED");
+		put_str(w, tag, (enum dcm_vr)dict_find(tag)->vr,
+		    rules_value(&w->rules, tag));
 		break;
 	}
 }
@@ -134,6 +133,25 @@ put_ours(struct writer *w, uint32_t tag)
 static const uint32_t ours[] = { TAG_PATIENT_NAME, TAG_PATIENT_ID, 0x00120062,
 	0x00120063, 0x00120064, 0x00280303 };
 #define N_OURS (sizeof(ours) / sizeof(ours[0]))
+
+/* Ours and those the profile sets, in order of tags. */
+static void
+list_ours(struct writer *w)
+{
+	const struct table_rule *set = rules_set(&w->rules, 0);
+	size_t k = 0;
+
+	w->n_ours = 0;
+	while (set != NULL || k < N_OURS) {
+		REQUIRE(w->n_ours < sizeof(w->ours) / sizeof(w->ours[0]));
+		if (set == NULL || (k < N_OURS && ours[k] < set->tag)) {
+			w->ours[w->n_ours++] = ours[k++];
+		} else {
+			w->ours[w->n_ours++] = set->tag;
+			set = rules_set(&w->rules, set->tag + 1);
+		}
+	}
+}
 
 bool
 write_map_uid(const struct writer *w, struct slice uid, struct slice *out)
@@ -149,6 +167,8 @@ write_map_uid(const struct writer *w, struct slice uid, struct slice *out)
 		return uid.n <= IMG_UID_MAX && uid.n > standard.n &&
 		       memcmp(uid.p, standard.p, standard.n) == 0;
 	}
+	if (w->rules.uids)
+		return true;
 	at = uids_find(w->uids, uid);
 	if (at == UIDS_NONE || at >= w->ctx->n_uids)
 		return false;
@@ -162,7 +182,7 @@ put_uids(struct writer *w, uint32_t i)
 {
 	struct buf v = BUF_MAX(w->f->e[i].len / 2 * (IMG_UID_MAX + 1) + 256);
 	struct slice all = dcm_value(w->f, i);
-	bool fixed = uids_fixed_tag(w->f->e[i].tag);
+	bool fixed = dict_fixed_uid(w->f->e[i].tag);
 	struct slice one;
 
 	for (uint32_t k = 0; dcm_nth(all, k, &one); k++) {
@@ -213,7 +233,7 @@ put_dates(struct writer *w, uint32_t i)
 }
 
 static void
-put_text(struct writer *w, uint32_t i)
+put_cleaned(struct writer *w, uint32_t i, enum dcm_vr vr)
 {
 	const struct dcm_elem *e = &w->f->e[i];
 	struct slice v = dcm_trimmed(w->f, i);
@@ -233,8 +253,14 @@ put_text(struct writer *w, uint32_t i)
 	}
 	if (t.err != ERR_OK)
 		w->err = t.err;
-	put_value(w, e->tag, (enum dcm_vr)e->vr, out);
+	put_value(w, e->tag, vr, out);
 	buf_fini(&t);
+}
+
+static void
+put_text(struct writer *w, uint32_t i)
+{
+	put_cleaned(w, i, (enum dcm_vr)w->f->e[i].vr);
 }
 
 /* A description: its words of imaging, names of this object excepted. */
@@ -336,6 +362,30 @@ put_fragments(struct writer *w, uint32_t i)
 	buf_u32(w->b, 0);
 }
 
+/* Samples without the bits that they have no use for (domain.md 8). */
+static void
+put_masked(struct writer *w, uint32_t i)
+{
+	struct slice v = dcm_value(w->f, i);
+
+	put_value(w, w->f->e[i].tag, (enum dcm_vr)w->f->e[i].vr, v);
+	if (w->b->err == ERR_OK)
+		pixels_mask(w->f, w->b->p + w->b->n - v.n - v.n % 2, v.n);
+}
+
+/* A UID that stays, if it is one. */
+static void
+put_kept_uid(struct writer *w, uint32_t i)
+{
+	struct slice v = dcm_trimmed(w->f, i);
+
+	if (v.n > 0 && !content_is_uid(v)) {
+		w->ill_formed = true;
+		v = (struct slice){ 0 };
+	}
+	put_value(w, w->f->e[i].tag, VR_UI, v);
+}
+
 /* Kept by its tag, if the bytes are what the VR says; free text in a code
  * is cleaned like text, and elsewhere emptied. */
 static void
@@ -350,6 +400,8 @@ put_kept(struct writer *w, uint32_t i)
 		put_items(w, i);
 	} else if (e->undefined) {
 		put_fragments(w, i);
+	} else if (i == w->f->pixels && w->mask) {
+		put_masked(w, i);
 	} else if (vr == VR_AS) {
 		if (dcm_trim(v).n > 0 && !content_age(dcm_trim(v), age))
 			w->ill_formed = true;
@@ -357,6 +409,8 @@ put_kept(struct writer *w, uint32_t i)
 	} else if ((vr == VR_DS || vr == VR_IS) && !content_is_number(v)) {
 		w->ill_formed = true;
 		put_value(w, e->tag, vr, (struct slice){ 0 });
+	} else if (vr == VR_UI && !dict_fixed_uid(e->tag)) {
+		put_kept_uid(w, i);
 	} else if (vr == VR_CS && !content_is_code(v)) {
 		put_text(w, i);
 	} else {
@@ -383,6 +437,10 @@ put_standard(struct writer *w, uint32_t i)
 	case FATE_WORDS: put_words(w, i); break;
 	case FATE_DATE: put_dates(w, i); break;
 	case FATE_UID: put_uids(w, i); break;
+	case FATE_VALUE:
+		put_str(w, e->tag, (enum dcm_vr)dict_find(e->tag)->vr,
+		    rules_value(&w->rules, e->tag));
+		break;
 	}
 }
 
@@ -401,7 +459,7 @@ private_vr(const struct writer *w, const struct level *l, uint32_t i)
 
 	if (block < 0x10 || l->creator[block] == 0)
 		return VR_NONE;
-	return rules_private(dcm_trimmed(w->f, l->creator[block]),
+	return rules_private(&w->rules, dcm_trimmed(w->f, l->creator[block]),
 	    w->f->e[i].tag, dcm_value(w->f, i), (enum dcm_vr)w->f->e[i].vr);
 }
 
@@ -458,6 +516,9 @@ put_private(struct writer *w, struct level *l, uint32_t k)
 	vr = private_vr(w, l, i);
 	if (vr == VR_OB)
 		put_csa(w, i);
+	else if (vr == VR_LO || vr == VR_SH || vr == VR_ST || vr == VR_LT ||
+		 vr == VR_UC || vr == VR_UT)
+		put_cleaned(w, i, vr);
 	else if (vr != VR_NONE)
 		put_value(w, tag, vr, dcm_value(w->f, i));
 }
@@ -503,7 +564,7 @@ static void
 put_level(struct writer *w, uint32_t parent)
 {
 	struct level l = { 0 };
-	size_t mine = parent == DCM_NONE ? 0 : N_OURS;
+	size_t mine = parent == DCM_NONE ? 0 : w->n_ours;
 	uint32_t last = DCM_NONE;
 
 	if (w->err != ERR_OK || !read_level(w, parent, &l))
@@ -513,9 +574,9 @@ put_level(struct writer *w, uint32_t parent)
 		bool twice = tag == last;
 
 		last = tag;
-		while (mine < N_OURS && ours[mine] < tag)
-			put_ours(w, ours[mine++]);
-		if (mine < N_OURS && ours[mine] == tag)
+		while (mine < w->n_ours && w->ours[mine] < tag)
+			put_ours(w, w->ours[mine++]);
+		if (mine < w->n_ours && w->ours[mine] == tag)
 			continue; /* ours comes before the next tag */
 		w->duplicates = w->duplicates || twice;
 		if (twice)
@@ -525,8 +586,8 @@ put_level(struct writer *w, uint32_t parent)
 		else
 			put_standard(w, l.at[k]);
 	}
-	while (mine < N_OURS)
-		put_ours(w, ours[mine++]);
+	while (mine < w->n_ours)
+		put_ours(w, w->ours[mine++]);
 	mem_free(l.at);
 }
 
@@ -559,6 +620,7 @@ put_meta(struct writer *w)
 enum err
 write_object(struct writer *w)
 {
+	list_ours(w);
 	put_meta(w);
 	put_level(w, DCM_NONE);
 	w->duplicates = w->duplicates || w->f->duplicates;

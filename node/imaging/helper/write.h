@@ -20,6 +20,10 @@ struct writer {
 	struct rules rules;
 	struct buf *b;
 	const char *sop_uid; /* the new one, for the file meta */
+	bool mask;           /* bits outside the stored ones go */
+	/* inside */
+	uint32_t ours[6 + TABLE_SET_MAX]; /* tags written at the top anyway */
+	size_t n_ours;
 	/* told */
 	bool unmapped;   /* a UID had no place in the map and was emptied */
 	bool duplicates; /* a tag stood twice in a level: first one kept */

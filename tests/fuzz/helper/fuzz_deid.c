@@ -3,7 +3,7 @@
  * same map changes nothing (a fixed point). */
 #include <stdlib.h>
 
-#include "node/imaging/helper/walk.h"
+#include "node/imaging/helper/recode.h"
 #include "store/base/mem.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -14,9 +14,16 @@ run(struct slice in, const char *profile, bool keep, struct deid_result *r)
 	static const char *map[IMG_UIDS_MAX];
 	struct img_context c = { .profile = profile, .subject = "-" };
 	struct img_identity id = { 0 };
-	struct dcm_file *f = NULL;
-	enum err e = dcm_open(in, &f, NULL);
+	static struct charset *charset; /* as long as the run */
+	struct dcm_file *whole = NULL, *f;
+	struct recode plain = { 0 };
+	enum err e = dcm_open(in, &whole, NULL);
 
+	if (charset == NULL && charset_open(&charset) != ERR_OK)
+		abort();
+	if (e == ERR_OK)
+		e = recode_plain(whole, charset, &plain, NULL);
+	f = plain.f != NULL ? plain.f : whole;
 	if (e == ERR_OK)
 		e = deid_identity(f, &id);
 	for (uint32_t k = 0; k < id.n_uids; k++)
@@ -26,7 +33,8 @@ run(struct slice in, const char *profile, bool keep, struct deid_result *r)
 	if (e == ERR_OK)
 		e = deid_apply(f, &id, &c, r, NULL);
 	deid_identity_fini(&id);
-	dcm_close(f);
+	recode_fini(&plain);
+	dcm_close(whole);
 	return e;
 }
 

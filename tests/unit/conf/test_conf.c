@@ -120,6 +120,115 @@ test_errors_name_file_line_and_key(void **state)
 		   "{calling_ae: A, share: t}]}",
 	    "twice");
 	expect_bad("site: a\ndicom: {inboxes: {}}\n", "list");
+	expect_bad("site: a\ndicom: {inboxes: [{calling_ae: A, share: s, "
+		   "called_ae: 'A\\B'}]}",
+	    "called_ae must be an AE title");
+}
+
+static void
+test_folders_are_checked_and_shown(void **state)
+{
+	struct buf b = BUF_MAX(64 * KIB);
+
+	(void)state;
+	assert_int_equal(
+	    conf_parse(
+		SLICE_LIT("site: a\nfolders:\n"
+			  "  - {path: /srv/in, share: s}\n"
+			  "  - {path: /srv/in2, share: s, after: remove, "
+			  "quiet: 2m, tags: [x]}\n"),
+		"f", &c, NULL),
+	    ERR_OK);
+	assert_string_equal(c.folders[0].after, "done");
+	assert_int_equal(c.folders[0].quiet_s, 10);
+	assert_string_equal(c.folders[0].to.profile, "trial-imaging");
+	assert_int_equal(c.folders[1].quiet_s, 120);
+	assert_int_equal(conf_show(&c, &b), ERR_OK);
+	assert_int_equal(conf_parse(buf_slice(&b), "f", &c, NULL), ERR_OK);
+	assert_int_equal(c.n_folders, 2);
+	assert_int_equal(c.folders[1].quiet_s, 120);
+	assert_string_equal(c.folders[1].after, "remove");
+	buf_fini(&b);
+	expect_bad("site: a\ndicom: {archives: [{name: a, ae: A, share: s, "
+		   "address: 'h'}]}\n",
+	    "address must be HOST:PORT");
+	expect_bad("site: a\ndicom: {archives: [{name: a, ae: A, share: s}]}\n",
+	    "an archive lacks address");
+	expect_bad("site: a\nfolders: [{path: in, share: s}]\n",
+	    "path must be an absolute path");
+	expect_bad("site: a\nfolders: [{path: /a/../b, share: s}]\n",
+	    "path must be an absolute path");
+	expect_bad("site: a\nfolders: [{path: /a, share: s, quiet: 0s}]\n",
+	    "quiet must be a time like 10s");
+	expect_bad("site: a\nfolders: [{path: /a, share: s, after: x}]\n",
+	    "after must be done or remove");
+	expect_bad("site: a\nfolders: [{path: /a}]\n", "a folder lacks share");
+	expect_bad("site: a\nfolders: [{path: /a, share: s}, "
+		   "{path: /a/b, share: s}]\n",
+	    "names a folder inside another");
+}
+
+static void
+expect_from(const char *from, const char *what)
+{
+	char text[256];
+
+	(void)snprintf(text, sizeof(text),
+	    "site: a\ndicom:\n  inboxes:\n"
+	    "  - {calling_ae: A, share: s, from: %s}\n",
+	    from);
+	expect_bad(text, what);
+}
+
+static void
+test_inboxes_know_their_senders_addresses(void **state)
+{
+	static const char text[] =
+	    "site: a\ndicom:\n  inboxes:\n"
+	    "  - calling_ae: CT\n    share: s\n    data_type: clinical\n"
+	    "    from: [10.1.2.3, 10.2.0.0/16, 'fd00::/8', '::1']\n"
+	    "  - {calling_ae: CT, share: t, from: [10.2.1.0/24, 10.3.0.1]}\n"
+	    "  - {calling_ae: CT, called_ae: OTHER, share: u, tls: true}\n";
+	static const struct {
+		const char *address;
+		uint32_t net;
+		bool in;
+	} want[] = { { "10.1.2.3", 0, true }, { "10.1.2.2", 0, false },
+		{ "10.2.255.1", 1, true }, { "10.3.0.0", 1, false },
+		{ "fdab::1", 2, true }, { "fe00::1", 2, false },
+		{ "::1", 3, true }, { "::ffff:10.1.2.3", 0, true } };
+	struct buf b = BUF_MAX(64 * KIB);
+	struct conf_net one;
+	size_t i;
+
+	(void)state;
+	assert_int_equal(conf_parse(SLICE_LIT(text), "f", &c, NULL), ERR_OK);
+	assert_int_equal(c.n_inboxes, 3);
+	assert_int_equal(c.inboxes[0].n_from, 4);
+	assert_string_equal(c.inboxes[0].to.data_type, "clinical");
+	for (i = 0; i < sizeof(want) / sizeof(want[0]); i++) {
+		assert_int_equal(conf_net_parse(want[i].address, &one), ERR_OK);
+		assert_int_equal(
+		    conf_net_holds(&c.inboxes[0].from[want[i].net], one.ip),
+		    want[i].in);
+	}
+	assert_int_equal(conf_show(&c, &b), ERR_OK);
+	assert_non_null(strstr(buf_cstr(&b),
+	    "\"from\":[\"10.1.2.3\",\"10.2.0.0/16\",\"fd00::/8\",\"::1\"]"));
+	assert_int_equal(conf_parse(buf_slice(&b), "f", &c, NULL), ERR_OK);
+	assert_int_equal(c.inboxes[2].n_from, 0);
+	assert_true(c.inboxes[2].tls && !c.inboxes[1].tls);
+	buf_fini(&b);
+	expect_from("10.1.2.3", "must be a list of 1 to 16");
+	expect_from("[]", "must be a list of 1 to 16");
+	expect_from("[10.1.2]", "addresses like 10.1.2.3");
+	expect_from("[10.1.2.3/33]", "addresses like 10.1.2.3");
+	expect_from("[10.1.2.3/8]", "addresses like 10.1.2.3");
+	expect_from("[ct.hospital.org]", "addresses like 10.1.2.3");
+	expect_bad("site: a\ndicom:\n  inboxes:\n"
+		   "  - {calling_ae: A, share: s, from: [10.0.0.0/8]}\n"
+		   "  - {calling_ae: A, share: t, from: [10.9.0.0/16]}\n",
+	    "twice");
 }
 
 static void
@@ -163,8 +272,8 @@ test_defaults_are_loopback_and_shown_text_loads_again(void **state)
 	assert_string_equal(c.peers_listen, "127.0.0.1:7433");
 	assert_string_equal(c.rest_listen, "127.0.0.1:8470");
 	assert_string_equal(c.release_policy, "manual");
-	assert_string_equal(c.inboxes[0].profile, "trial-imaging");
-	assert_string_equal(c.inboxes[0].tags[1], "7t");
+	assert_string_equal(c.inboxes[0].to.profile, "trial-imaging");
+	assert_string_equal(c.inboxes[0].to.tags[1], "7t");
 	assert_int_equal(c.store_segment_bytes, 16 * MIB);
 	assert_int_equal(conf_show(&c, &a), ERR_OK);
 	assert_int_equal(conf_parse(buf_slice(&a), "f", &c, NULL), ERR_OK);
@@ -299,7 +408,7 @@ test_no_memory_is_an_error_and_never_a_wrong_configuration(void **state)
 		assert_true(e == ERR_OK || e == ERR_NOMEM);
 		assert_int_equal(em.code, e);
 	}
-	assert_string_equal(c.inboxes[0].tags[0], "t");
+	assert_string_equal(c.inboxes[0].to.tags[0], "t");
 	assert_string_equal(c.dicom_listen, "127.0.0.1:11112");
 	put_file(h, text);
 	for (e = ERR_NOMEM, n = 0; e != ERR_OK; n++) {
@@ -337,6 +446,8 @@ main(void)
 {
 #define HOME(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_inboxes_know_their_senders_addresses),
+		cmocka_unit_test(test_folders_are_checked_and_shown),
 		cmocka_unit_test(test_errors_name_file_line_and_key),
 		cmocka_unit_test(
 		    test_pseudonym_patterns_cannot_give_one_name_to_two_subjects),

@@ -198,6 +198,14 @@ test_many_odd_files_in_one_run(void **state)
 		check_same_bytes(fd, m.object.original);
 		if (!m.object.parsed)
 			assert_true(m.object.n_findings > 0);
+		if (strstr(names[i], "bigendian") != NULL ||
+		    strstr(names[i], "_dfl") != NULL) {
+			assert_true(m.object.parsed && m.object.deid.n > 0);
+			assert_string_equal(
+			    m.object.findings[0].kind, "recoded");
+			assert_true(strcmp(m.object.transfer_syntax,
+					DCM_EXPLICIT) != 0); /* what came in */
+		}
 		finish(im, IMG_STATUS_OK);
 		(void)close(fd);
 	}

@@ -25,7 +25,8 @@ show(struct shown *s, struct dcm_build *in, const char *profile)
 
 	*s = (struct shown){ .b = BUF_MAX(PREVIEW_BYTES_MAX) };
 	assert_int_equal(
-	    preview_make(buf_slice(&in->b), profile, &s->b, &em), ERR_OK);
+	    preview_make(buf_slice(&in->b), profile, NULL, NULL, &s->b, &em),
+	    ERR_OK);
 	assert_int_equal(mp_parse(buf_slice(&s->b), &lim, &s->d), ERR_OK);
 }
 
@@ -127,9 +128,11 @@ test_what_is_no_object_or_profile_is_an_error(void **state)
 	(void)state;
 	build(&d);
 	assert_int_not_equal(
-	    preview_make(SLICE_LIT("no image"), "basic", &b, &em), ERR_OK);
+	    preview_make(SLICE_LIT("no image"), "basic", NULL, NULL, &b, &em),
+	    ERR_OK);
 	assert_int_equal(
-	    preview_make(buf_slice(&d.b), "secret", &b, &em), ERR_UNSUPPORTED);
+	    preview_make(buf_slice(&d.b), "secret", NULL, NULL, &b, &em),
+	    ERR_UNSUPPORTED);
 	assert_int_equal(b.n, 0);
 	dcm_build_fini(&d);
 	buf_fini(&b);

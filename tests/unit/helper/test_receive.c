@@ -164,8 +164,9 @@ test_unknown_calling_ae_is_rejected(void **state)
 	bench_start(b, &o);
 	bench_next(b, IMG_ASSOC, &m);
 	assert_string_equal(m.assoc.calling_ae, "STRANGER");
-	assert_int_equal(
-	    imaging_answer_assoc(b->im, IMG_REFUSED_CALLING_AE), ERR_OK);
+	assert_int_equal(imaging_answer_assoc(b->im, IMG_REFUSED_CALLING_AE,
+			     (struct slice){ 0 }),
+	    ERR_OK);
 	bench_next(b, IMG_DONE, &m);
 	assert_string_equal(m.done.reason, "refused");
 	assert_int_equal(m.done.stored, 0);

