@@ -172,7 +172,7 @@ def test_invites(node, top):
         err = e2e.error_of(one.cli("share", "join", invite[:-4] + "aaaa",
                                    "--json", check=False))
         assert "invite" in err["cause"], err
-        time.sleep(1.5)
+        time.sleep(2.1)  # whole seconds, rounded up
         err = e2e.error_of(one.cli("share", "join", late, "--json",
                                    check=False))
         assert "expired" in err["cause"], err

@@ -537,7 +537,7 @@ used_expired_and_forged_invites_join_nobody(void **state)
 static void
 both_dial_and_one_connection_stays(void **state)
 {
-	struct node b;
+	struct node b = { 0 };
 	uint64_t until;
 	int both = 0;
 
@@ -560,7 +560,7 @@ both_dial_and_one_connection_stays(void **state)
 static void
 wrong_key_is_said_and_never_connects(void **state)
 {
-	struct node b;
+	struct node b = { 0 };
 	struct net_peer p;
 	struct errmsg em = { 0 };
 
