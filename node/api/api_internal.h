@@ -153,6 +153,10 @@ enum err api_jw_words(struct api_call *c, struct jw *w,
 /* sync.c: by the key's text or its beginning, or by HOST:PORT or HOST. */
 bool api_peer_is(const struct net_peer *p, const char *name);
 
+/* edit.c: share and, from the body, compartment. */
+enum err api_where(struct api_call *c, const char *share,
+    struct share_where *out) PSC_MUST_USE;
+
 /* asset.c */
 enum err api_resolve(struct api_call *c, struct db_txn *t, const char *text,
     struct asset_id *out) PSC_MUST_USE;
@@ -229,6 +233,11 @@ enum err api_h_locks(struct api_call *c) PSC_MUST_USE;
 enum err api_h_group(struct api_call *c) PSC_MUST_USE;
 enum err api_h_contexts(struct api_call *c) PSC_MUST_USE;
 enum err api_h_context_set(struct api_call *c) PSC_MUST_USE;
+/* expect.c */
+enum err api_h_expected(struct api_call *c) PSC_MUST_USE;
+enum err api_h_expect_set(struct api_call *c) PSC_MUST_USE;
+enum err api_h_contact_set(struct api_call *c) PSC_MUST_USE;
+enum err api_h_missing(struct api_call *c) PSC_MUST_USE;
 enum err api_h_files(struct api_call *c) PSC_MUST_USE;
 enum err api_h_file(struct api_call *c) PSC_MUST_USE;
 enum err api_h_get(struct api_call *c) PSC_MUST_USE;

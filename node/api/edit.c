@@ -464,8 +464,8 @@ api_h_locks(struct api_call *c)
 
 /* --- groups and contexts --- */
 
-static enum err
-where(struct api_call *c, const char *share, struct share_where *out)
+enum err
+api_where(struct api_call *c, const char *share, struct share_where *out)
 {
 	const char *name = json_get_str(c->body, "compartment", NULL);
 	struct share_info i = { 0 };
@@ -496,7 +496,7 @@ api_h_group(struct api_call *c)
 	if (e == ERR_OK)
 		e = api_need(c, "name", &name);
 	if (e == ERR_OK)
-		e = where(c, share, &w);
+		e = api_where(c, share, &w);
 	if (e == ERR_OK)
 		e = edit_gate(c, &w.share, slice_str(name));
 	if (e == ERR_OK)
@@ -585,7 +585,7 @@ api_h_context_set(struct api_call *c)
 	if (e == ERR_OK)
 		e = api_need(c, "level", &level);
 	if (e == ERR_OK)
-		e = where(c, c->param[0], &w);
+		e = api_where(c, c->param[0], &w);
 	if (e == ERR_OK && x.by.reason != NULL)
 		e = edit_gate(c, &w.share, slice_str(x.by.reason));
 	if (e == ERR_OK)

@@ -136,6 +136,21 @@ const struct api_route api_routes[] = {
 	    "or {level, compartment, workflows: [...], methods: [...], "
 	    "all_workflows, all_methods, reasons: [...], reason}; reasons: "
 	    "methods that must say why." },
+	{ "GET", "/shares/{share}/expected", api_h_expected, API_READ, true, "",
+	    "Rules of which series an exam is expected to have, one a line." },
+	{ "POST", "/shares/{share}/expected", api_h_expect_set, API_ACT, false,
+	    "",
+	    "Say or take away a rule: {name, compartment, where, exams, "
+	    "series, images, remove, reason}." },
+	{ "POST", "/shares/{share}/contacts", api_h_contact_set, API_ACT, false,
+	    "",
+	    "Whom to ask at a site when something is missing: {site, contact, "
+	    "compartment, reason}; an empty contact takes it away." },
+	{ "GET", "/shares/{share}/missing", api_h_missing, API_READ, true,
+	    "all,site",
+	    "Exams that lack expected series, one a line: {exam, site, "
+	    "contact, newest, series, missing, detail}; all=1: those that are "
+	    "complete, too; site: only those of this site." },
 	{ "GET", "/assets/{id}/files", api_h_files, API_READ, true, "as",
 	    "Its files (as=original, dicom or nifti), one a line: {asset, n, "
 	    "name, "

@@ -1,7 +1,8 @@
 /* node/share/share_context.c: groups, types of fields, and what is permitted.
  *
  * These are said of an asset that the act makes if it is not there: the group
- * of that name, the context of that level. */
+ * of that name, the context of that level.  Which series an exam is expected
+ * to have, and whom to ask at a site, is said of the context of exams. */
 #include "node/share/share_internal.h"
 
 static enum err
@@ -115,6 +116,23 @@ shares_edit_type(struct shares *sh, const struct share_by *by,
 	return e;
 }
 
+/* What only those who run the share may say. */
+static enum err
+context_say(struct share_act *act)
+{
+	enum err e = store_write(act->sh->store, share_act_job, act);
+
+	if (e == ERR_DENIED)
+		return errmsg_set(act->em, e,
+		    "it takes a registrar or admin of the share whose site "
+		    "may write into the compartment",
+		    "this site may not say what is permitted here");
+	if (e != ERR_OK)
+		return errmsg_set(act->em, e, "use short plain texts",
+		    "nothing was changed: %s", err_text(e));
+	return ERR_OK;
+}
+
 enum err
 shares_edit_permit(struct shares *sh, const struct share_by *by,
     const struct share_where *w, const struct share_permit *p,
@@ -138,18 +156,168 @@ shares_edit_permit(struct shares *sh, const struct share_by *by,
 		x->name = slice_str(p->what);
 		x->value = buf_slice(&value);
 		e = buf_err(&value) == ERR_OK
-			? store_write(sh->store, share_act_job, act)
-			: ERR_LIMIT;
+			? context_say(act)
+			: errmsg_set(em, ERR_LIMIT,
+			      "use short plain names, at most 64",
+			      "these are too many or too long");
 	}
-	if (e == ERR_DENIED)
-		e = errmsg_set(em, e,
-		    "it takes a registrar or admin of the share whose site "
-		    "may write into the compartment",
-		    "this site may not say what is permitted here");
-	else if (e != ERR_OK && (em == NULL || em->code == ERR_OK))
-		e = errmsg_set(em, e, "use short plain names, at most 64",
-		    "nothing was changed: %s", err_text(e));
 	buf_fini(&value);
 	share_act_free(act);
+	return e;
+}
+
+/* --- what exams are expected to have --- */
+
+static enum err
+query_check(const char *what, const char *text, struct errmsg *em)
+{
+	struct cat_query *q = NULL;
+	struct errmsg why = { 0 };
+	enum err e = cat_query_parse(slice_str(text), &q, &why);
+
+	cat_query_free(q);
+	if (e == ERR_OK)
+		return ERR_OK;
+	return errmsg_set(em, e, why.next, "%s: %s", what, why.cause);
+}
+
+static enum err
+expect_check(const char *name, const struct cat_expect *x, struct errmsg *em)
+{
+	enum err e;
+
+	if (!cat_edit_name_ok(CAT_EXPECT, slice_str(name)))
+		return errmsg_set(em, ERR_MALFORMED,
+		    "use letters, digits, _ and -, a letter first, at most 64",
+		    "this is not a name for a rule");
+	if (x == NULL)
+		return ERR_OK;
+	if (x->where[0] == '\0')
+		return errmsg_set(em, ERR_MALFORMED,
+		    "say which series count, as SeriesDescription~\"t1\"",
+		    "a rule needs a query");
+	if (x->series == 0 || x->series > CAT_EXPECT_SERIES ||
+	    x->images > CAT_EXPECT_IMAGES)
+		return errmsg_set(em, ERR_LIMIT,
+		    "1 to 1,000 series, at most 1,000,000 images each",
+		    "so many series or images cannot be expected");
+	e = query_check("the series' query", x->where, em);
+	if (e == ERR_OK && x->exams[0] != '\0')
+		e = query_check("the exams' query", x->exams, em);
+	return e;
+}
+
+/* Is there room for one more rule; is there one of this name? */
+static enum err
+expect_look(struct shares *sh, const struct share_where *w, const char *name,
+    bool *there, uint32_t *n)
+{
+	struct cat_expects *x = NULL;
+	struct db_txn *t = NULL;
+	enum err e = store_read(sh->store, &t);
+
+	if (e == ERR_OK)
+		e = cat_expects_load(t, &w->share, w->compartment, &x);
+	db_abort(t);
+	if (e != ERR_OK)
+		return e;
+	*n = cat_expects_count(x);
+	*there = false;
+	for (uint32_t i = 0; i < *n; i++)
+		*there |= strcmp(cat_expects_rule(x, i)->name, name) == 0;
+	cat_expects_free(x);
+	return ERR_OK;
+}
+
+static enum err
+expect_room(struct shares *sh, const struct share_where *w, const char *name,
+    bool remove, struct errmsg *em)
+{
+	bool there = false;
+	uint32_t n = 0;
+	enum err e = expect_look(sh, w, name, &there, &n);
+
+	if (e != ERR_OK)
+		return errmsg_set(em, e, "run `pesscara verify`",
+		    "the rules cannot be read: %s", err_text(e));
+	if (remove && !there)
+		return errmsg_set(em, ERR_NOTFOUND,
+		    "see `pesscara expect list SHARE`",
+		    "there is no rule of this name");
+	if (!remove && !there && n >= CAT_EXPECT_RULES)
+		return errmsg_set(em, ERR_LIMIT, "remove one first",
+		    "a compartment has at most %u rules", CAT_EXPECT_RULES);
+	return ERR_OK;
+}
+
+static enum err
+exams_say(struct shares *sh, const struct share_by *by,
+    const struct share_where *w, const struct cat_edit *what, struct errmsg *em)
+{
+	struct cat_edit *x = NULL;
+	struct share_act *act = NULL;
+	enum err e = context_at(sh, by, w, em, &act);
+
+	if (e == ERR_OK)
+		e = context_of(act, "exam");
+	if (e == ERR_OK)
+		e = share_act_add(act, what->kind, &x);
+	if (e == ERR_OK) {
+		x->name = what->name;
+		x->value = what->value;
+		e = context_say(act);
+	}
+	share_act_free(act);
+	return e;
+}
+
+enum err
+shares_edit_expect(struct shares *sh, const struct share_by *by,
+    const struct share_where *w, const char *name, const struct cat_expect *x,
+    struct errmsg *em)
+{
+	struct buf value = BUF_MAX(CAT_EDIT_VALUE_MAX);
+	struct cat_edit what = { .kind = CAT_EXPECT, .name = slice_str(name) };
+	enum err e = expect_check(name, x, em);
+
+	if (e == ERR_OK)
+		e = expect_room(sh, w, name, x == NULL, em);
+	if (e == ERR_OK && x != NULL) {
+		cat_expect_encode(x, &value);
+		if (buf_err(&value) != ERR_OK)
+			e = errmsg_set(em, ERR_LIMIT, "make it shorter",
+			    "the rule is too long");
+		what.value = buf_slice(&value);
+	}
+	if (e == ERR_OK)
+		e = exams_say(sh, by, w, &what, em);
+	buf_fini(&value);
+	return e;
+}
+
+enum err
+shares_edit_contact(struct shares *sh, const struct share_by *by,
+    const struct share_where *w, const char *site, const char *text,
+    struct errmsg *em)
+{
+	struct buf value = BUF_MAX(CAT_EDIT_VALUE_MAX);
+	struct cat_edit what = { .kind = CAT_CONTACT, .name = slice_str(site) };
+	enum err e = ERR_OK;
+
+	if (!cat_edit_name_ok(CAT_CONTACT, what.name))
+		return errmsg_set(em, ERR_MALFORMED,
+		    "see `pesscara share members SHARE`",
+		    "this is not the name of a site");
+	if (strlen(text) > CAT_CONTACT_MAX)
+		return errmsg_set(em, ERR_LIMIT, "make it shorter",
+		    "a contact has at most %u bytes", CAT_CONTACT_MAX);
+	if (text[0] != '\0') {
+		mp_w_cstr(&value, text);
+		what.value = buf_slice(&value);
+		e = buf_err(&value);
+	}
+	if (e == ERR_OK)
+		e = exams_say(sh, by, w, &what, em);
+	buf_fini(&value);
 	return e;
 }

@@ -9,6 +9,7 @@
 #define PSC_SHARE_SHARE_EDIT_H
 
 #include "node/share/share.h"
+#include "store/catalog/expect.h"
 
 #define SHARE_EDITS_MAX 256u  /* of one act */
 #define SHARE_VALUES_MAX 256u /* of one field */
@@ -92,6 +93,17 @@ struct share_permit {
 };
 enum err shares_edit_permit(struct shares *sh, const struct share_by *by,
     const struct share_where *w, const struct share_permit *p,
+    struct errmsg *em) PSC_MUST_USE;
+
+/* A rule of what exams are expected to have; x NULL takes it away
+ * (ERR_NOTFOUND), else its name is that of the parameter.  Registrars and
+ * admins whose site may write. */
+enum err shares_edit_expect(struct shares *sh, const struct share_by *by,
+    const struct share_where *w, const char *name, const struct cat_expect *x,
+    struct errmsg *em) PSC_MUST_USE;
+/* Whom to ask at a site; "": nobody. */
+enum err shares_edit_contact(struct shares *sh, const struct share_by *by,
+    const struct share_where *w, const char *site, const char *text,
     struct errmsg *em) PSC_MUST_USE;
 
 /* May this be done at a level?  method: set tag untag link unlink note retire

@@ -11,6 +11,7 @@
 #include "store/base/rd.h"
 #include "store/catalog/catalog.h"
 #include "store/catalog/edit.h"
+#include "store/catalog/expect.h"
 
 /* --- keys: big-endian, so that order is meaning (key.c) --- */
 struct key {
@@ -227,6 +228,8 @@ enum err put_view(struct mp_doc *doc, struct put_view *out) PSC_MUST_USE;
 bool put_fields_valid(const struct mp_node *map);
 bool put_value_valid(const struct mp_node *v);
 bool put_name_valid(struct slice field);
+/* Of an edit CAT_EXPECT. */
+bool expect_value_valid(const struct mp_node *value);
 bool put_lines_valid(struct slice s); /* UTF-8, line breaks and tabs too */
 bool put_text_valid(struct slice s, size_t max);
 

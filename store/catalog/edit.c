@@ -29,6 +29,8 @@ static const char *const kind_text[CAT_EDIT_KIND_MAX + 1] = {
 	[CAT_UNLOCK] = "lock.drop",
 	[CAT_FIELD_TYPE] = "field.type",
 	[CAT_CONTEXT] = "context.set",
+	[CAT_EXPECT] = "expect.set",
+	[CAT_CONTACT] = "contact.set",
 };
 
 const char *
@@ -178,10 +180,12 @@ context_name_ok(struct slice name)
 static bool
 level_ok(const struct edit_view *v)
 {
-	bool about = v->kind == CAT_FIELD_TYPE || v->kind == CAT_CONTEXT;
+	bool exams = v->kind == CAT_EXPECT || v->kind == CAT_CONTACT;
+	bool about =
+	    exams || v->kind == CAT_FIELD_TYPE || v->kind == CAT_CONTEXT;
 	bool context = strcmp(v->level, CAT_LEVEL_CONTEXT) == 0;
 
-	if (about != context)
+	if (about != context || (exams && strcmp(v->key, "exam") != 0))
 		return false;
 	return !context || (level_valid(v->key) &&
 			       strcmp(level_canonical(v->key), v->key) == 0);
@@ -200,6 +204,8 @@ cat_edit_name_ok(enum cat_edit_kind k, struct slice name)
 	case CAT_LOCK:
 	case CAT_UNLOCK: return put_text_valid(name, CAT_HOLDER_MAX);
 	case CAT_CONTEXT: return context_name_ok(name);
+	case CAT_EXPECT: return put_name_valid(name);
+	case CAT_CONTACT: return put_text_valid(name, LIM_NAME_BYTES);
 	case CAT_NOTE:
 	case CAT_RETIRE:
 	case CAT_UNRETIRE: break;
@@ -228,6 +234,8 @@ kind_ok(const struct edit_view *v, const struct mp_node *value)
 	case CAT_LOCK: return text_ok(value, CAT_NOTE_MAX, false);
 	case CAT_FIELD_TYPE: return typed && gone;
 	case CAT_CONTEXT: return names_ok(value);
+	case CAT_EXPECT: return gone || expect_value_valid(value);
+	case CAT_CONTACT: return text_ok(value, CAT_CONTACT_MAX, false);
 	}
 	return false;
 }
@@ -339,7 +347,8 @@ right_of(const struct edit_view *v)
 {
 	const char *level = v->kind == CAT_FIELD_TYPE ? v->key : v->level;
 
-	if (v->kind == CAT_CONTEXT)
+	if (v->kind == CAT_CONTEXT || v->kind == CAT_EXPECT ||
+	    v->kind == CAT_CONTACT)
 		return CAT_BY_ADMIN;
 	return level_rank(level) == LEVEL_FREE ? CAT_BY_RUNNER : CAT_BY_WRITER;
 }

@@ -30,8 +30,11 @@ enum cat_edit_kind {
 				"methods", value: array of what is permitted,
 				no value: everything is; or name "reasons",
 				value: methods that must say why */
+	CAT_EXPECT = 13,     /* of the context asset of exams: name of a rule,
+				value: expect.h; no value: it is gone */
+	CAT_CONTACT = 14,    /* of the same: name of a site, value: text */
 };
-#define CAT_EDIT_KIND_MAX 12u
+#define CAT_EDIT_KIND_MAX 14u
 /* "field.set", "tag.add" ...: also the type of its event. */
 const char *cat_edit_text(enum cat_edit_kind k);
 

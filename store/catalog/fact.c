@@ -31,6 +31,8 @@ static const uint8_t places[CAT_EDIT_KIND_MAX + 1] = {
 	[CAT_UNLOCK] = 'K',
 	[CAT_FIELD_TYPE] = 'Y',
 	[CAT_CONTEXT] = 'C',
+	[CAT_EXPECT] = 'E',
+	[CAT_CONTACT] = 'A',
 };
 
 /* --- keys --- */

@@ -238,6 +238,13 @@ edits_beyond_a_right_are_set_aside(void **state)
 		.name = SLICE_LIT("methods"),
 		.actor = "a@b",
 		.site = "x" };
+	struct cat_edit expect = { .kind = CAT_CONTACT,
+		.level = CAT_LEVEL_CONTEXT,
+		.key = "exam",
+		.name = SLICE_LIT("x"),
+		.value = SLICE_LIT("\xa1y"),
+		.actor = "a@b",
+		.site = "x" };
 	struct cat_seen ahead = { .n = 1, .v = { { 1000 + 6, { { 1 } } } } };
 
 	(void)state;
@@ -259,9 +266,12 @@ edits_beyond_a_right_are_set_aside(void **state)
 	ahead.v[0].lamport = 1000;
 	tell_edit(&tag, &ahead, 7, 4, "payload does not fit the catalog");
 	assert_int_equal(site_events(&lab, "tag.add").n, 3);
+	tell_edit(&expect, NULL, 8, 5, mine);
 	grant_liar(ROLE_ADMIN);
-	tell_edit(&permit, NULL, 8, 4, "payload does not fit the catalog");
+	tell_edit(&permit, NULL, 9, 5, mine);
 	assert_int_equal(site_events(&lab, "context.set").n, 1);
+	tell_edit(&expect, NULL, 10, 5, mine);
+	assert_int_equal(site_events(&lab, "contact.set").n, 1);
 }
 
 int
