@@ -191,6 +191,7 @@ enum cli_exit cmd_import(struct cli *c);
 enum cli_exit cmd_pull(struct cli *c);
 enum cli_exit cmd_lookup_import(struct cli *c);
 enum cli_exit cmd_deid_preview(struct cli *c);
+enum cli_exit cmd_deid_reidentify(struct cli *c);
 enum cli_exit cmd_deid_profiles(struct cli *c);
 enum cli_exit cmd_deid_import(struct cli *c);
 enum cli_exit cmd_quarantine_list(struct cli *c);

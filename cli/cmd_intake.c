@@ -114,7 +114,7 @@ import_body(struct cli *c, uint64_t *files)
 {
 	json_t *o = json_object(), *list = json_array();
 	static const char *const pass[] = { "share", "compartment", "profile",
-		"reason" };
+		"domain", "reason" };
 	uint32_t i;
 
 	(void)json_object_set_new(o, "paths", list);
@@ -192,11 +192,15 @@ cmd_lookup_import(struct cli *c)
 {
 	char *full = cli_absolute(c, cli_word(c, 0));
 	enum cli_exit rc;
+	json_t *body;
 
 	if (full == NULL)
 		return CLI_FAILED;
-	rc = cli_post(
-	    c, "/deid/lookup", json_pack("{s:s}", "path", full), lookup_row, c);
+	body = json_pack("{s:s}", "path", full);
+	if (cli_opt(c, "domain") != NULL)
+		(void)json_object_set_new(
+		    body, "domain", json_string(cli_opt(c, "domain")));
+	rc = cli_post(c, "/deid/lookup", body, lookup_row, c);
 	free(full);
 	return rc;
 }
@@ -272,6 +276,43 @@ cmd_deid_preview(struct cli *c)
 	rc = cli_post(c, "/deid/preview", body, preview_row, &p);
 	free(full);
 	return rc;
+}
+
+/* --- the way back --- */
+
+static int
+person_row(void *ctx, json_t *row, const char *text)
+{
+	static const char *const keys[] = { "share", "pseudonym", "patient_id",
+		"issuer", "domain", "patient_name" };
+	const struct cli *c = ctx;
+	size_t i;
+
+	if (c->args.json) {
+		(void)printf("%s\n", text);
+		return 0;
+	}
+	for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		(void)printf("%-13s", keys[i]);
+		cli_print_text(stdout, cli_str(row, keys[i]));
+		(void)fputc('\n', stdout);
+	}
+	return 0;
+}
+
+enum cli_exit
+cmd_deid_reidentify(struct cli *c)
+{
+	json_t *body;
+
+	if (cli_opt(c, "reason") == NULL)
+		return cli_usage(c, "deid reidentify needs --reason TEXT");
+	body = json_pack("{s:s,s:s}", "pseudonym", cli_word(c, 0), "reason",
+	    cli_opt(c, "reason"));
+	if (cli_opt(c, "share") != NULL)
+		(void)json_object_set_new(
+		    body, "share", json_string(cli_opt(c, "share")));
+	return cli_post(c, "/deid/reidentify", body, person_row, c);
 }
 
 /* --- quarantine --- */

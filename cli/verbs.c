@@ -17,6 +17,10 @@
 	{                                                                      \
 		"passphrase-file", "F", "the owner's passphrase, not asked"    \
 	}
+#define O_DOMAIN                                                               \
+	{                                                                      \
+		"domain", "D", "whose PatientIDs these are, if not our own"    \
+	}
 #define O_REASON                                                               \
 	{                                                                      \
 		"reason", "TEXT", "why; kept in the audit"                     \
@@ -126,6 +130,7 @@ const struct cli_verb cli_verbs[] = {
 	    { O_SHARE_NEEDED, O_COMPARTMENT,
 		{ "profile", "PROFILE",
 		    "a name of deid profiles; basic if not given" },
+		O_DOMAIN,
 		{ "no-deid", NULL, "keep identified (if the share allows)" },
 		O_REASON, O_PASSPHRASE },
 	    "take in files and folders" },
@@ -328,6 +333,11 @@ const struct cli_verb cli_verbs[] = {
 	    "what de-identification would do to a DICOM file, and why; "
 	    "nothing is stored" },
 	{ "deid lookup import", "FILE", 1, 1, cmd_lookup_import,
-	    { O_PASSPHRASE }, "take in \"PatientID,pseudonym\" lines" },
+	    { O_DOMAIN, O_PASSPHRASE },
+	    "take in \"PatientID,pseudonym\" lines" },
+	{ "deid reidentify", "PSEUDONYM", 1, 1, cmd_deid_reidentify,
+	    { O_SHARE, O_REASON, O_PASSPHRASE },
+	    "who is behind a pseudonym of this site; audited (--reason "
+	    "needed)" },
 };
 const uint32_t cli_n_verbs = sizeof(cli_verbs) / sizeof(cli_verbs[0]);

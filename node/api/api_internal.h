@@ -213,6 +213,7 @@ enum err api_h_lookup(struct api_call *c) PSC_MUST_USE;
 enum err api_h_profiles(struct api_call *c) PSC_MUST_USE;
 enum err api_h_profile(struct api_call *c) PSC_MUST_USE;
 enum err api_h_preview(struct api_call *c) PSC_MUST_USE;
+enum err api_h_reidentify(struct api_call *c) PSC_MUST_USE;
 enum err api_h_received(struct api_call *c) PSC_MUST_USE;
 enum err api_h_quarantine(struct api_call *c) PSC_MUST_USE;
 enum err api_h_quarantine_one(struct api_call *c) PSC_MUST_USE;

@@ -77,3 +77,46 @@ api_h_profile(struct api_call *c)
 	mem_free(p);
 	return e;
 }
+
+/* --- the way back --- */
+
+static int
+person_row(void *ctx, const struct ingest_person *p)
+{
+	struct api_rows *s = ctx;
+	struct jw *w = api_row(s);
+
+	jw_str(w, "share", p->share);
+	jw_str(w, "pseudonym", p->subject);
+	jw_str(w, "patient_id", p->patient_id);
+	jw_str(w, "issuer", p->issuer[0] != '\0' ? p->issuer : NULL);
+	jw_str(w, "patient_name", p->patient_name);
+	jw_str(w, "domain", p->domain[0] != '\0' ? p->domain : NULL);
+	api_row_end(s);
+	return buf_err(&s->b) == ERR_OK ? 0 : 1;
+}
+
+enum err
+api_h_reidentify(struct api_call *c)
+{
+	static const char *const keys[] = { "s:pseudonym", "s:share",
+		"s:reason", NULL };
+	struct ingest_look o = { .share = NULL };
+	char actor[API_ACTOR_BYTES];
+	struct api_rows s;
+	enum err e;
+
+	if ((e = api_body(c)) != ERR_OK || (e = api_only(c, keys)) != ERR_OK ||
+	    (e = api_need(c, "pseudonym", &o.pseudonym)) != ERR_OK ||
+	    (e = api_need(c, "reason", &o.reason)) != ERR_OK)
+		return e;
+	api_actor(c, actor);
+	api_rows_init(&s, c, API_LIST_BYTES);
+	o.actor = actor;
+	o.share = json_get_str(c->body, "share", NULL);
+	e = ingest_reidentify(c->a->o.ingest, &o, person_row, &s, &c->em);
+	if (e == ERR_OK)
+		e = api_rows_flush(&s);
+	api_rows_fini(&s);
+	return e;
+}

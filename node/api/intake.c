@@ -125,8 +125,8 @@ enum err
 api_h_import(struct api_call *c)
 {
 	static const char *const keys[] = { "l:paths", "s:share",
-		"s:compartment", "s:profile", "b:no_deid", "s:reason",
-		"b:brief", NULL };
+		"s:compartment", "s:profile", "s:domain", "b:no_deid",
+		"s:reason", "b:brief", NULL };
 	uint64_t started = clock_mono_ms();
 	struct ingest_import_opts o = { 0 };
 	struct import_run run = { 0 };
@@ -143,6 +143,7 @@ api_h_import(struct api_call *c)
 	o.actor = actor;
 	o.compartment = json_get_str(c->body, "compartment", NULL);
 	o.profile = json_get_str(c->body, "profile", NULL);
+	o.domain = json_get_str(c->body, "domain", NULL);
 	o.no_deid = json_get_bool(c->body, "no_deid", false);
 	o.reason = json_get_str(c->body, "reason", NULL);
 	run.brief = json_get_bool(c->body, "brief", false);
@@ -168,7 +169,7 @@ api_h_import(struct api_call *c)
 enum err
 api_h_lookup(struct api_call *c)
 {
-	static const char *const keys[] = { "s:path", NULL };
+	static const char *const keys[] = { "s:path", "s:domain", NULL };
 	struct buf b = BUF_MAX(256);
 	char actor[API_ACTOR_BYTES];
 	const char *path;
@@ -183,7 +184,8 @@ api_h_lookup(struct api_call *c)
 		return errmsg_set(&c->em, ERR_MALFORMED,
 		    "Give an absolute path.", "the path is not absolute");
 	api_actor(c, actor);
-	e = ingest_lookup_import(c->a->o.ingest, path, actor, &added, &c->em);
+	e = ingest_lookup_import(c->a->o.ingest, path,
+	    json_get_str(c->body, "domain", NULL), actor, &added, &c->em);
 	if (e != ERR_OK)
 		return e;
 	jw_init(&w, &b);

@@ -79,7 +79,8 @@ const struct api_route api_routes[] = {
 	    "Forget one, by address or key." },
 	{ "POST", "/imports", api_h_import, API_LOCAL, true, "",
 	    "Import files and folders of this machine: {paths, share, "
-	    "compartment, profile, no_deid, reason, brief}; one line a file "
+	    "compartment, profile, domain, no_deid, reason, brief}; one line a "
+	    "file "
 	    "(brief: {progress} instead of files that need nobody), then "
 	    "{summary}." },
 	{ "POST", "/pulls", api_h_pull, API_LOCAL, true, "",
@@ -230,7 +231,11 @@ const struct api_route api_routes[] = {
 	    "One profile, then a line for each rule that its parent has not: "
 	    "element, name, now, parent." },
 	{ "POST", "/deid/lookup", api_h_lookup, API_PERSON, false, "",
-	    "Import a list of pseudonyms: {path} gives {added}." },
+	    "Import a list of pseudonyms: {path, domain} gives {added}." },
+	{ "POST", "/deid/reidentify", api_h_reidentify, API_PERSON, true, "",
+	    "Who is behind a pseudonym: {pseudonym, share, reason}, one person "
+	    "a line: {share, pseudonym, patient_id, issuer, patient_name, "
+	    "domain}; audited with the reason, which is mandatory." },
 };
 const uint32_t api_n_routes = sizeof(api_routes) / sizeof(api_routes[0]);
 

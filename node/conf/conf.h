@@ -24,6 +24,9 @@ struct conf_target {
 	char compartment[LIM_NAME_BYTES + 1];
 	char profile[32];
 	char data_type[48]; /* "": not said; else the tag data_type=... */
+	/* Whose PatientIDs these are: the same number of two domains is two
+	 * patients (domain.md 4).  "": the site's own. */
+	char domain[33];
 	char tags[CONF_TAGS_MAX][64];
 	uint32_t n_tags;
 };
@@ -54,6 +57,13 @@ struct conf_folder {
 	struct conf_target to;
 };
 
+/* How subjects of a project space get their names. */
+struct conf_project {
+	char share[LIM_NAME_BYTES + 1];
+	char pseudonyms[12]; /* "sequential", "random" or "keyed" */
+	char pattern[64];    /* "": deid.pseudonym_pattern */
+};
+
 /* An entry of peers.schedule.  Minutes of the day; from > to: over midnight. */
 #define CONF_SPANS_MAX 16u
 #define CONF_RATE_SAME UINT64_MAX /* as peers.limit says */
@@ -77,6 +87,8 @@ struct conf {
 	uint32_t n_archives;
 	struct conf_folder folders[8];
 	uint32_t n_folders;
+	struct conf_project projects[32]; /* key deid.projects */
+	uint32_t n_projects;
 	char peers_listen[80];
 	char peers_proxy[160];
 	uint64_t peers_limit_up; /* bytes a second; 0: no limit */
@@ -133,6 +145,10 @@ struct conf_proxy {
 	uint16_t port;
 };
 enum err conf_proxy(const char *text, struct conf_proxy *out) PSC_MUST_USE;
+
+/* Of a share; one that the list does not name is sequential. */
+void conf_project_of(
+    const struct conf *c, const char *share, struct conf_project *out);
 
 /* The limits of peers at a moment (unix seconds), by local time. */
 struct conf_limits {

@@ -45,6 +45,7 @@ enum conf_kind {
 	CONF_INBOXES,
 	CONF_ARCHIVES,
 	CONF_FOLDERS,
+	CONF_PROJECTS,
 	CONF_SCHEDULE, /* peers.schedule */
 };
 
@@ -90,6 +91,7 @@ void conf_list_put(const struct conf *c, const struct conf_list *l,
 bool conf_is_name(const char *s);
 bool conf_is_ae(const char *s);
 bool conf_is_line(const char *s);
+bool conf_is_pattern(const char *s); /* of pseudonyms */
 
 enum err conf_schedule_set(
     struct conf *c, const struct json *v, char *why, size_t cap) PSC_MUST_USE;

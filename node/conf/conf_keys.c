@@ -94,6 +94,7 @@ conf_kind_text(enum conf_kind k)
 	case CONF_INBOXES: return "list of inboxes";
 	case CONF_ARCHIVES: return "list of archives";
 	case CONF_FOLDERS: return "list of folders";
+	case CONF_PROJECTS: return "list of projects";
 	case CONF_SCHEDULE: return "list of times";
 	}
 	return "?";
@@ -141,7 +142,7 @@ conf_is_line(const char *s)
 
 /* Literal letters, digits, "-_." with {site} at most once and {n} or {n:0W}
  * exactly once: two subjects can then never share a pseudonym. */
-static bool
+bool
 conf_is_pattern(const char *s)
 {
 	uint32_t sites = 0, counters = 0;

@@ -24,6 +24,8 @@ enum list_kind {
 	LIST_AFTER,    /* done or remove */
 	LIST_FLAG,     /* true or false */
 	LIST_DURATION, /* a uint32_t of seconds */
+	LIST_NAMING,   /* sequential, random or keyed */
+	LIST_PATTERN,  /* of pseudonyms */
 };
 
 struct list_field {
@@ -34,6 +36,7 @@ struct list_field {
 	size_t size;   /* of a text, with its end */
 };
 
+#define LIST_NO_TARGET SIZE_MAX
 struct conf_list {
 	const char *what; /* one of them */
 	const struct list_field *f;
@@ -41,7 +44,7 @@ struct conf_list {
 	size_t row;    /* bytes */
 	size_t rows;   /* offset in struct conf */
 	size_t n;      /* likewise, a uint32_t */
-	size_t target; /* offset in the row */
+	size_t target; /* offset in the row; LIST_NO_TARGET */
 	uint32_t max;
 	void (*defaults)(void *row); /* NULL: none of its own */
 	/* Against the i entries before; NULL: it is fine. */
@@ -58,6 +61,7 @@ struct conf_list {
 	    FIELD(type, "compartment", to.compartment, LIST_TEXT, false),      \
 	    FIELD(type, "profile", to.profile, LIST_TEXT, false),              \
 	    FIELD(type, "data_type", to.data_type, LIST_TEXT, false),          \
+	    FIELD(type, "domain", to.domain, LIST_NAME, false),                \
 	    FIELD(type, "tags", to.tags, LIST_TAGS, false)
 #define COUNT(list) (uint32_t)(sizeof(list) / sizeof((list)[0]))
 
@@ -85,6 +89,13 @@ static const struct list_field folder_fields[] = {
 	TARGET_FIELDS(struct conf_folder),
 };
 #define QUIET_MAX_S 86400u
+
+static const struct list_field project_fields[] = {
+	FIELD(struct conf_project, "share", share, LIST_TEXT, true),
+	FIELD(
+	    struct conf_project, "pseudonyms", pseudonyms, LIST_NAMING, false),
+	FIELD(struct conf_project, "pattern", pattern, LIST_PATTERN, false),
+};
 
 /* --- addresses --- */
 
@@ -264,9 +275,71 @@ static const struct conf_list list_folders = {
 	.check = folder_check,
 };
 
+static void
+project_defaults(void *row)
+{
+	struct conf_project *p = row;
+
+	(void)snprintf(p->pseudonyms, sizeof(p->pseudonyms), "sequential");
+}
+
+/* A random number needs room, or the second patient may wait for ever; what
+ * is no number needs a place without digits. */
+static const char *
+project_check(const struct conf *c, uint32_t i)
+{
+	const struct conf_project *p = &c->projects[i];
+	bool random = strcmp(p->pseudonyms, "random") == 0;
+	const char *n = strstr(p->pattern, "{n:0");
+	uint32_t k;
+
+	for (k = 0; k < i; k++) {
+		if (strcmp(c->projects[k].share, p->share) == 0)
+			return "names one share twice";
+	}
+	if (random && (n == NULL || n[4] < '6'))
+		return "is random: its pattern needs {n:06} or more digits";
+	if (strcmp(p->pseudonyms, "keyed") == 0 &&
+	    strstr(p->pattern, "{n}") == NULL)
+		return "is keyed: its pattern needs {n}";
+	return NULL;
+}
+
+static const struct conf_list list_projects = {
+	.what = "project",
+	.f = project_fields,
+	.n_fields = COUNT(project_fields),
+	.row = sizeof(struct conf_project),
+	.rows = offsetof(struct conf, projects),
+	.n = offsetof(struct conf, n_projects),
+	.target = LIST_NO_TARGET,
+	.max = COUNT(((struct conf *)NULL)->projects),
+	.defaults = project_defaults,
+	.check = project_check,
+};
+
+void
+conf_project_of(
+    const struct conf *c, const char *share, struct conf_project *out)
+{
+	uint32_t i;
+
+	memset(out, 0, sizeof(*out));
+	project_defaults(out);
+	for (i = 0; i < c->n_projects; i++) {
+		if (strcmp(c->projects[i].share, share) == 0)
+			*out = c->projects[i];
+	}
+	if (out->pattern[0] == '\0')
+		(void)snprintf(out->pattern, sizeof(out->pattern), "%s",
+		    c->pseudonym_pattern);
+}
+
 const struct conf_list *
 conf_list_of(enum conf_kind k)
 {
+	if (k == CONF_PROJECTS)
+		return &list_projects;
 	if (k == CONF_INBOXES)
 		return &list_inboxes;
 	if (k == CONF_ARCHIVES)
@@ -396,6 +469,15 @@ list_text_form(const struct list_field *f, const char *s)
 		if (strcmp(s, "done") != 0 && strcmp(s, "remove") != 0)
 			return "done or remove";
 		break;
+	case LIST_NAMING:
+		if (strcmp(s, "sequential") != 0 && strcmp(s, "random") != 0 &&
+		    strcmp(s, "keyed") != 0)
+			return "sequential, random or keyed";
+		break;
+	case LIST_PATTERN:
+		if (!conf_is_pattern(s))
+			return "text with one {n} or {n:0W}, W from 1 to 9";
+		break;
 	case LIST_TEXT:
 	case LIST_TAGS:
 	case LIST_NETS:
@@ -471,12 +553,16 @@ static enum err
 list_row(const struct conf_list *l, void *row, const struct json *v, char *why,
     size_t cap)
 {
-	struct conf_target *to = (void *)((uint8_t *)row + l->target);
+	struct conf_target *to;
 	enum err e = ERR_OK;
 	size_t i;
 
 	memset(row, 0, l->row);
-	(void)snprintf(to->profile, sizeof(to->profile), "trial-imaging");
+	if (l->target != LIST_NO_TARGET) {
+		to = (void *)((uint8_t *)row + l->target);
+		(void)snprintf(
+		    to->profile, sizeof(to->profile), "trial-imaging");
+	}
 	if (l->defaults != NULL)
 		l->defaults(row);
 	if (!json_is_map(v)) {

@@ -110,6 +110,7 @@ sink_for_target(struct ingest *g, const struct conf_target *to,
 	memset(out, 0, sizeof(*out));
 	(void)snprintf(out->profile, sizeof(out->profile), "%s", to->profile);
 	(void)snprintf(out->calling_ae, sizeof(out->calling_ae), "%s", sender);
+	(void)snprintf(out->domain, sizeof(out->domain), "%s", to->domain);
 	tags_fill(to, &out->tags);
 	return sink_fill(g, to->share, to->compartment, out, em);
 }

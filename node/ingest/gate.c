@@ -1,11 +1,12 @@
 /* node/ingest/gate.c: texts that go into a share name no patient of this site.
  *
  * domain.md 11.  An index of keyed hashes (local rows "ident") is filled when
- * a patient is first seen: the PatientID, and each pair of parts of the name,
- * since one part alone is often a word.  A text is taken apart into words; a
- * word that is a PatientID of the map or of a lookup list, or two words in a
- * row that are parts of one name, refuse it.  Shares that allow identified
- * data are not checked.  Failure: what the index cannot be asked is refused. */
+ * a patient is first seen, or listed: the PatientID, and each pair of parts of
+ * the name, since one part alone is often a word.  A text is taken apart into
+ * words; a word that is a PatientID of the map or of a lookup list, or two
+ * words in a row that are parts of one name, refuse it.  Shares that allow
+ * identified data are not checked.  Failure: what the index cannot be asked is
+ * refused. */
 #include <ctype.h>
 
 #include "node/ingest/ingest_internal.h"
@@ -118,13 +119,10 @@ struct gate {
 };
 
 static enum err
-gate_row(struct gate *x, const char *tag, const struct key16 *key)
+gate_row(struct gate *x, const struct key16 *key)
 {
-	struct buf b = BUF_MAX(4 * KIB);
-	enum err e =
-	    store_row_get(x->g->o.store, x->t, tag, slice_of(key->b, 16), &b);
+	enum err e = store_row_there(x->t, "ident", slice_of(key->b, 16));
 
-	buf_wipe(&b);
 	if (e == ERR_OK)
 		x->hit = true;
 	return e == ERR_NOTFOUND ? ERR_OK : e;
@@ -133,18 +131,12 @@ gate_row(struct gate *x, const char *tag, const struct key16 *key)
 static enum err
 gate_id(struct gate *x, const char *id)
 {
-	struct slice part = slice_str(id);
 	struct key16 key;
-	enum err e;
 
 	if (strlen(id) < GATE_ID_MIN)
 		return ERR_OK;
 	id_key(x->g, id, &key);
-	e = gate_row(x, "ident", &key);
-	if (e != ERR_OK || x->hit)
-		return e;
-	key16_of(x->g, "psc.plist.1", &part, 1, &key);
-	return gate_row(x, "plist", &key);
+	return gate_row(x, &key);
 }
 
 static enum err
@@ -170,7 +162,7 @@ gate_text(struct gate *x, struct slice text)
 		if (e != ERR_OK || x->hit || n == 0)
 			continue;
 		pair_key(x->g, &w[0], &w[1], &key);
-		e = gate_row(x, "ident", &key);
+		e = gate_row(x, &key);
 	}
 	return e;
 }

@@ -1,7 +1,10 @@
 /* node/ingest/identity.c: which pseudonym a patient gets, and new UIDs.
  *
  * Order: the map (what this patient was called before), the imported lookup
- * list, the next number of the site's pattern.  The map's row is durable
+ * list, a new name by the project's pattern: the next number, a random one,
+ * or a keyed hash of the patient's id.  A patient is a PatientID with its
+ * issuer and the sender's domain: equal numbers of two hospitals are two
+ * people.  The map's row is durable
  * before the name is used.  UIDs are 2.25.<UUID> with 122 keyed bits, so that
  * every object of a site maps the same UID alike, for years, and references
  * resolve even if the target arrives later.  Days by which dates are moved
@@ -9,9 +12,14 @@
 #include <ctype.h>
 
 #include "node/ingest/ingest_internal.h"
+#include "store/base/enc.h"
 #include "store/base/mem.h"
 
 #define SHIFT_DAYS_MAX 3652u
+#define RANDOM_TRIES 10000u
+#define KEYED_BYTES 10u /* 80 bits, 16 characters */
+/* PatientIDs of one person; more come under one name by a mistake. */
+#define PEOPLE_BYTES (64 * sizeof(struct key16))
 
 struct name_job {
 	struct ingest *g;
@@ -19,7 +27,9 @@ struct name_job {
 	const struct img_identity *id;
 	struct key16 map_key;
 	struct key16 list_key;
-	char *out; /* CAT_KEY_MAX + 1 */
+	struct conf_project project;
+	const char *how; /* the name was found: "list", "random" .. */
+	char *out;       /* CAT_KEY_MAX + 1 */
 };
 
 /* Upper case, no spaces at the ends or doubled inside: PatientIDs differ by
@@ -65,11 +75,11 @@ row_subject(struct name_job *j, struct db_txn *t, const char *tag,
 	return e;
 }
 
-/* "{site}-{n:04}" for the number n. */
+/* "{site}-{n:04}" for the number n; text, if it is not "", for {n}. */
 static enum err
-pattern_fill(struct name_job *j, uint64_t n)
+pattern_fill(struct name_job *j, uint64_t n, const char *text)
 {
-	const char *p = j->g->o.conf->pseudonym_pattern;
+	const char *p = j->project.pattern;
 	struct buf b = BUF_MAX(PSEUDONYM_BYTES_MAX);
 	enum err e;
 
@@ -83,7 +93,10 @@ pattern_fill(struct name_job *j, uint64_t n)
 			    &b, "%0*llu", p[4] - '0', (unsigned long long)n);
 			p += 6;
 		} else if (strncmp(p, "{n}", 3) == 0) {
-			buf_printf(&b, "%llu", (unsigned long long)n);
+			if (*text != '\0')
+				buf_put_str(&b, text);
+			else
+				buf_printf(&b, "%llu", (unsigned long long)n);
 			p += 3;
 		} else {
 			buf_u8(&b, (uint8_t)*p++);
@@ -98,6 +111,23 @@ pattern_fill(struct name_job *j, uint64_t n)
 	return e;
 }
 
+/* By as many digits as the pattern has room for. */
+static enum err
+name_random(struct name_job *j)
+{
+	const char *at = strstr(j->project.pattern, "{n:0");
+	uint64_t n = 0, range = 1;
+	uint8_t r[8];
+	int digits = at != NULL ? at[4] - '0' : 9;
+
+	for (; digits > 0; digits--)
+		range *= 10;
+	cry_random(r, sizeof(r));
+	for (size_t k = 0; k < sizeof(r); k++)
+		n = n << 8 | r[k];
+	return pattern_fill(j, n % range, "");
+}
+
 void
 id_name_key(const struct ingest *g, const char *name, struct key16 *out)
 {
@@ -106,32 +136,138 @@ id_name_key(const struct ingest *g, const char *name, struct key16 *out)
 	key16_of(g, "psc.pname.1", &part, 1, out);
 }
 
-/* The share's next number whose name no lookup list gives to somebody else;
- * the name is marked as taken, so that no later list can give it either. */
+void
+id_list_key(const struct ingest *g, const char *domain, const char *patient_id,
+    struct key16 *out)
+{
+	char norm[IMG_TEXT_MAX + 2];
+	struct slice parts[2];
+
+	id_normalise(patient_id, norm, sizeof(norm));
+	parts[0] = slice_str(domain);
+	parts[1] = slice_str(norm);
+	key16_of(g, "psc.plist.2", parts, 2, out);
+}
+
+enum err
+id_domain_check(const char *domain, struct errmsg *em)
+{
+	if (domain == NULL || strlen(domain) <= ID_DOMAIN_MAX)
+		return ERR_OK;
+	return errmsg_set(em, ERR_LIMIT, "give the name of the inboxes' domain",
+	    "a domain has at most %u characters", ID_DOMAIN_MAX);
+}
+
+/* Of a row "psub". */
+static void
+sub_key(const struct ingest *g, const struct share_id *share,
+    const char *subject, struct key16 *out)
+{
+	struct slice parts[2] = { slice_of(share->b, 32), slice_str(subject) };
+
+	key16_of(g, "psc.psub.1", parts, 2, out);
+}
+
+/* Does a lookup list or this share give the name to somebody? */
+static enum err
+name_taken(struct store_txn *t, const struct name_job *j, bool *taken)
+{
+	struct db_txn *db = store_txn_db(t);
+	struct key16 key;
+	enum err e;
+
+	id_name_key(j->g, j->out, &key);
+	e = store_row_there(db, "plname", slice_of(key.b, 16));
+	if (e == ERR_NOTFOUND) {
+		sub_key(j->g, &j->k->share, j->out, &key);
+		e = store_row_there(db, "psub", slice_of(key.b, 16));
+	}
+	*taken = e == ERR_OK;
+	return e == ERR_NOTFOUND ? ERR_OK : e;
+}
+
+static enum err
+name_sequential(struct store_txn *t, struct name_job *j)
+{
+	uint64_t n;
+	enum err e = seq_next(t, "pseq", slice_of(j->k->share.b, 32), &n);
+
+	return e == ERR_OK ? pattern_fill(j, n, "") : e;
+}
+
+static enum err key_job(struct store_txn *t, void *ctx);
+struct key_job {
+	const struct share_id *share;
+	struct cry_key *out;
+};
+
+/* Whoever has the key can tell the name of any PatientID: it stays here. */
+static enum err
+name_keyed(struct store_txn *t, struct name_job *j)
+{
+	struct slice part = slice_of(j->map_key.b, sizeof(j->map_key.b));
+	char text[ENC_B32_LEN(KEYED_BYTES) + 1];
+	struct cry_key key;
+	struct key_job kj = { &j->k->share, &key };
+	uint8_t h[16];
+	enum err e = key_job(t, &kj);
+
+	if (e != ERR_OK)
+		return e;
+	cry_hash_parts(&key, "psc.pseudonym.1", &part, 1, h, sizeof(h));
+	cry_wipe(&key, sizeof(key));
+	enc_b32(slice_of(h, KEYED_BYTES), text);
+	return pattern_fill(j, 0, text);
+}
+
+/* A name that nobody has; it is marked as taken, so that no later list can
+ * give it either. */
 static enum err
 name_from_pattern(struct store_txn *t, struct name_job *j)
 {
-	struct store *s = store_txn_store(t);
-	struct buf b = BUF_MAX(16);
+	bool random = strcmp(j->project.pseudonyms, "random") == 0;
+	bool keyed = strcmp(j->project.pseudonyms, "keyed") == 0;
+	bool taken = true;
+	uint32_t tries;
 	struct key16 key;
-	uint64_t n;
+	enum err e = ERR_OK;
+
+	for (tries = 0; e == ERR_OK && taken; tries++) {
+		if (tries == RANDOM_TRIES || (keyed && tries > 0))
+			return ERR_LIMIT;
+		if (keyed)
+			e = name_keyed(t, j);
+		else
+			e = random ? name_random(j) : name_sequential(t, j);
+		if (e == ERR_OK)
+			e = name_taken(t, j, &taken);
+	}
+	if (e != ERR_OK)
+		return e;
+	id_name_key(j->g, j->out, &key);
+	return store_row_put(t, "pused", slice_of(key.b, 16), SLICE_LIT("1"));
+}
+
+/* The way back: from the name to whom it stands for. */
+static enum err
+sub_keep(struct store_txn *t, const struct name_job *j)
+{
+	struct buf b = BUF_MAX(PEOPLE_BYTES);
+	struct key16 key;
 	enum err e;
 
-	do {
-		e = seq_next(t, "pseq", slice_of(j->k->share.b, 32), &n);
-		if (e == ERR_OK)
-			e = pattern_fill(j, n);
-		if (e != ERR_OK)
-			return e;
-		id_name_key(j->g, j->out, &key);
-		buf_reset(&b);
-		e = store_row_get(
-		    s, store_txn_db(t), "plname", slice_of(key.b, 16), &b);
-	} while (e == ERR_OK);
+	sub_key(j->g, &j->k->share, j->out, &key);
+	e = store_row_get(store_txn_store(t), store_txn_db(t), "psub",
+	    slice_of(key.b, 16), &b);
+	if (e == ERR_OK || e == ERR_NOTFOUND) {
+		buf_put(&b, j->map_key.b, sizeof(j->map_key.b));
+		e = buf_err(&b);
+	}
+	if (e == ERR_OK)
+		e = store_row_put(
+		    t, "psub", slice_of(key.b, 16), buf_slice(&b));
 	buf_fini(&b);
-	return e == ERR_NOTFOUND ? store_row_put(t, "pused",
-				       slice_of(key.b, 16), SLICE_LIT("1"))
-				 : e;
+	return e;
 }
 
 static enum err
@@ -140,8 +276,10 @@ name_keep(struct store_txn *t, const struct name_job *j)
 	struct buf b = BUF_MAX(4 * KIB);
 	enum err e;
 
-	mp_w_map(&b, 4);
+	mp_w_map(&b, 6);
 	mp_kv_cstr(&b, "subject", j->out);
+	mp_kv_cstr(&b, "domain", j->k->domain);
+	mp_kv_cstr(&b, "how", j->how);
 	mp_kv_cstr(&b, "patient_id", j->id->patient_id);
 	mp_kv_cstr(&b, "issuer", j->id->issuer);
 	mp_kv_cstr(&b, "patient_name", j->id->patient_name);
@@ -151,9 +289,12 @@ name_keep(struct store_txn *t, const struct name_job *j)
 		    t, "pmap", slice_of(j->map_key.b, 16), buf_slice(&b));
 	buf_wipe(&b);
 	if (e == ERR_OK)
+		e = sub_keep(t, j);
+	if (e == ERR_OK)
 		e = gate_keep(t, j->g, j->id);
 	if (e == ERR_OK)
-		e = cat_audit_append(t, "node", "pseudonym.new", j->out, "");
+		e = cat_audit_append(
+		    t, "node", "pseudonym.new", j->out, j->how);
 	return e;
 }
 
@@ -167,8 +308,11 @@ name_job(struct store_txn *t, void *ctx)
 	if (e != ERR_NOTFOUND)
 		return e;
 	e = row_subject(j, store_txn_db(t), "plist", &j->list_key);
-	if (e == ERR_NOTFOUND)
+	j->how = "list";
+	if (e == ERR_NOTFOUND) {
+		j->how = j->project.pseudonyms;
 		e = name_from_pattern(t, j);
+	}
 	if (e == ERR_OK)
 		e = name_keep(t, j);
 	return e;
@@ -194,7 +338,7 @@ id_subject(struct ingest *g, const struct sink *k,
 {
 	struct name_job j = { .g = g, .k = k, .id = id, .out = out };
 	char norm[IMG_TEXT_MAX + 2], issuer[IMG_TEXT_MAX + 2];
-	struct slice parts[4];
+	struct slice parts[5];
 	enum err e;
 
 	id_normalise(id->patient_id, norm, sizeof(norm));
@@ -205,20 +349,76 @@ id_subject(struct ingest *g, const struct sink *k,
 	/* Without a PatientID the name is all that tells patients apart. */
 	parts[3] =
 	    norm[0] == '\0' ? slice_str(id->patient_name) : (struct slice){ 0 };
-	key16_of(g, "psc.pmap.1", parts, 4, &j.map_key);
-	key16_of(g, "psc.plist.1", &parts[1], 1, &j.list_key);
+	parts[4] = slice_str(k->domain);
+	key16_of(g, "psc.pmap.2", parts, 5, &j.map_key);
+	id_list_key(g, k->domain, id->patient_id, &j.list_key);
 	e = name_known(&j);
-	if (e == ERR_NOTFOUND)
+	if (e == ERR_NOTFOUND) {
+		conf_project_of(g->o.conf, k->share_name, &j.project);
 		e = store_write(g->o.store, name_job, &j);
+	}
+	return e;
+}
+
+/* --- back --- */
+
+static enum err
+person_get(struct ingest *g, struct db_txn *t, const uint8_t *map_key,
+    struct ingest_person *out)
+{
+	struct buf b = BUF_MAX(4 * KIB);
+	struct mp_limits lim = { 4 * KIB, 16, 4 };
+	struct mp_doc d = { 0 };
+	const struct mp_node *r;
+	enum err e =
+	    store_row_get(g->o.store, t, "pmap", slice_of(map_key, 16), &b);
+
+	if (e == ERR_OK && mp_parse(buf_slice(&b), &lim, &d) != ERR_OK)
+		e = ERR_CORRUPT;
+	if (e == ERR_OK) {
+		r = d.root;
+		mp_text(&d, mp_get(r, "subject"), out->subject,
+		    sizeof(out->subject));
+		mp_text(&d, mp_get(r, "patient_id"), out->patient_id,
+		    sizeof(out->patient_id));
+		mp_text(
+		    &d, mp_get(r, "issuer"), out->issuer, sizeof(out->issuer));
+		mp_text(&d, mp_get(r, "patient_name"), out->patient_name,
+		    sizeof(out->patient_name));
+		mp_text(
+		    &d, mp_get(r, "domain"), out->domain, sizeof(out->domain));
+		e = d.err == ERR_OK ? ERR_OK : ERR_CORRUPT;
+	}
+	mp_doc_fini(&d);
+	buf_wipe(&b);
+	return e;
+}
+
+enum err
+id_people(struct ingest *g, struct db_txn *t, const struct share_id *share,
+    const char *subject, ingest_person_fn fn, void *ctx)
+{
+	struct buf b = BUF_MAX(PEOPLE_BYTES);
+	struct ingest_person p = { .share = "" };
+	struct key16 key;
+	size_t at;
+	enum err e;
+
+	sub_key(g, share, subject, &key);
+	e = store_row_get(g->o.store, t, "psub", slice_of(key.b, 16), &b);
+	if (e == ERR_OK && b.n % 16 != 0)
+		e = ERR_CORRUPT;
+	for (at = 0; e == ERR_OK && at < b.n; at += 16) {
+		e = person_get(g, t, b.p + at, &p);
+		if (e == ERR_OK && fn(ctx, &p) != 0)
+			break;
+	}
+	explicit_bzero(&p, sizeof(p));
+	buf_fini(&b);
 	return e;
 }
 
 __extension__ typedef unsigned __int128 uint128;
-
-struct key_job {
-	const struct share_id *share;
-	struct cry_key *out;
-};
 
 static enum err
 key_get(struct store *s, struct db_txn *t, const struct share_id *share,

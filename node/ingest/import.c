@@ -83,6 +83,8 @@ import_check(struct ingest *g, const struct ingest_import_opts *o,
 	struct share_info info;
 	enum err e = sink_for_share(g, o->share, o->compartment, &im->sink, em);
 
+	if (e == ERR_OK)
+		e = id_domain_check(o->domain, em);
 	if (e != ERR_OK)
 		return e;
 	if (o->profile != NULL && o->profile[0] != '\0')
@@ -96,6 +98,8 @@ import_check(struct ingest *g, const struct ingest_import_opts *o,
 		return e;
 	im->sink.table = buf_slice(&im->table);
 	im->sink.no_deid = o->no_deid;
+	(void)snprintf(im->sink.domain, sizeof(im->sink.domain), "%s",
+	    o->domain != NULL ? o->domain : "");
 	if (!o->no_deid)
 		return ERR_OK;
 	if (o->reason == NULL || o->reason[0] == '\0')

@@ -70,6 +70,7 @@ struct ingest_import_opts {
 	const char *const *paths;
 	uint32_t n_paths;
 	const char *share, *compartment, *profile;
+	const char *domain; /* whose PatientIDs these are; NULL: our own */
 	bool no_deid;
 	const char *actor, *reason;
 };
@@ -139,9 +140,31 @@ enum err ingest_profile_get(const struct ingest *g, const char *name,
     struct ingest_profile *out, struct errmsg *em) PSC_MUST_USE;
 enum err ingest_profile_rules(const struct ingest *g, const char *name,
     ingest_rule_fn fn, void *ctx, struct errmsg *em) PSC_MUST_USE;
-/* Map of pseudonyms: "PatientID,pseudonym" lines; kept sealed. Audited. */
+/* Map of pseudonyms: "PatientID,pseudonym" lines; kept sealed. Audited.
+ * domain: whose PatientIDs they are; NULL or "": the site's own. */
 enum err ingest_lookup_import(struct ingest *g, const char *path,
-    const char *actor, uint64_t *added, struct errmsg *em) PSC_MUST_USE;
+    const char *domain, const char *actor, uint64_t *added,
+    struct errmsg *em) PSC_MUST_USE;
+/* Who is behind a pseudonym (domain.md 4, 25, 28).  Who asked, when and why is
+ * audited before anybody is told, and also where nobody is found.  All of it
+ * identifies: it goes to whoever signed, into no log and no message.
+ * ERR_MALFORMED: without a reason; ERR_NOTFOUND. */
+struct ingest_person {
+	char share[LIM_NAME_BYTES + 1];
+	char subject[CAT_KEY_MAX + 1];
+	char patient_id[IMG_TEXT_MAX + 1];
+	char issuer[IMG_TEXT_MAX + 1];
+	char patient_name[IMG_TEXT_MAX + 1];
+	char domain[33];
+};
+typedef int (*ingest_person_fn)(void *ctx, const struct ingest_person *p);
+struct ingest_look {
+	const char *pseudonym;
+	const char *share; /* NULL: in all */
+	const char *actor, *reason;
+};
+enum err ingest_reidentify(struct ingest *g, const struct ingest_look *o,
+    ingest_person_fn fn, void *ctx, struct errmsg *em) PSC_MUST_USE;
 
 /* May this text go into a share?  ERR_DENIED: it holds a PatientID that this
  * site knows, or two parts of a patient's name in a row (domain.md 11). */

@@ -9,8 +9,10 @@
  *   "vi"    be64 item + be32 index    -> struct v_page, from image index on
  *   "commit" hash16(calling AE, transaction) -> whom to report to, of what
  *   "pkey"  share id                  -> 32-byte pseudonym key
- *   "pmap"  hash16(share, patient)    -> pseudonym and what it stands for
- *   "plist" hash16(PatientID)         -> pseudonym from the lookup list
+ *   "pmap"  hash16(share, patient)    -> pseudonym and what it stands for;
+ *                                        patient: PatientID, issuer, domain
+ *   "psub"  hash16(share, pseudonym)  -> those keys of "pmap", 16 bytes each
+ *   "plist" hash16(domain, PatientID) -> pseudonym from the lookup list
  *   "plname" hash16(pseudonym)        -> "" a lookup list gives it
  *   "pused" hash16(pseudonym)         -> "" the pattern gave it to somebody
  *   "ident" hash16(PatientID), hash16(two parts of a name) -> "1" (gate.c)
@@ -58,6 +60,7 @@ struct sink {
 	char profile[32];
 	struct slice table; /* its rules; whoever fills it keeps the bytes */
 	char calling_ae[IMG_AE_MAX + 1];
+	char domain[33]; /* whose PatientIDs these are; "": the site's own */
 	bool no_deid;
 	struct intake_tags tags;
 };
@@ -195,6 +198,16 @@ enum err id_answer_make(struct ingest *g, const struct sink *k,
     const struct img_identity *id, struct id_answer *out) PSC_MUST_USE;
 void id_answer_fini(struct id_answer *a);
 void id_name_key(const struct ingest *g, const char *name, struct key16 *out);
+/* Of a row "plist"; patient_id as it came. */
+void id_list_key(const struct ingest *g, const char *domain,
+    const char *patient_id, struct key16 *out);
+#define ID_DOMAIN_MAX 32u
+/* NULL and "": the site's own. */
+enum err id_domain_check(const char *domain, struct errmsg *em) PSC_MUST_USE;
+/* The people that a pseudonym of a share stands for.  ERR_NOTFOUND. */
+enum err id_people(struct ingest *g, struct db_txn *t,
+    const struct share_id *share, const char *subject, ingest_person_fn fn,
+    void *ctx) PSC_MUST_USE;
 /* Upper case, one space between words: PatientIDs that differ by typing only
  * are one. out holds cap bytes. */
 void id_normalise(const char *in, char *out, size_t cap);

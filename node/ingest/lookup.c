@@ -16,6 +16,7 @@
 struct lookup {
 	struct ingest *g;
 	struct slice text;
+	const char *domain;
 	const char *actor;
 	uint64_t line, added;
 	bool write; /* second pass */
@@ -69,20 +70,15 @@ lookup_name(struct lookup *l, struct slice name)
 static enum err
 lookup_put(struct lookup *l, struct slice patient, struct slice name)
 {
+	struct img_identity id = { .n_uids = 0 };
 	struct buf b = BUF_MAX(1024);
 	struct key16 key;
-	char raw[IMG_TEXT_MAX + 1], norm[IMG_TEXT_MAX + 2];
-	struct slice part;
 	enum err e = lookup_name(l, name);
 
 	if (e != ERR_OK)
 		return e;
-
-	memcpy(raw, patient.p, patient.n);
-	raw[patient.n] = '\0';
-	id_normalise(raw, norm, sizeof(norm));
-	part = slice_str(norm);
-	key16_of(l->g, "psc.plist.1", &part, 1, &key);
+	memcpy(id.patient_id, patient.p, patient.n);
+	id_list_key(l->g, l->domain, id.patient_id, &key);
 	mp_w_map(&b, 1);
 	mp_kv_str(&b, "subject", name);
 	e = buf_err(&b);
@@ -90,7 +86,7 @@ lookup_put(struct lookup *l, struct slice patient, struct slice name)
 		e = store_row_put(
 		    l->t, "plist", slice_of(key.b, 16), buf_slice(&b));
 	buf_fini(&b);
-	return e;
+	return e == ERR_OK ? gate_keep(l->t, l->g, &id) : e;
 }
 
 /* The head of a table: a spreadsheet writes one, and no patient is so named. */
@@ -190,13 +186,18 @@ lookup_read(const char *path, struct buf *out)
 }
 
 enum err
-ingest_lookup_import(struct ingest *g, const char *path, const char *actor,
-    uint64_t *added, struct errmsg *em)
+ingest_lookup_import(struct ingest *g, const char *path, const char *domain,
+    const char *actor, uint64_t *added, struct errmsg *em)
 {
-	struct lookup l = { .g = g, .actor = actor };
+	struct lookup l = {
+		.g = g, .domain = domain != NULL ? domain : "", .actor = actor
+	};
 	struct buf b = BUF_MAX(LOOKUP_BYTES_MAX);
-	enum err e = lookup_read(path, &b);
+	enum err e = id_domain_check(domain, em);
 
+	if (e != ERR_OK)
+		return e;
+	e = lookup_read(path, &b);
 	if (e != ERR_OK) {
 		(void)errmsg_set(em, e, "give a readable file below 16 MiB",
 		    "the lookup list cannot be read");

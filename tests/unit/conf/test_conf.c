@@ -180,6 +180,50 @@ expect_from(const char *from, const char *what)
 	expect_bad(text, what);
 }
 
+/* domain.md 4: what cannot give each patient a name of its own is refused. */
+static void
+test_projects_say_how_subjects_are_named(void **state)
+{
+	struct conf_project p;
+	struct errmsg em = { 0 };
+	struct conf c;
+
+	(void)state;
+	assert_int_equal(
+	    conf_parse(SLICE_LIT("site: a\ndeid:\n  projects:\n"
+				 "  - {share: s, pseudonyms: random, "
+				 "pattern: 'X{n:07}'}\n"
+				 "  - {share: t}\n"
+				 "dicom: {inboxes: [{calling_ae: A, share: s, "
+				 "domain: north.example}]}\n"),
+		"f.yaml", &c, &em),
+	    ERR_OK);
+	conf_project_of(&c, "s", &p);
+	assert_string_equal(p.pseudonyms, "random");
+	assert_string_equal(p.pattern, "X{n:07}");
+	conf_project_of(&c, "t", &p);
+	assert_string_equal(p.pseudonyms, "sequential");
+	assert_string_equal(p.pattern, "{site}-{n:04}");
+	conf_project_of(&c, "of no row", &p);
+	assert_string_equal(p.pseudonyms, "sequential");
+	assert_string_equal(c.inboxes[0].to.domain, "north.example");
+	expect_bad("site: a\ndeid: {projects: [{pattern: '{n}'}]}\n",
+	    "a project lacks share");
+	expect_bad("site: a\ndeid: {projects: [{share: s}, {share: s}]}\n",
+	    "names one share twice");
+	expect_bad(
+	    "site: a\ndeid: {projects: [{share: s, pseudonyms: hash}]}\n",
+	    "sequential, random or keyed");
+	expect_bad("site: a\ndeid: {projects: [{share: s, pattern: 'none'}]}\n",
+	    "{n}");
+	expect_bad(
+	    "site: a\ndeid: {projects: [{share: s, pseudonyms: random}]}\n",
+	    "{n:06}");
+	expect_bad("site: a\ndeid: {projects: [{share: s, pseudonyms: keyed, "
+		   "pattern: 'K{n:04}'}]}\n",
+	    "{n}");
+}
+
 static void
 test_inboxes_know_their_senders_addresses(void **state)
 {
@@ -446,6 +490,7 @@ main(void)
 {
 #define HOME(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_projects_say_how_subjects_are_named),
 		cmocka_unit_test(test_inboxes_know_their_senders_addresses),
 		cmocka_unit_test(test_folders_are_checked_and_shown),
 		cmocka_unit_test(test_errors_name_file_line_and_key),
