@@ -216,6 +216,8 @@ enum cli_exit cmd_undo(struct cli *c);
 enum cli_exit cmd_lock_take(struct cli *c);
 enum cli_exit cmd_lock_drop(struct cli *c);
 enum cli_exit cmd_lock_list(struct cli *c);
+enum cli_exit cmd_audit_show(struct cli *c);
+enum cli_exit cmd_audit_verify(struct cli *c);
 enum cli_exit cmd_expect_set(struct cli *c);
 enum cli_exit cmd_expect_remove(struct cli *c);
 enum cli_exit cmd_expect_contact(struct cli *c);

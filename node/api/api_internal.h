@@ -234,6 +234,9 @@ enum err api_h_locks(struct api_call *c) PSC_MUST_USE;
 enum err api_h_group(struct api_call *c) PSC_MUST_USE;
 enum err api_h_contexts(struct api_call *c) PSC_MUST_USE;
 enum err api_h_context_set(struct api_call *c) PSC_MUST_USE;
+/* audit.c */
+enum err api_h_audit(struct api_call *c) PSC_MUST_USE;
+enum err api_h_audit_verify(struct api_call *c) PSC_MUST_USE;
 /* expect.c */
 enum err api_h_expected(struct api_call *c) PSC_MUST_USE;
 enum err api_h_expect_set(struct api_call *c) PSC_MUST_USE;

@@ -199,6 +199,12 @@ const struct api_route api_routes[] = {
 	{ "GET", "/events", api_h_events, API_READ, true, "after,follow",
 	    "What happened, one event a line, or a server-sent stream; "
 	    "follow=1 goes on." },
+	{ "GET", "/audit", api_h_audit, API_READ, true, "asset,after",
+	    "Who did what, when and why, one row a line, each checked against "
+	    "the chain; asset: rows that name it." },
+	{ "GET", "/audit/verify", api_h_audit_verify, API_READ, false, "",
+	    "Is the audit whole: {rows, first, last, whole}; an error says how "
+	    "many rows before the damage are." },
 	{ "POST", "/verify", api_h_verify, API_ACT, true, "",
 	    "Check the store: {deep} gives {checked, bad}." },
 	{ "POST", "/gc", api_h_gc, API_ACT, true, "",

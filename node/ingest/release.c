@@ -406,7 +406,7 @@ release_job(struct store_txn *t, void *ctx)
 		.type = "release", .has_asset = true, .wall_ms = clock_wall_ms()
 	};
 	struct q_item now;
-	char id[40];
+	char id[40], asset[ASSET_ID_TEXT + 1], object[80];
 	enum err e;
 
 	e = q_get(store_txn_store(t), store_txn_db(t), r->q.no, &now);
@@ -436,8 +436,10 @@ release_job(struct store_txn *t, void *ctx)
 	if ((e = cat_event_append(t, &ev)) != ERR_OK)
 		return e;
 	r->q = now;
+	enc_b32(slice_of(now.asset.b, sizeof(now.asset.b)), asset);
+	(void)snprintf(object, sizeof(object), "%s %s", id, asset);
 	return cat_audit_append(
-	    t, r->actor, "quarantine.release", id, now.reason);
+	    t, r->actor, "quarantine.release", object, now.reason);
 }
 
 /* --- checks before any work --- */
