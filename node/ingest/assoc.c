@@ -185,22 +185,27 @@ assoc_identity(
 	return e;
 }
 
+/* The subject is that of this object alone: one that comes without a patient
+ * must not be shown as the patient of the image before it. */
 static enum err
 assoc_object(struct assoc *a, struct imaging *im, const struct img_object *o)
 {
+	char subject[sizeof(a->subject)];
 	struct admitted in = { 0 };
 	struct img_held *held;
 	enum err e;
 
+	memcpy(subject, a->subject, sizeof(subject));
+	a->subject[0] = '\0';
 	if (a->storing == NULL) {
-		e = admit_object(a->g, &a->sink, o, a->subject, &in);
+		e = admit_object(a->g, &a->sink, o, subject, &in);
 		return imaging_answer_stored(
 		    im, assoc_count(&a->tally, &a->sink, e, &in));
 	}
 	e = imaging_hold(im, &held);
 	if (e != ERR_OK)
 		return e;
-	e = storing_put(a->storing, held, a->subject);
+	e = storing_put(a->storing, held, subject);
 	if (e != ERR_OK)
 		img_held_free(held);
 	return e;

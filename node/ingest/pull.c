@@ -368,6 +368,7 @@ pull_object(struct pull *p, const struct img_object *o)
 	enum err e = admit_object(p->g, &p->sink, o, p->subject, &in);
 	uint16_t status = assoc_count(&p->tally, &p->sink, e, &in);
 
+	p->subject[0] = '\0'; /* of this object alone */
 	p->came++;
 	e = imaging_answer_stored(p->im, status);
 	return e == ERR_OK && !pull_tick(p) ? ERR_CANCELLED : e;

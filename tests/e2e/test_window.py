@@ -59,6 +59,20 @@ def uids(files):
         str(f)).MediaStorageSOPInstanceUID) for f in files]
 
 
+def broken_after_good(node, top, window, seed):
+    """A dataset that cannot be walked, behind an image of a patient in the
+    same association: quarantine must not show it as that patient's."""
+    good, bad = e2e.make_series(top, 2, seed=seed)
+    bad.write_bytes(bad.read_bytes()[:-1000])
+    before = held(node)
+    stream(node, [good, bad], window)
+    assert held(node) == before + 2
+    shown = [node.json("quarantine", "show", i["id"])
+             for i in node.rows("quarantine", "list")]
+    nobody = sum(i["instances"] for i in shown if not i["subject"])
+    assert nobody == (before + 2) // 2, shown
+
+
 def main():
     """Whole, then cut short."""
     with tempfile.TemporaryDirectory(prefix="psc-window-") as tmp:
@@ -84,6 +98,10 @@ def main():
             assert storescu(
                 node.port("dicom"), "SCANNER1", files).returncode == 0
             assert held(node) == 2 * IMAGES + 3
+            node.stop()
+            node = e2e.single(top, "centre3")
+            broken_after_good(node, top / "b1", 1, 31)
+            broken_after_good(node, top / "b16", 0, 32)
         finally:
             node.stop()
     print(f"window of 16: {IMAGES} images, and {len(told)} acknowledged "
